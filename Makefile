@@ -1,0 +1,50 @@
+# A thin front of CMake; `make help` lists the targets.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PREFIX ?= /usr/local
+SECONDS_FUZZ ?= 10
+MAKEFLAGS += --no-print-directory
+BUILD = cmake --preset $(1) >build/$(1)-configure.log 2>&1 || { cat build/$(1)-configure.log; exit 1; }; \
+        cmake --build --preset $(1) -j $(JOBS)
+
+all: ## build the command and the libraries: build/isovae, build/libisovae.*
+	@mkdir -p build
+	@$(call BUILD,release)
+
+demo: deps all ## install what is missing, build, train and report: build/demo/report.html
+	@mkdir -p build/demo
+	build/isovae demo -o build/demo
+
+test: deps all ## install what is missing, build, run all tests
+	@scripts/run-tests.sh build
+
+deps: ## install what building and testing need (Debian packages)
+	@scripts/install-deps.sh build
+
+install: all ## install below PREFIX (default /usr/local; DESTDIR is honoured)
+	cmake --install build --prefix $(PREFIX)
+
+debug asan tsan coverage: ## build with this preset and run the unit tests: build/debug, build/asan ...
+	@mkdir -p build
+	@$(call BUILD,$@)
+	@ISOVAE_TEST_SHORT=1 scripts/run-tests.sh build/$@ --no-cli
+
+fuzz: ## run each fuzzer for SECONDS_FUZZ=10 seconds on its corpus (needs clang)
+	@mkdir -p build
+	@$(call BUILD,fuzz)
+	@scripts/run-fuzzers.sh $(SECONDS_FUZZ) build/fuzz
+
+lint: ## layers, format, clang-tidy, shellcheck, man pages
+	@scripts/lint.sh
+
+format: ## rewrite the C sources by .clang-format
+	@scripts/lint.sh --format
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z][a-z ]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | \
+	    awk -F '\t' '{ printf "  %-26s %s\n", $$1, $$2 }'
+
+.NOTPARALLEL:
+.PHONY: all demo test deps install debug asan tsan coverage fuzz lint format clean help

@@ -1,0 +1,281 @@
+/* isovae fit DATA -o MODEL */
+#include "cli.h"
+
+#include "base/file.h"
+#include "data/scaling.h"
+#include "model/file.h"
+#include "train/train.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+static double number_or(const cli_value *value, double otherwise)
+{
+    return value->set ? value->number : otherwise;
+}
+
+static isovae_status check_pairs(const cli *c, isovae_error *err)
+{
+    static const struct {
+        cli_slot a, b;
+        const char *names;
+    } pairs[] = {{OPT_EPOCHS, OPT_STEPS, "--epochs and --steps"},
+                 {OPT_SPLIT_BY, OPT_VALIDATION, "--split-by and --validation"},
+                 {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (c->opt[pairs[i].a].set && c->opt[pairs[i].b].set) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s exclude each other", pairs[i].names);
+        }
+    }
+    return ISOVAE_OK;
+}
+
+/* Everything but the data. */
+static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
+{
+    const cli_value *v = c->opt;
+    iv_act act;
+    iv_scale_kind scale;
+    iv_fit_options_init(o);
+    o->latent_dim = (size_t)v[OPT_LATENT_DIM].count;
+    o->beta = number_or(&v[OPT_BETA], NAN);
+    o->beta_floor = number_or(&v[OPT_BETA_FLOOR], o->beta_floor);
+    o->beta_start = number_or(&v[OPT_BETA_START], NAN);
+    o->kl_warmup = number_or(&v[OPT_KL_WARMUP], 0);
+    o->loss = v[OPT_LOSS].set ? v[OPT_LOSS].text : o->loss;
+    if (v[OPT_OBJECTIVE].set) {
+        o->objective = strcmp(v[OPT_OBJECTIVE].text, "decomposed") == 0 ? IV_OBJECTIVE_DECOMPOSED
+                                                                        : IV_OBJECTIVE_CONVENTIONAL;
+    }
+    o->arch = v[OPT_ARCH].text;
+    if (v[OPT_ACTIVATION].set) {
+        if (!iv_act_parse(v[OPT_ACTIVATION].text, &act)) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "--activation: '%s' is none of silu, tanh, relu, leaky_relu, elu, gelu, "
+                           "softplus, sigmoid",
+                           v[OPT_ACTIVATION].text);
+        }
+        o->activation = (int)act;
+    }
+    o->epochs = (size_t)v[OPT_EPOCHS].count;
+    o->steps = (size_t)v[OPT_STEPS].count;
+    o->batch_size = (size_t)v[OPT_BATCH_SIZE].count;
+    o->rate = number_or(&v[OPT_LR], NAN);
+    if (v[OPT_LR_SCHEDULE].set) {
+        const char *name = v[OPT_LR_SCHEDULE].text;
+        o->schedule_set = true;
+        o->schedule = strcmp(name, "step") == 0       ? IV_SCHEDULE_STEP
+                      : strcmp(name, "constant") == 0 ? IV_SCHEDULE_CONSTANT
+                                                      : IV_SCHEDULE_COSINE;
+    }
+    o->weight_decay = number_or(&v[OPT_WEIGHT_DECAY], 0);
+    o->seed = cli_seed(c);
+    if (v[OPT_INIT].set) {
+        o->init =
+            strcmp(v[OPT_INIT].text, "multimodal") == 0 ? IV_INIT_MULTIMODAL : IV_INIT_DEFAULT;
+    }
+    if (v[OPT_SCALE].set) {
+        if (!iv_scale_kind_parse(v[OPT_SCALE].text, &scale)) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--scale: '%s' is unknown", v[OPT_SCALE].text);
+        }
+        o->scale = (int)scale;
+    }
+    o->patience = (size_t)v[OPT_PATIENCE].count;
+    o->checkpoint_every = (size_t)v[OPT_CHECKPOINT_EVERY].count;
+    o->resume = v[OPT_RESUME].text;
+    o->init_from = v[OPT_INIT_FROM].text;
+    o->no_restart = v[OPT_NO_RESTART].set;
+    o->isa = cli_isa(c);
+    o->pool = c->pool;
+    o->progress = cli_progress(c);
+    return ISOVAE_OK;
+}
+
+/* --validation: a share, or a file whose features are matched to those of the data. */
+static isovae_status open_validation(cli *c, const iv_dataset *data, iv_fit_options *o,
+                                     iv_dataset **validation, isovae_error *err)
+{
+    const cli_value *value = &c->opt[OPT_VALIDATION];
+    double share;
+    if (!value->set) return ISOVAE_OK;
+    if (iv_parse_double(value->text, strlen(value->text), &share)) {
+        if (!(share >= 0 && share < 1)) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "--validation: '%s' is neither a share from 0 to below 1 nor a file",
+                           value->text);
+        }
+        o->validation = share;
+        return ISOVAE_OK;
+    }
+    iv_data_options options;
+    IV_TRY(cli_data_options(c, NULL, &options, err));
+    options.want = (const char *const *)data->names;
+    options.n_want = data->cols;
+    options.want_named = data->named;
+    isovae_status status = iv_dataset_open(value->text, &options, validation, err);
+    if (status != ISOVAE_OK) return iv_fail_prefix(err, status, "--validation");
+    o->validation_data = *validation;
+    return ISOVAE_OK;
+}
+
+/* ---- the summary ---- */
+
+static void tell_model(iv_text *text, const iv_model *model, const char *output)
+{
+    size_t active = 0;
+    for (size_t j = 0; j < model->n; j++) active += model->active != NULL && model->active[j];
+    char loss[64];
+    iv_metric_format(&model->metric, loss, sizeof loss);
+    iv_text_printf(text, "%s: %zu of %zu latents active\n", output, active, model->n);
+    iv_text_printf(text, "  %zu features, ", model->d);
+    cli_count_text(text, model->train_rows);
+    iv_text_puts(text, " training rows, ");
+    cli_count_text(text, model->validation_rows);
+    iv_text_puts(text, " held out");
+    iv_text_printf(text, "; %s, loss %s, scale %s\n", model->arch, loss,
+                   iv_scale_kind_name(model->scaling.kind));
+    if (active > 0 && model->variance_y != NULL) {
+        iv_text_puts(text, "  variance of the latents");
+        for (size_t j = 0, shown = 0; j < model->n && shown < 6; j++) {
+            if (!model->active[j]) continue;
+            iv_text_printf(text, " %.4g", model->variance_y[j]);
+            shown++;
+        }
+        if (active > 6) iv_text_puts(text, " ...");
+        iv_text_puts(text, "\n");
+    }
+}
+
+static void tell_run(iv_text *text, const iv_model *model, const iv_fit_result *result)
+{
+    iv_text_puts(text, "  ");
+    cli_count_text(text, result->steps);
+    iv_text_printf(text, " steps in %.1f s", result->seconds);
+    iv_text_printf(text, "; loss D + beta KL %.5g on training rows", model->train_loss);
+    if (isfinite(model->validation_loss)) {
+        iv_text_printf(text, ", %.5g on held-out rows", model->validation_loss);
+    }
+    iv_text_printf(text, "\n  beta %.4g%s, D summed over features, KL over latents\n", model->beta,
+                   model->beta_auto ? " (auto)" : "");
+    cli_tell_beta(text, model);
+}
+
+static void tell_next(iv_text *text, const cli *c, const char *spec, const char *output)
+{
+    static const struct {
+        cli_slot slot;
+        const char *name;
+    } kept[] = {{OPT_COLUMNS, "columns"},
+                {OPT_DROP, "drop"},
+                {OPT_ID, "id"},
+                {OPT_SPLIT_BY, "split-by"},
+                {OPT_MISSING, "missing"}};
+    iv_text_puts(text, "next: isovae report ");
+    cli_quote(text, output);
+    iv_text_puts(text, " ");
+    cli_quote(text, spec);
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (!c->opt[kept[i].slot].set) continue;
+        iv_text_printf(text, " --%s ", kept[i].name);
+        cli_quote(text, c->opt[kept[i].slot].text);
+    }
+    if (c->opt[OPT_HEADER].set) iv_text_puts(text, " --header");
+    if (c->opt[OPT_NO_HEADER].set) iv_text_puts(text, " --no-header");
+    iv_text_puts(text, " --html report.html\n");
+}
+
+static isovae_status tell(cli *c, const char *spec, const char *output, const iv_fit_result *result,
+                          isovae_error *err)
+{
+    iv_text text = {0};
+    for (size_t i = 0; i < result->n_notes; i++) cli_note(c, "note: %s", result->notes[i].text);
+    if (c->quiet) return ISOVAE_OK;
+    tell_model(&text, result->model, output);
+    tell_run(&text, result->model, result);
+    if (c->command->bit == CLI_FIT) tell_next(&text, c, spec, output);
+    isovae_status status = cli_print(&text, err);
+    iv_text_free(&text);
+    return status;
+}
+
+/* ---- the work ---- */
+
+/* What to type to go on: the same command, with --resume. */
+static void tell_way_on(cli *c, const char *checkpoint)
+{
+    if (access(checkpoint, R_OK) != 0) {
+        cli_note(c, "interrupted before the first checkpoint; nothing was written");
+        return;
+    }
+    if (c->command->bit != CLI_FIT) {
+        cli_note(c, "interrupted");
+        unlink(checkpoint);
+        return;
+    }
+    iv_text line = {0};
+    iv_text_puts(&line, c->typed);
+    if (!c->opt[OPT_RESUME].set) {
+        iv_text_puts(&line, " --resume ");
+        cli_quote(&line, checkpoint);
+    }
+    if (!line.failed) {
+        cli_bar_clear(c);
+        fprintf(stderr, "isovae fit: a checkpoint is in %s; to go on:\n  %s\n", checkpoint,
+                line.data);
+    }
+    iv_text_free(&line);
+}
+
+static isovae_status fit_and_write(cli *c, const char *spec, const char *output,
+                                   const char *checkpoint, iv_dataset **data,
+                                   iv_dataset **validation, iv_fit_result *result,
+                                   isovae_error *err)
+{
+    iv_fit_options options;
+    IV_TRY(fill_options(c, &options, err));
+    IV_TRY(cli_open_data(c, spec, NULL, data, err));
+    IV_TRY(open_validation(c, *data, &options, validation, err));
+    options.checkpoint = checkpoint;
+    isovae_status status = iv_fit(*data, &options, result, err);
+    if (status == ISOVAE_ERR_CANCELLED) tell_way_on(c, checkpoint);
+    if (status != ISOVAE_OK) return status;
+    IV_TRY(iv_model_save(result->model, output, err));
+    unlink(checkpoint); /* it has served; where none was written there is none to remove */
+    return ISOVAE_OK;
+}
+
+isovae_status cli_fit_to_file(cli *c, const char *spec, const char *output, isovae_error *err)
+{
+    iv_dataset *data = NULL, *validation = NULL;
+    iv_fit_result result;
+    iv_text checkpoint = {0};
+    memset(&result, 0, sizeof result);
+    IV_TRY(check_pairs(c, err));
+    IV_TRY(cli_check_writable(output, err));
+    IV_TRY(cli_pool(c, err));
+    iv_text_printf(&checkpoint, "%s.ckpt", output);
+    isovae_status status = iv_text_check(&checkpoint, err);
+    if (status == ISOVAE_OK) {
+        status = fit_and_write(c, spec, output, checkpoint.data, &data, &validation, &result, err);
+    }
+    if (status == ISOVAE_OK) status = tell(c, spec, output, &result, err);
+    iv_model_free(result.model);
+    iv_dataset_free(data);
+    iv_dataset_free(validation);
+    iv_text_free(&checkpoint);
+    return status;
+}
+
+isovae_status cmd_fit(cli *c, isovae_error *err)
+{
+    const char *output = c->opt[OPT_OUTPUT].text;
+    if (output == NULL) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "-o MODEL is missing: name the model file to write");
+    }
+    if (strcmp(output, "-") == 0) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "-o: a model is written to a file, not to '-'");
+    }
+    return cli_fit_to_file(c, c->argument[0], output, err);
+}

@@ -1,0 +1,247 @@
+/* isovae info MODEL */
+#include "cli.h"
+
+#include "base/file.h"
+#include "model/file.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t count_active(const iv_model *model)
+{
+    size_t active = 0;
+    for (size_t j = 0; j < model->n; j++) active += model->active != NULL && model->active[j];
+    return active;
+}
+
+static const char *objective_name(const iv_model *model)
+{
+    return model->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional";
+}
+
+static const char *or_unknown(const char *text)
+{
+    return text != NULL && *text != '\0' ? text : "unknown";
+}
+
+/* ---- for people ---- */
+
+static void put_features(iv_text *text, const iv_model *model)
+{
+    enum { SHOWN = 8 };
+    iv_text_printf(text, "features    %zu: ", model->d);
+    if (model->height > 0) {
+        iv_text_printf(text, "images of %zu x %zu x %zu\n", model->height, model->width,
+                       model->channels);
+        return;
+    }
+    for (size_t i = 0; i < model->d && i < SHOWN; i++) {
+        iv_text_printf(text, "%s%s", i > 0 ? ", " : "", model->names[i]);
+    }
+    iv_text_puts(text, model->d > SHOWN ? ", ...\n" : "\n");
+}
+
+static void put_latents(iv_text *text, const iv_model *model)
+{
+    enum { SHOWN = 10 };
+    size_t active = count_active(model), shown = 0;
+    iv_text_printf(text, "latents     %zu, %zu active\n", model->n, active);
+    if (model->variance_y == NULL || model->kl_mean == NULL || active == 0) return;
+    iv_text_puts(text, "            latent  variance_y  KL (nats)\n");
+    for (size_t j = 0; j < model->n && shown < SHOWN; j++) {
+        if (!model->active[j]) continue;
+        iv_text_printf(text, "            %6zu  %10.4g  %9.3g\n", j, model->variance_y[j],
+                       model->kl_mean[j]);
+        shown++;
+    }
+    if (active > shown) iv_text_printf(text, "            and %zu more\n", active - shown);
+}
+
+static void put_history(iv_text *text, const iv_model *model)
+{
+    if (model->n_history == 0) return;
+    iv_text_puts(text, "history         step    beta        D       KL     loss  validation\n");
+    size_t skip = (model->n_history + 19) / 20;
+    for (size_t i = 0; i < model->n_history; i++) {
+        const iv_history *h = &model->history[i];
+        if (i % skip != 0 && i + 1 != model->n_history) continue;
+        iv_text_printf(text, "            %8" PRIu64 " %7.3g %8.4g %8.4g %8.4g  %10.4g\n", h->step,
+                       h->beta, h->distortion, h->kl, h->loss, h->validation);
+    }
+}
+
+static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t hash)
+{
+    char metric[64];
+    iv_metric_format(&model->metric, metric, sizeof metric);
+    iv_text_printf(text, "%s: isovae model, hash %016" PRIx64 "\n", c->argument[0], hash);
+    iv_text_printf(text, "network     %s, %zu parameters (%s)\n", or_unknown(model->arch),
+                   model->param_elements, model->dtype == IV_F64 ? "f64" : "f32");
+    put_features(text, model);
+    put_latents(text, model);
+    iv_text_printf(text, "loss        %s, scale %s, %s objective\n", metric,
+                   iv_scale_kind_name(model->scaling.kind), objective_name(model));
+    iv_text_printf(text, "beta        %.6g%s, D summed over features\n", model->beta,
+                   model->beta_auto ? " (auto)" : "");
+    cli_tell_beta(text, model);
+    iv_text_puts(text, "trained     ");
+    cli_count_text(text, model->steps);
+    iv_text_printf(text, " steps, seed %" PRIu64 ", on ", model->seed);
+    cli_count_text(text, model->train_rows);
+    iv_text_puts(text, " rows (");
+    cli_count_text(text, model->validation_rows);
+    iv_text_printf(text, " held out) of %s\n", or_unknown(model->data_source));
+    iv_text_printf(text, "            data hash %016" PRIx64 ", isovae %s, %s arithmetic\n",
+                   model->data_hash, or_unknown(model->version), or_unknown(model->isa));
+    if (model->restarts > 0 || model->folded) {
+        iv_text_printf(text, "            %zu restart%s%s\n", model->restarts,
+                       model->restarts == 1 ? "" : "s", model->folded ? "; still folded" : "");
+    }
+    iv_text_printf(text, "            loss D + beta KL %.6g", model->train_loss);
+    if (isfinite(model->validation_loss)) {
+        iv_text_printf(text, ", on held-out rows %.6g", model->validation_loss);
+    }
+    iv_text_printf(text, "\nscores      %zu held-out log densities", model->n_quantiles);
+    if (model->n_quantiles > 0) {
+        iv_text_printf(text, ", median %.4g nats (higher = more probable)",
+                       model->quantiles[model->n_quantiles / 2]);
+    }
+    iv_text_puts(text, "\n");
+    if (c->verbose) put_history(text, model);
+}
+
+/* ---- for programs ---- */
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *hex(uint64_t value)
+{
+    char text[20];
+    snprintf(text, sizeof text, "%016" PRIx64, value);
+    return json_string(text);
+}
+
+static json_t *numbers(const double *values, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; values != NULL && i < n; i++)
+        json_array_append_new(array, number(values[i]));
+    return array;
+}
+
+static json_t *latents_json(const iv_model *model)
+{
+    json_t *array = json_array();
+    for (size_t j = 0; j < model->n; j++) {
+        json_t *latent = json_object();
+        json_object_set_new(latent, "index", json_integer((json_int_t)j));
+        json_object_set_new(latent, "active", json_boolean(model->active && model->active[j]));
+        json_object_set_new(latent, "variance_y",
+                            model->variance_y ? number(model->variance_y[j]) : json_null());
+        json_object_set_new(latent, "kl_nats",
+                            model->kl_mean ? number(model->kl_mean[j]) : json_null());
+        json_array_append_new(array, latent);
+    }
+    return array;
+}
+
+static json_t *history_json(const iv_model *model)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < model->n_history; i++) {
+        const iv_history *h = &model->history[i];
+        json_t *line = json_object();
+        json_object_set_new(line, "step", json_integer((json_int_t)h->step));
+        json_object_set_new(line, "beta", number(h->beta));
+        json_object_set_new(line, "rate", number(h->rate));
+        json_object_set_new(line, "loss", number(h->loss));
+        json_object_set_new(line, "distortion", number(h->distortion));
+        json_object_set_new(line, "kl_nats", number(h->kl));
+        json_object_set_new(line, "validation", number(h->validation));
+        json_array_append_new(array, line);
+    }
+    return array;
+}
+
+static void set_training(json_t *root, const iv_model *model)
+{
+    json_t *t = json_object();
+    json_object_set_new(t, "steps", json_integer((json_int_t)model->steps));
+    json_object_set_new(t, "seed", json_integer((json_int_t)model->seed));
+    json_object_set_new(t, "train_rows", json_integer((json_int_t)model->train_rows));
+    json_object_set_new(t, "validation_rows", json_integer((json_int_t)model->validation_rows));
+    json_object_set_new(t, "data_source", json_string(or_unknown(model->data_source)));
+    json_object_set_new(t, "data_hash", hex(model->data_hash));
+    json_object_set_new(t, "restarts", json_integer((json_int_t)model->restarts));
+    json_object_set_new(t, "folded", json_boolean(model->folded));
+    json_object_set_new(t, "train_loss", number(model->train_loss));
+    json_object_set_new(t, "validation_loss", number(model->validation_loss));
+    json_object_set_new(t, "history", history_json(model));
+    json_object_set_new(root, "training", t);
+}
+
+static json_t *machine(const iv_model *model, uint64_t hash)
+{
+    char metric[64];
+    json_t *root = json_object(), *names = json_array();
+    iv_metric_format(&model->metric, metric, sizeof metric);
+    for (size_t i = 0; i < model->d; i++) {
+        json_array_append_new(names, json_string(model->names[i]));
+    }
+    json_object_set_new(root, "format", json_string("isovae-info/1"));
+    json_object_set_new(root, "hash", hex(hash));
+    json_object_set_new(root, "version", json_string(or_unknown(model->version)));
+    json_object_set_new(root, "isa", json_string(or_unknown(model->isa)));
+    json_object_set_new(root, "arch", json_string(or_unknown(model->arch)));
+    json_object_set_new(root, "parameters", json_integer((json_int_t)model->param_elements));
+    json_object_set_new(root, "dtype", json_string(model->dtype == IV_F64 ? "f64" : "f32"));
+    json_object_set_new(root, "input_dim", json_integer((json_int_t)model->d));
+    json_object_set_new(root, "latent_dim", json_integer((json_int_t)model->n));
+    json_object_set_new(root, "active_dim", json_integer((json_int_t)count_active(model)));
+    json_object_set_new(root, "loss", json_string(metric));
+    json_object_set_new(root, "objective", json_string(objective_name(model)));
+    json_object_set_new(root, "beta", number(model->beta));
+    json_object_set_new(root, "beta_auto", json_boolean(model->beta_auto));
+    json_object_set_new(root, "scale", json_string(iv_scale_kind_name(model->scaling.kind)));
+    json_object_set_new(root, "features", names);
+    json_object_set_new(root, "image",
+                        model->height > 0 ? json_pack("[i,i,i]", (int)model->height,
+                                                      (int)model->width, (int)model->channels)
+                                          : json_null());
+    json_object_set_new(root, "latents", latents_json(model));
+    set_training(root, model);
+    json_object_set_new(root, "score_quantiles", numbers(model->quantiles, model->n_quantiles));
+    return root;
+}
+
+isovae_status cmd_info(cli *c, isovae_error *err)
+{
+    iv_model *model = NULL;
+    uint64_t hash = 0;
+    iv_text text = {0};
+    isovae_status status = cli_open_model(c, c->argument[0], &model, err);
+    if (status == ISOVAE_OK) status = iv_model_hash(model, &hash, err);
+    if (status == ISOVAE_OK && c->opt[OPT_JSON].set) {
+        json_t *root = machine(model, hash);
+        char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+        json_decref(root);
+        if (dump == NULL) {
+            status = iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for the JSON");
+        } else {
+            iv_text_puts(&text, dump);
+            iv_text_puts(&text, "\n");
+            free(dump);
+        }
+    } else if (status == ISOVAE_OK) {
+        human(&text, c, model, hash);
+    }
+    if (status == ISOVAE_OK) status = cli_print(&text, err);
+    iv_text_free(&text);
+    iv_model_free(model);
+    return status;
+}

@@ -1,0 +1,102 @@
+/* The commands: what they are called, what they say of themselves, and who does the work. */
+#include "cli.h"
+
+#include <string.h>
+
+const cli_command cli_commands[] = {
+    {CLI_DEMO, "demo", "", "the main job on data with known truth, nothing to download",
+     "Trains a VAE on toy:mixa (20,000 rows in 16 dimensions that lie on three independent axes "
+     "with "
+     "variances 1 : 4 : 16), then reports on fresh rows and sets every number beside the truth: "
+     "how "
+     "important each latent is, like a PCA eigenvalue, how probable each point is, in nats, and "
+     "how "
+     "far the model is from the optimum that theory predicts.\n\n"
+     "Leaves the model and the report as a page, as JSON, and as text on standard output.",
+     "isovae demo\tinto the folder isovae-demo\nisovae demo -o /tmp/demo -s 7\tanother seed", 0, 0,
+     cmd_demo},
+    {CLI_FIT, "fit", "DATA -o MODEL", "train a VAE and write the model file",
+     "DATA is a .csv or .tsv file (also .gz; - reads CSV from standard input), .npy, .npz "
+     "(FILE.npz:KEY), IDX (also .gz), or a built-in set with known truth: toy:norm, toy:mix, "
+     "toy:mixa, toy:ramp, toy:tri, with options after commas (toy:norm,n=50000,seed=1). The format "
+     "is "
+     "found by content.\n\n"
+     "The defaults are meant to give a good model as they stand; docs/defaults.md has their table "
+     "with reasons. At the end the model is calibrated: latents are sorted by importance, so that "
+     "latent 0 is the strongest, and the scores of held-out rows are stored in it.\n\n"
+     "Ctrl-C ends the training with a checkpoint, MODEL.ckpt, and says how to go on; a second "
+     "Ctrl-C "
+     "ends it at once. Equal data, options and seed give the same model, byte for byte, with any "
+     "number of threads.",
+     "isovae fit table.csv -o m.safetensors\twith all defaults\n"
+     "isovae fit table.csv -o m.safetensors --id name --drop label\tcolumns that are no features\n"
+     "isovae fit images.npy -o m.safetensors --loss bce\tvalues in [0, 1]\n"
+     "isovae fit toy:norm,n=50000 -o m.safetensors -n 3 -b 0.003 --objective decomposed\tas in the "
+     "paper",
+     1, 1, cmd_fit},
+    {CLI_REPORT, "report", "MODEL DATA", "tell in numbers what a model learned",
+     "Prints ten lines and a table of the strongest latents; --html, --json and --csv write the "
+     "whole "
+     "of it. Columns of DATA are matched to the model's features by name. Where DATA are the rows "
+     "of "
+     "the training, the report is on those that were held out.",
+     "isovae report m.safetensors table.csv\tto the terminal\n"
+     "isovae report m.safetensors table.csv --html report.html\tand as a page\n"
+     "isovae report m.safetensors table.csv --json - | jq .latents\tfor programs",
+     2, 2, cmd_report},
+    {CLI_SCORE, "score", "MODEL DATA", "a log density for each row: how probable it is",
+     "Columns of the result: id; log_density in nats, in the units of the data, higher = more "
+     "probable; residual, the squared distance from the reconstruction in the metric; latent, the "
+     "KL of the row in nats; tail_prob, the share of held-out training rows with a lower score; "
+     "flag, "
+     "1 where tail_prob is below --fpr; status, ok or why a row has no score; with --explain also "
+     "why: "
+     "the features (their share of the squared distance over beta) and latents (their share of the "
+     "KL) "
+     "that cost the row most, in nats.\n\n"
+     "Scores are deterministic: nothing is sampled.",
+     "isovae score m.safetensors new.csv -o scores.csv\tevery row\n"
+     "isovae score m.safetensors new.csv --fpr 0.001 --explain\twhat is odd about the oddest rows",
+     2, 2, cmd_score},
+    {CLI_ENCODE, "encode", "MODEL DATA", "coordinates of each row in the latent space",
+     "Columns of the result: id, mu0, mu1, ... in order of importance; with --isometric y0, y1, "
+     "..., "
+     "in which a step of length 1 is a step of length 1 in the data (in the metric); with --sigma "
+     "also sigma0, sigma1, ...",
+     "isovae encode m.safetensors table.csv -o z.npy\tfor NumPy\n"
+     "isovae encode m.safetensors table.csv --isometric -o y.csv\tfor clustering and distances",
+     2, 2, cmd_encode},
+    {CLI_DECODE, "decode", "MODEL CODES", "data from latent coordinates",
+     "CODES has the columns mu0, mu1, ... (with --isometric y0, y1, ...), as encode writes them, "
+     "or, "
+     "without names, one column per latent. The result is in the units of the data.",
+     "isovae decode m.safetensors z.npy -o x.csv\twhat encode wrote", 2, 2, cmd_decode},
+    {CLI_SAMPLE, "sample", "MODEL", "new rows like those of the training",
+     "Draws z from the prior and decodes it. Equal seeds give equal rows.",
+     "isovae sample m.safetensors -n 1000 -o new.csv\ta thousand rows\n"
+     "isovae sample m.safetensors --noise\twith the noise of the decoder",
+     1, 1, cmd_sample},
+    {CLI_TRAVERSE, "traverse", "MODEL [DATA]", "what each latent does to the features",
+     "Steps along each latent in equal steps of the isometric coordinate y, the others held, and "
+     "prints the features at each point. Columns: latent, point, y, mu, distance (measured in the "
+     "data from the point before, in the metric; at the optimum close to the step in y), then the "
+     "features. Without DATA the others are held at 0, with DATA at the values of --row.\n\n"
+     "For image models -o FILE.png draws a sheet, one row of images per latent.",
+     "isovae traverse m.safetensors\tas a table\n"
+     "isovae traverse faces.safetensors -o sheet.png\tas images",
+     1, 2, cmd_traverse},
+    {CLI_INFO, "info", "MODEL", "what a model file holds",
+     "Prints shape, metric, beta, scaling, "
+     "features, how it was trained and what was found on the training rows.",
+     "isovae info m.safetensors\tfor people\nisovae info m.safetensors --json\tfor programs", 1, 1,
+     cmd_info},
+};
+const size_t cli_n_commands = sizeof cli_commands / sizeof cli_commands[0];
+
+const cli_command *cli_find_command(const char *name)
+{
+    for (size_t i = 0; i < cli_n_commands; i++) {
+        if (strcmp(cli_commands[i].name, name) == 0) return &cli_commands[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,94 @@
+/* Opening what a command works on, with the options that say how. */
+#include "cli.h"
+
+#include "base/file.h"
+#include "kernels/kernels.h"
+#include "model/file.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+isovae_status cli_pool(cli *c, isovae_error *err)
+{
+    if (c->pool != NULL) return ISOVAE_OK;
+    const cli_value *threads = &c->opt[OPT_THREADS];
+    if (threads->set && threads->count > 1024) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--threads: %llu is more than the 1024 allowed",
+                       (unsigned long long)threads->count);
+    }
+    if (cli_isa(c) != NULL && iv_kernels_get(IV_PRECISION_F32, cli_isa(c)) == NULL) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--isa: '%s' is no instruction set that this build and processor have",
+                       cli_isa(c));
+    }
+    return iv_pool_new(&c->pool, threads->set ? (size_t)threads->count : 0, err);
+}
+
+const char *cli_isa(const cli *c)
+{
+    return c->opt[OPT_ISA].text;
+}
+
+uint64_t cli_seed(const cli *c)
+{
+    return c->opt[OPT_SEED].count;
+}
+
+isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *out,
+                               isovae_error *err)
+{
+    if (c->opt[OPT_HEADER].set && c->opt[OPT_NO_HEADER].set) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--header and --no-header exclude each other");
+    }
+    iv_data_options_init(out);
+    out->columns = c->opt[OPT_COLUMNS].text;
+    out->drop = c->opt[OPT_DROP].text;
+    out->id = c->opt[OPT_ID].text;
+    out->split_by = c->opt[OPT_SPLIT_BY].text;
+    out->truth_density = c->opt[OPT_TRUTH_DENSITY].text;
+    out->missing_rows = c->opt[OPT_MISSING].set && strcmp(c->opt[OPT_MISSING].text, "row") == 0;
+    out->header = c->opt[OPT_HEADER].set ? 1 : c->opt[OPT_NO_HEADER].set ? 0 : -1;
+    if (model != NULL) {
+        out->want = (const char *const *)model->names;
+        out->n_want = model->d;
+        out->want_named = model->named;
+    }
+    out->progress = cli_progress(c);
+    return ISOVAE_OK;
+}
+
+isovae_status cli_open_data(cli *c, const char *spec, const iv_model *model, iv_dataset **out,
+                            isovae_error *err)
+{
+    iv_data_options options;
+    IV_TRY(cli_data_options(c, model, &options, err));
+    IV_TRY(iv_dataset_open(spec, &options, out, err));
+    const iv_dataset *data = *out;
+    cli_detail(c, "%s: %zu rows, %zu features", spec, data->rows, data->cols);
+    if (data->note != NULL && *data->note != '\0') cli_hold(c, "%s: %s", spec, data->note);
+    if (data->bad_rows > 0) {
+        cli_hold(c, "%s: %zu of %zu rows with missing values are left out", spec, data->bad_rows,
+                 data->rows);
+    }
+    return ISOVAE_OK;
+}
+
+isovae_status cli_open_model(cli *c, const char *path, iv_model **out, isovae_error *err)
+{
+    IV_TRY(iv_model_load(path, out, err));
+    cli_detail(c, "%s: %zu features, %zu latents, %s", path, (*out)->d, (*out)->n,
+               (*out)->arch != NULL ? (*out)->arch : "network");
+    return ISOVAE_OK;
+}
+
+isovae_status cli_good_rows(const iv_dataset *data, size_t **rows, size_t *n, isovae_error *err)
+{
+    size_t used = 0;
+    IV_TRY(IV_NEW(*rows, data->rows, "row numbers", err));
+    for (size_t r = 0; r < data->rows; r++) {
+        if (data->status == NULL || data->status[r] == IV_ROW_OK) (*rows)[used++] = r;
+    }
+    *n = used;
+    return ISOVAE_OK;
+}

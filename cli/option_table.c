@@ -1,0 +1,213 @@
+/* The table itself: nothing but data. */
+#include "options.h"
+
+#define ALL                                                                                        \
+    (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
+     CLI_TRAVERSE | CLI_INFO)
+#define READS_DATA (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE)
+#define COMPUTES (ALL & ~(unsigned)CLI_INFO)
+
+static const char model_group[] = "Model";
+static const char training_group[] = "Training";
+static const char validation_group[] = "Validation";
+static const char run_group[] = "Stopping and going on";
+static const char data_group[] = "Data";
+static const char output_group[] = "Output";
+static const char analysis_group[] = "Analysis";
+static const char general_group[] = "General";
+
+const cli_option cli_options[] = {
+    /* ---- output ---- */
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "The model file to write (.safetensors). Required. It is written whole at the end or not at "
+     "all.",
+     CLI_FIT, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "DIR", NULL, "isovae-demo",
+     "The folder for the model and its reports; made where absent.", CLI_DEMO, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
+     "Write the result to FILE: .csv, .json or .npy (numbers alone, without ids) by its suffix; "
+     "whole "
+     "or not at all.",
+     CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
+     "Write the result to FILE: .csv, .json, .npy, or for image models .png (a sheet with one row "
+     "of "
+     "images per latent).",
+     CLI_TRAVERSE, output_group},
+    {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the report as JSON (isovae-report/1); - prints it instead of the text.",
+     CLI_REPORT, output_group},
+    {OPT_JSON, "json", 0, CLI_FLAG, NULL, NULL, NULL, "Print JSON instead of text.", CLI_INFO,
+     output_group},
+    {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the report as one self-contained page with charts.", CLI_REPORT, output_group},
+    {OPT_CSV, "csv", 0, CLI_TEXT, "DIR", NULL, NULL,
+     "Also write tables as CSV and charts as SVG into a folder; made where absent.", CLI_REPORT,
+     output_group},
+
+    /* ---- fit: model ---- */
+    {OPT_LATENT_DIM, "latent-dim", 'n', CLI_COUNT, "N", NULL,
+     "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
+     CLI_FIT, model_group},
+    {OPT_ARCH, "arch", 0, CLI_TEXT, "NAME", NULL, "mlp:64,64 for tables, mlp:400 for images",
+     "Network: mlp:A,B,... is the encoder, the decoder its mirror; linear has no hidden layer.",
+     CLI_FIT, model_group},
+    {OPT_ACTIVATION, "activation", 0, CLI_TEXT, "NAME", NULL, "silu; tanh with --init multimodal",
+     "Activation of hidden layers: silu, tanh, relu, leaky_relu, elu, gelu, softplus, sigmoid.",
+     CLI_FIT, model_group},
+    {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
+     "Distance between data and reconstruction, summed over features: sse; bce (values in [0, 1]); "
+     "weighted:down, weighted:up, weighted:C0,C1 (c0 + c1 |x|^2 times sse) or "
+     "weighted:inverse,C0,C1.",
+     CLI_FIT, model_group},
+    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL, "auto; 1 for bce",
+     "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "
+     "variance of the decoder; auto lets it follow the residual variance per feature.",
+     CLI_FIT, model_group},
+    {OPT_BETA_FLOOR, "beta-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005",
+     "With beta auto: beta/2 is at least this share of the mean feature variance.", CLI_FIT,
+     model_group},
+    {OPT_OBJECTIVE, "objective", 0, CLI_CHOICE, "conventional|decomposed", NULL, "conventional",
+     "Conventional: D(x, Dec(z)) + beta KL. Decomposed: transform + coding loss + beta KL, the "
+     "form "
+     "of the paper's experiments; biased where latents are spare.",
+     CLI_FIT, model_group},
+    {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
+     "standard for tables, unit for images and bce, none for toy:, identity for weighted",
+     "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
+     "undone in every result.",
+     CLI_FIT, model_group},
+
+    /* ---- fit: training ---- */
+    {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "the longer of 12000 steps and 20 epochs",
+     "Length of the training in steps.", CLI_FIT, training_group},
+    {OPT_EPOCHS, "epochs", 0, CLI_COUNT, "N", NULL, NULL,
+     "Length of the training in passes over the training rows; instead of --steps.", CLI_FIT,
+     training_group},
+    {OPT_BATCH_SIZE, "batch-size", 0, CLI_COUNT, "N", NULL, "200", "Rows per step.", CLI_FIT,
+     training_group},
+    {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
+     "0.01 where the widest layer has at most 128 units, else 0.001", "Learning rate of Adam.",
+     CLI_FIT, training_group},
+    {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant", NULL, "cosine",
+     "How the rate falls over the steps.", CLI_FIT, training_group},
+    {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",
+     "Decoupled weight decay.", CLI_FIT, training_group},
+    {OPT_BETA_START, "beta-start", 0, CLI_POSITIVE, "NUMBER", NULL, "from the PCA spectrum",
+     "Beta at the first step; it is annealed to its final value over the first half. The final "
+     "value itself means no annealing.",
+     CLI_FIT, training_group},
+    {OPT_KL_WARMUP, "kl-warmup", 0, CLI_SHARE, "SHARE", NULL, "0",
+     "Share of the steps over which the KL term grows from nothing.", CLI_FIT, training_group},
+    {OPT_INIT, "init", 0, CLI_CHOICE, "default|multimodal", NULL, "default",
+     "Starting weights; multimodal has wider first layers, for data with separate modes.", CLI_FIT,
+     training_group},
+    {OPT_INIT_FROM, "init-from", 0, CLI_TEXT, "MODEL", NULL, NULL,
+     "Start from the weights of a model of the same shape.", CLI_FIT, training_group},
+
+    /* ---- fit: validation ---- */
+    {OPT_VALIDATION, "validation", 0, CLI_TEXT, "SHARE|FILE", NULL, "0.1",
+     "Share of the rows held out, or a data file of its own. The weights that validate best are "
+     "kept. 0: none.",
+     CLI_FIT, validation_group},
+    {OPT_SPLIT_BY, "split-by", 0, CLI_TEXT, "COLUMN", NULL, NULL,
+     "Column that says which rows train (0) and which validate (anything else).",
+     CLI_FIT | CLI_REPORT, validation_group},
+    {OPT_PATIENCE, "patience", 0, CLI_COUNT, "N", NULL, "20",
+     "With a constant or step rate: stop after N validations without gain.", CLI_FIT,
+     validation_group},
+
+    /* ---- fit: stopping and going on ---- */
+    {OPT_RESUME, "resume", 0, CLI_TEXT, "CHECKPOINT", NULL, NULL,
+     "Go on from a checkpoint; the other options must be those of the run that wrote it. The "
+     "result "
+     "is the same, byte for byte, as that of a run that was never stopped. Where the file is not "
+     "there yet, the run starts from the beginning.",
+     CLI_FIT, run_group},
+    {OPT_CHECKPOINT_EVERY, "checkpoint-every", 0, CLI_COUNT, "STEPS", NULL, "2000",
+     "Steps between checkpoints, which go to MODEL.ckpt and are removed at the end.", CLI_FIT,
+     run_group},
+    {OPT_NO_RESTART, "no-restart", 0, CLI_FLAG, NULL, NULL, NULL,
+     "Do not start again, from another start, when a run has folded.", CLI_FIT, run_group},
+
+    /* ---- report ---- */
+    {OPT_ROWS, "rows", 0, CLI_CHOICE, "auto|all|train|validation", NULL, "auto",
+     "Which rows to look at. auto: the validation rows where the data are those of the training, "
+     "else all.",
+     CLI_REPORT, analysis_group},
+    {OPT_IWAE, "iwae", 0, CLI_TEXT, "K[,ROWS]", NULL, "64,1000",
+     "Draws and rows of the importance-weighted estimate that checks the density; 0: none.",
+     CLI_REPORT, analysis_group},
+    {OPT_TRUTH_DENSITY, "truth-density", 0, CLI_TEXT, "COLUMN", NULL, NULL,
+     "Column with the true density of each row, to compare with.", CLI_REPORT, analysis_group},
+
+    /* ---- score ---- */
+    {OPT_ESTIMATE, "estimate", 0, CLI_CHOICE, "elbo|posterior|logdet|laplace", NULL, "elbo",
+     "Which log density: elbo counts the distance from the manifold and is the one for anomalies; "
+     "the others are densities on the manifold.",
+     CLI_SCORE, analysis_group},
+    {OPT_FPR, "fpr", 0, CLI_SHARE, "P", NULL, "0.01",
+     "Flag rows whose tail_prob is below P: of rows like the training's, a share of P is flagged.",
+     CLI_SCORE, analysis_group},
+    {OPT_EXPLAIN, "explain", 0, CLI_COUNT, "N", "3", NULL,
+     "Add a column that names the N features and latents that cost each flagged row most (where "
+     "none "
+     "is flagged, the least probable row), with nats.",
+     CLI_SCORE, analysis_group},
+
+    /* ---- encode, decode, sample, traverse ---- */
+    {OPT_ISOMETRIC, "isometric", 0, CLI_FLAG, NULL, NULL, NULL,
+     "Isometric coordinates y, in which distances are distances in the data, instead of mu.",
+     CLI_ENCODE | CLI_DECODE, analysis_group},
+    {OPT_SIGMA, "sigma", 0, CLI_FLAG, NULL, NULL, NULL, "Add the posterior's standard deviations.",
+     CLI_ENCODE, analysis_group},
+    {OPT_COUNT, "count", 'n', CLI_COUNT, "N", NULL, "10", "Rows to draw.", CLI_SAMPLE,
+     analysis_group},
+    {OPT_NOISE, "noise", 0, CLI_FLAG, NULL, NULL, NULL,
+     "Add the decoder's noise: variance beta/2 in the metric for sse, a draw of 0 or 1 for bce.",
+     CLI_SAMPLE, analysis_group},
+    {OPT_ROW, "row", 0, CLI_COUNT, "N", NULL, "1",
+     "With DATA: the row (counted from 1) from which the traversals start.", CLI_TRAVERSE,
+     analysis_group},
+    {OPT_LATENTS, "latents", 0, CLI_COUNT, "N", NULL, "the active ones, at most 10",
+     "How many latents, the strongest first.", CLI_TRAVERSE, analysis_group},
+    {OPT_POINTS, "points", 0, CLI_COUNT, "N", NULL, "7",
+     "Points along each latent, from -3 to 3 standard deviations of y.", CLI_TRAVERSE,
+     analysis_group},
+
+    /* ---- data ---- */
+    {OPT_COLUMNS, "columns", 0, CLI_TEXT, "LIST", NULL, "all numeric columns",
+     "Columns to use: names (a,b,c) or numbers counted from 1 (1-16,20).", READS_DATA, data_group},
+    {OPT_DROP, "drop", 0, CLI_TEXT, "LIST", NULL, NULL, "Columns to leave out, likewise.",
+     READS_DATA, data_group},
+    {OPT_ID, "id", 0, CLI_TEXT, "COLUMN", NULL, "row numbers", "Column that names the rows.",
+     READS_DATA, data_group},
+    {OPT_MISSING, "missing", 0, CLI_CHOICE, "error|row", NULL, "error",
+     "What a missing value is: an error, or a row that is left out and keeps a status.", READS_DATA,
+     data_group},
+    {OPT_HEADER, "header", 0, CLI_FLAG, NULL, NULL, "found by looking",
+     "The first line of a CSV file names the columns.", READS_DATA | CLI_DECODE, data_group},
+    {OPT_NO_HEADER, "no-header", 0, CLI_FLAG, NULL, NULL, NULL,
+     "The first line of a CSV file holds data.", READS_DATA | CLI_DECODE, data_group},
+
+    /* ---- general ---- */
+    {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0",
+     "Of everything random: weights, noise, shuffling, held-out rows. Equal seeds give equal "
+     "bytes.",
+     CLI_FIT | CLI_DEMO, general_group},
+    {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0", "Of everything random.",
+     CLI_REPORT | CLI_SAMPLE, general_group},
+    {OPT_THREADS, "threads", 't', CLI_COUNT, "N", NULL, "one per processor",
+     "Threads. The result does not depend on their number.", COMPUTES, general_group},
+    {OPT_ISA, "isa", 0, CLI_TEXT, "NAME", NULL, "the best this processor has",
+     "Instruction set of the arithmetic: baseline, avx2 or avx512; naming one makes runs on "
+     "different "
+     "processors agree.",
+     COMPUTES, general_group},
+    {OPT_QUIET, "quiet", 'q', CLI_FLAG, NULL, NULL, NULL, "No progress and no notes; errors only.",
+     ALL, general_group},
+    {OPT_VERBOSE, "verbose", 'v', CLI_FLAG, NULL, NULL, NULL,
+     "Say more on standard error; progress as lines where it is no terminal.", ALL, general_group},
+    {OPT_HELP, "help", 'h', CLI_FLAG, NULL, NULL, NULL, "Show this help.", ALL, general_group},
+};
+const size_t cli_n_options = sizeof cli_options / sizeof cli_options[0];

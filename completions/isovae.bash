@@ -1,0 +1,46 @@
+# bash completion for isovae. Written by 'isovae help --bash'; do not edit.
+_isovae() {
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+    local command=${COMP_WORDS[1]} words=
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        words="help version demo fit report score encode decode sample traverse info"
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+        return
+    fi
+    case $before in
+        help) words="demo fit report score encode decode sample traverse info" ;;
+        --objective) words="conventional decomposed" ;;
+        --scale) words="none standard minmax unit identity" ;;
+        --lr-schedule) words="cosine step constant" ;;
+        --init) words="default multimodal" ;;
+        --rows) words="auto all train validation" ;;
+        --estimate) words="elbo posterior logdet laplace" ;;
+        --missing) words="error row" ;;
+        --loss) words="sse bce weighted:down weighted:up" ;;
+        --activation) words="silu tanh relu leaky_relu elu gelu softplus sigmoid" ;;
+    esac
+    if [[ -z $words && $current == -* ]]; then
+        case $command in
+            demo) words="--output --seed --threads --isa --quiet --verbose --help" ;;
+            fit) words="--output --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --init-from --validation --split-by --patience --resume --checkpoint-every --no-restart --columns --drop --id --missing --header --no-header --seed --threads --isa --quiet --verbose --help" ;;
+            report) words="--json --html --csv --split-by --rows --iwae --truth-density --columns --drop --id --missing --header --no-header --seed --threads --isa --quiet --verbose --help" ;;
+            score) words="--output --estimate --fpr --explain --columns --drop --id --missing --header --no-header --threads --isa --quiet --verbose --help" ;;
+            encode) words="--output --isometric --sigma --columns --drop --id --missing --header --no-header --threads --isa --quiet --verbose --help" ;;
+            decode) words="--output --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
+            sample) words="--output --count --noise --seed --threads --isa --quiet --verbose --help" ;;
+            traverse) words="--output --row --latents --points --columns --drop --id --missing --header --no-header --threads --isa --quiet --verbose --help" ;;
+            info) words="--json --quiet --verbose --help" ;;
+        esac
+    fi
+    if [[ -n $words ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    elif [[ $before == toy && $current == : ]]; then
+        COMPREPLY=(norm mix mixa ramp tri)
+    elif [[ $before == : && ${COMP_WORDS[COMP_CWORD-2]} == toy ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "norm mix mixa ramp tri" -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+}
+complete -o filenames -F _isovae isovae

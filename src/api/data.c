@@ -1,0 +1,65 @@
+#include "api/handles.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+isovae_status isovae_data_open(isovae_context *context, const char *spec, const char *columns,
+                               const char *drop, isovae_data **out, isovae_error *err) {
+    *out = NULL;
+    iv_data_options options;
+    iv_data_options_init(&options);
+    options.columns = columns;
+    options.drop = drop;
+    if (context) options.progress = iv_context_progress(context);
+    isovae_data *data;
+    IV_TRY(IV_NEW(data, 1, "a data handle", err));
+    isovae_status status = iv_dataset_open(spec, &options, &data->set, err);
+    if (status) {
+        iv_free(data);
+        return status;
+    }
+    *out = data;
+    return ISOVAE_OK;
+}
+
+isovae_status isovae_data_from_rows(const double *values, size_t rows, size_t cols,
+                                    const char *const *names, isovae_data **out, isovae_error *err) {
+    *out = NULL;
+    isovae_data *data;
+    IV_TRY(IV_NEW(data, 1, "a data handle", err));
+    isovae_status status = iv_dataset_from_rows(values, rows, cols, names, &data->set, err);
+    if (status) {
+        iv_free(data);
+        return status;
+    }
+    *out = data;
+    return ISOVAE_OK;
+}
+
+size_t isovae_data_rows(const isovae_data *data) { return data->set->rows; }
+size_t isovae_data_cols(const isovae_data *data) { return data->set->cols; }
+
+void isovae_data_free(isovae_data *data) {
+    if (!data) return;
+    iv_dataset_free(data->set);
+    iv_free(data);
+}
+
+isovae_status iv_match_features(const isovae_model *model, const isovae_data *data,
+                                const iv_dataset **out, isovae_error *err) {
+    const iv_model *m = model->model;
+    const iv_dataset *set = data->set;
+    *out = NULL;
+    if (set->cols != m->d)
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "%s: %zu columns, the model was trained on %zu features; choose them with columns or drop",
+                       set->source, set->cols, m->d);
+    for (size_t i = 0; m->named && set->named && i < m->d; i++)
+        if (strcmp(set->names[i], m->names[i]) != 0)
+            return iv_fail(err, ISOVAE_ERR_DATA,
+                           "%s: column %zu is '%s', the model's feature there is '%s'; open the data with "
+                           "the model's features as columns, in their order",
+                           set->source, i + 1, set->names[i], m->names[i]);
+    *out = set;
+    return ISOVAE_OK;
+}

@@ -1,0 +1,31 @@
+/* What stands behind the public handles. This folder is the top of the library: it checks arguments
+ * and calls the layers below, nothing else. */
+#ifndef IV_API_HANDLES_H
+#define IV_API_HANDLES_H
+
+#include "base/pool.h"
+#include "base/progress.h"
+#include "data/dataset.h"
+#include "model/model.h"
+
+struct isovae_context {
+    iv_pool *pool;
+    char *isa;
+    isovae_progress_fn *progress;
+    void *user;
+};
+struct isovae_data {
+    iv_dataset *set;
+};
+struct isovae_model {
+    iv_model *model;
+};
+
+/* The context's callback in the form that the layers below take. */
+iv_progress iv_context_progress(isovae_context *context);
+
+/* The data, after a check that its columns are the model's features in their order. Borrowed. */
+isovae_status iv_match_features(const isovae_model *model, const isovae_data *data,
+                                const iv_dataset **out, isovae_error *err) ISOVAE_MUST_CHECK;
+
+#endif

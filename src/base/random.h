@@ -1,0 +1,42 @@
+/* Counter-based random numbers (Philox4x32-10; Salmon et al., SC 2011). A number is a pure function
+ * of its key, never drawn from a stream, so any thread or rank can draw its own. */
+#ifndef IV_BASE_RANDOM_H
+#define IV_BASE_RANDOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a number is for; the values are part of the reproducibility promise. */
+typedef enum iv_purpose {
+    IV_PURPOSE_NOISE = 1,    /* eps of z = mu + sigma eps in training */
+    IV_PURPOSE_SHUFFLE = 2,  /* order of rows in an epoch */
+    IV_PURPOSE_INIT = 3,     /* weights */
+    IV_PURPOSE_SPLIT = 4,    /* validation rows */
+    IV_PURPOSE_TOY = 5,      /* synthetic data */
+    IV_PURPOSE_ANALYSIS = 6, /* draws of the report */
+    IV_PURPOSE_SAMPLE = 7,   /* `isovae sample` */
+    IV_PURPOSE_PCA = 8,      /* start of the subspace iteration */
+    IV_PURPOSE_INPUT = 9     /* noise on the encoder's input */
+} iv_purpose;
+
+/* row < 2^40, step < 2^40, draw < 2^24, purpose < 2^8. */
+typedef struct iv_key {
+    uint64_t seed;
+    iv_purpose purpose;
+    uint64_t step, row;
+    uint32_t draw;
+} iv_key;
+
+void iv_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
+
+/* `count` standard normals (uniforms on (0, 1)) for latents 0..count-1 of one key. The f32 values
+ * are the f64 values rounded. */
+void iv_normals_f32(const iv_key *key, size_t count, float *out);
+void iv_normals_f64(const iv_key *key, size_t count, double *out);
+void iv_uniforms_f64(const iv_key *key, size_t count, double *out);
+
+/* The image of `index` under a keyed permutation of 0..n-1 (Feistel network with cycle walking):
+ * any place of a shuffle without holding the shuffle. key->row and key->draw are not used. */
+uint64_t iv_permute(const iv_key *key, uint64_t n, uint64_t index);
+
+#endif

@@ -1,0 +1,22 @@
+/* What the makers of datasets share (internal to data/). */
+#ifndef IV_DATA_BUILD_H
+#define IV_DATA_BUILD_H
+
+#include "base/memory.h"
+#include "data/dataset.h"
+
+/* An empty dataset with room for its values (or bytes), names and status. */
+isovae_status iv_build_new(size_t rows, size_t cols, bool bytes, iv_dataset **out,
+                           isovae_error *err) ISOVAE_MUST_CHECK;
+/* Copies the names of `columns` (NULL: the first cols), or makes up "c1", ... by column number
+ * where names is NULL. */
+isovae_status iv_build_names(iv_dataset *data, const char *const *names, const size_t *columns,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
+/* Finds constant columns, hashes, and puts `note` (may be empty) into the dataset. */
+isovae_status iv_build_finish(iv_dataset *data, iv_text *note, isovae_error *err) ISOVAE_MUST_CHECK;
+size_t iv_build_limit(const iv_data_options *options);
+/* Reports now and then; ISOVAE_ERR_CANCELLED where the callback says so. */
+isovae_status iv_build_progress(const iv_progress *progress, size_t row, size_t rows,
+                                isovae_error *err) ISOVAE_MUST_CHECK;
+
+#endif

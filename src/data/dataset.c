@@ -1,0 +1,229 @@
+/* The dataset itself: making, hashing and freeing it; rows from memory. */
+#include "data/dataset.h"
+
+#include "base/file.h"
+#include "data/build.h"
+#include "data/columns.h"
+#include "data/reader.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_CONSTANT_SHOWN = 5, PROGRESS_ROWS = 8192 };
+
+void iv_data_options_init(iv_data_options *options)
+{
+    *options = (iv_data_options){.header = -1};
+}
+
+size_t iv_build_limit(const iv_data_options *options)
+{
+    const uint64_t usual = UINT64_C(8) << 30;
+    if (options->max_bytes > 0) return options->max_bytes;
+    return usual > SIZE_MAX ? SIZE_MAX : (size_t)usual;
+}
+
+isovae_status iv_build_progress(const iv_progress *progress, size_t row, size_t rows,
+                                isovae_error *err)
+{
+    if (row % PROGRESS_ROWS != 0 || progress->call == NULL) return ISOVAE_OK;
+    iv_progress_info info = {.stage = "reading",
+                             .done = (double)row,
+                             .total = (double)rows,
+                             .unit = "rows",
+                             .loss = NAN,
+                             .rate_nats = NAN,
+                             .distortion = NAN,
+                             .beta = NAN,
+                             .validation = NAN};
+    if (iv_progress_report(progress, &info)) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_CANCELLED, "reading was cancelled");
+}
+
+isovae_status iv_build_new(size_t rows, size_t cols, bool bytes, iv_dataset **out,
+                           isovae_error *err)
+{
+    iv_dataset *data;
+    size_t cells;
+    *out = NULL;
+    if (!iv_size_mul(rows, cols, &cells)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu rows of %zu columns are too many", rows, cols);
+    }
+    IV_TRY(IV_NEW(data, 1, "dataset", err));
+    data->rows = rows;
+    data->cols = cols;
+    isovae_status status =
+        bytes ? IV_NEW(data->bytes, cells, "data", err) : IV_NEW(data->values, cells, "data", err);
+    if (status == ISOVAE_OK) status = IV_NEW(data->names, cols, "column names", err);
+    if (status == ISOVAE_OK) status = IV_NEW(data->status, rows, "row status", err);
+    if (status != ISOVAE_OK) {
+        iv_dataset_free(data);
+        return status;
+    }
+    *out = data;
+    return ISOVAE_OK;
+}
+
+isovae_status iv_build_names(iv_dataset *data, const char *const *names, const size_t *columns,
+                             isovae_error *err)
+{
+    data->named = names != NULL;
+    for (size_t i = 0; i < data->cols; i++) {
+        size_t column = columns != NULL ? columns[i] : i;
+        char made_up[32];
+        snprintf(made_up, sizeof made_up, "c%zu", column + 1);
+        IV_TRY(iv_strdup(&data->names[i], names != NULL ? names[column] : made_up, err));
+    }
+    return ISOVAE_OK;
+}
+
+/* Columns with one value over all good rows. A row leaves the search the sooner, the fewer
+ * candidates are left. */
+static isovae_status note_constants(const iv_dataset *data, iv_text *note, isovae_error *err)
+{
+    size_t *candidates, n = data->cols, first = 0;
+    while (first < data->rows && data->status[first] != IV_ROW_OK) first++;
+    if (data->rows - data->bad_rows < 2) return ISOVAE_OK;
+    IV_TRY(IV_NEW(candidates, n, "columns", err));
+    for (size_t i = 0; i < n; i++) candidates[i] = i;
+    for (size_t row = first + 1; row < data->rows && n > 0; row++) {
+        size_t kept = 0, a = first * data->cols, b = row * data->cols;
+        if (data->status[row] != IV_ROW_OK) continue;
+        for (size_t k = 0; k < n; k++) {
+            size_t i = candidates[k];
+            bool same = data->bytes != NULL ? data->bytes[a + i] == data->bytes[b + i]
+                                            : data->values[a + i] == data->values[b + i];
+            if (same) candidates[kept++] = i;
+        }
+        n = kept;
+    }
+    if (n > 0) {
+        iv_note_begin(note);
+        if (data->height > 0) {
+            iv_text_printf(note, "%zu of %zu pixels %s constant", n, data->cols,
+                           n == 1 ? "is" : "are");
+        } else {
+            iv_text_printf(note, "%zu constant column%s: ", n, n == 1 ? "" : "s");
+            iv_columns_list(note, (const char *const *)data->names, candidates, n,
+                            MAX_CONSTANT_SHOWN);
+        }
+    }
+    iv_free(candidates);
+    return ISOVAE_OK;
+}
+
+/* XXH3 chained over shape, names, status and contents. */
+static uint64_t hash_of(const iv_dataset *data)
+{
+    const uint64_t shape[6] = {data->rows,  data->cols,     data->height,
+                               data->width, data->channels, data->bytes != NULL};
+    size_t cells = data->rows * data->cols;
+    uint64_t hash = iv_hash64(shape, sizeof shape, 0);
+    for (size_t i = 0; i < data->cols; i++) {
+        hash = iv_hash64(data->names[i], strlen(data->names[i]) + 1, hash);
+    }
+    hash = iv_hash64(data->status, data->rows, hash);
+    if (data->bytes != NULL) return iv_hash64(data->bytes, cells, hash);
+    return iv_hash64(data->values, cells * sizeof *data->values, hash);
+}
+
+isovae_status iv_build_finish(iv_dataset *data, iv_text *note, isovae_error *err)
+{
+    data->bad_rows = 0;
+    for (size_t row = 0; row < data->rows; row++) data->bad_rows += data->status[row] != IV_ROW_OK;
+    if (data->bad_rows > 0) {
+        iv_note_begin(note);
+        iv_text_printf(note, "%zu of %zu rows have missing or infinite values and are left out",
+                       data->bad_rows, data->rows);
+    }
+    IV_TRY(note_constants(data, note, err));
+    IV_TRY(iv_text_check(note, err));
+    if (note->length > 0) IV_TRY(iv_strndup(&data->note, note->data, note->length, err));
+    data->hash = hash_of(data);
+    return ISOVAE_OK;
+}
+
+static isovae_status fill_from_rows(iv_dataset *data, const double *values,
+                                    const char *const *names, isovae_error *err)
+{
+    iv_text note = {0};
+    IV_TRY(iv_build_names(data, names, NULL, err));
+    IV_TRY(iv_strdup(&data->source, "memory", err));
+    for (size_t row = 0; row < data->rows; row++) {
+        for (size_t i = 0; i < data->cols; i++) {
+            double value = values[row * data->cols + i];
+            float single = (float)value;
+            if (!isfinite(single)) {
+                const char *name = data->names[i];
+                return iv_fail(err, ISOVAE_ERR_DATA, "row %zu, column '%s': the value is %s",
+                               row + 1, iv_show(name, strlen(name)).text,
+                               isnan(value) ? "missing (NaN)" : "not finite in single precision");
+            }
+            data->values[row * data->cols + i] = single;
+        }
+    }
+    isovae_status status = iv_build_finish(data, &note, err);
+    iv_text_free(&note);
+    return status;
+}
+
+isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t cols,
+                                   const char *const *names, iv_dataset **out, isovae_error *err)
+{
+    iv_dataset *data;
+    *out = NULL;
+    if (rows == 0 || cols == 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "data need at least one row and one column");
+    }
+    IV_TRY(iv_build_new(rows, cols, false, &data, err));
+    isovae_status status = fill_from_rows(data, values, names, err);
+    if (status != ISOVAE_OK) {
+        iv_dataset_free(data);
+        return status;
+    }
+    *out = data;
+    return ISOVAE_OK;
+}
+
+static void free_strings(char **strings, size_t n)
+{
+    if (strings == NULL) return;
+    for (size_t i = 0; i < n; i++) iv_free(strings[i]);
+    iv_free(strings);
+}
+
+static void free_truth(iv_truth *truth)
+{
+    if (truth == NULL) return;
+    free_strings(truth->factor_names, truth->n_factors);
+    iv_free(truth->factors);
+    iv_free(truth->population_variances);
+    iv_free(truth->log_density);
+    iv_free(truth);
+}
+
+void iv_dataset_free(iv_dataset *data)
+{
+    if (data == NULL) return;
+    iv_free(data->values);
+    iv_free(data->bytes);
+    free_strings(data->names, data->cols);
+    free_strings(data->ids, data->rows);
+    iv_free(data->status);
+    iv_free(data->group);
+    iv_free(data->source);
+    iv_free(data->note);
+    free_truth(data->truth);
+    iv_free(data);
+}
+
+void iv_dataset_row(const iv_dataset *data, size_t row, float *out)
+{
+    size_t start = row * data->cols;
+    if (data->bytes != NULL) {
+        for (size_t i = 0; i < data->cols; i++) out[i] = (float)data->bytes[start + i];
+    } else {
+        memcpy(out, data->values + start, data->cols * sizeof *out);
+    }
+}

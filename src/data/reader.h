@@ -1,0 +1,131 @@
+/* Readers: each turns one block of memory into a table of cells, without trusting a byte of it.
+ *
+ * A table does not hold values. It knows how many rows and columns there are, what the columns are
+ * called, and hands out the rows one after the other, so that only what is asked for is converted.
+ * The block must outlive the table. */
+#ifndef IV_DATA_READER_H
+#define IV_DATA_READER_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Element types of binary arrays. */
+typedef enum iv_element {
+    IV_ELEMENT_F16,
+    IV_ELEMENT_F32,
+    IV_ELEMENT_F64,
+    IV_ELEMENT_I8,
+    IV_ELEMENT_I16,
+    IV_ELEMENT_I32,
+    IV_ELEMENT_I64,
+    IV_ELEMENT_U8,
+    IV_ELEMENT_U16,
+    IV_ELEMENT_U32,
+    IV_ELEMENT_U64,
+    IV_ELEMENT_BOOL
+} iv_element;
+size_t iv_element_size(iv_element element);
+
+enum { IV_MAX_RANK = 4 };
+
+/* A dense array inside a block; its bytes may lie at any alignment. */
+typedef struct iv_array {
+    iv_element element;
+    bool big_endian;
+    bool fortran; /* first index fastest */
+    size_t rank;  /* 1 to IV_MAX_RANK; axis 0 counts the rows */
+    size_t shape[IV_MAX_RANK];
+    const unsigned char *data;
+} iv_array;
+
+/* Delimited text inside a block. */
+typedef struct iv_csv {
+    const char *text;
+    size_t length;
+    char separator;    /* ',', ';', tab, or ' ' for runs of blanks */
+    char newline;      /* '\n', or '\r' where the text has no other */
+    size_t first_line; /* line of the first record, whose fields the others are counted against */
+    size_t data_at, data_line; /* where the first row begins */
+    size_t at, line;           /* where the next row begins */
+    size_t record_line;        /* line of the row handed out last */
+} iv_csv;
+
+typedef struct iv_table {
+    size_t rows, cols;
+    char **names;                   /* cols, all different; NULL where the block names none */
+    size_t height, width, channels; /* height 0: no image */
+    bool is_text;
+    iv_array array;    /* for !is_text */
+    size_t *offsets;   /* element offset of each column within a row */
+    size_t row_stride; /* in elements */
+    size_t next_row;
+    iv_csv csv; /* for is_text */
+} iv_table;
+void iv_table_free(iv_table *table);
+
+/* A piece of text inside the block; `escaped` where it holds doubled quotes. */
+typedef struct iv_slice {
+    const char *data;
+    size_t length;
+    bool quoted, escaped;
+} iv_slice;
+
+/* What is wanted of each row: slots[j] is the place in `numbers` for column j, IV_SLOT_NONE, or
+ * IV_SLOT_LABEL for the one column that is handed out as text (text tables only). */
+#define IV_SLOT_NONE ((size_t)-1)
+#define IV_SLOT_LABEL ((size_t)-2)
+typedef struct iv_request {
+    const size_t *slots;   /* cols of the table */
+    const size_t *columns; /* n: the column of each place */
+    size_t n;
+} iv_request;
+
+/* The next row into numbers (request->n); a missing value is NaN. Call `rows` times. */
+isovae_status iv_table_next(iv_table *table, const iv_request *request, double *numbers,
+                            iv_slice *label, isovae_error *err) ISOVAE_MUST_CHECK;
+/* "line 17" or "row 17" of the row handed out last, into a buffer of 40 bytes or more. */
+void iv_table_place(const iv_table *table, char *buffer, size_t size);
+
+/* Rows and columns of an array: rank 1 is one column, ranks 3 and 4 are flattened; bytes of rank 3
+ * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w). */
+isovae_status iv_table_from_array(const iv_array *array, iv_table *out,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
+/* rows * ... * element size, checked; false on overflow. */
+bool iv_array_bytes(const iv_array *array, size_t *out);
+
+isovae_status iv_read_npy(const unsigned char *block, size_t length, iv_table *out,
+                          isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_read_idx(const unsigned char *block, size_t length, iv_table *out,
+                          isovae_error *err) ISOVAE_MUST_CHECK;
+/* header: 1 the first line names the columns, 0 it does not, -1 look. */
+isovae_status iv_read_csv(const unsigned char *block, size_t length, int header, iv_table *out,
+                          isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* The .npy block of one member (key NULL: the only one) into memory released with iv_free. */
+isovae_status iv_read_npz(const unsigned char *block, size_t length, const char *key, size_t limit,
+                          unsigned char **npy, size_t *npy_length,
+                          isovae_error *err) ISOVAE_MUST_CHECK;
+/* Inflates all members; refuses to grow beyond `limit` bytes. Released with iv_free. */
+isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
+                           unsigned char **out, size_t *out_length,
+                           isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* The part of iv_table_next that is for text tables. */
+isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *numbers,
+                          iv_slice *label, isovae_error *err) ISOVAE_MUST_CHECK;
+/* Text tables: which cells of the first row are neither a number nor missing, as one flag per
+ * column, and the first such cell. */
+isovae_status iv_csv_text_cells(const iv_table *table, unsigned char *is_text, iv_slice *first,
+                                isovae_error *err) ISOVAE_MUST_CHECK;
+/* A copy of a slice without its quoting. */
+isovae_status iv_slice_copy(iv_slice slice, char **out, isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* Text for a message: at most 40 bytes, printable, never cut inside a UTF-8 character. */
+typedef struct iv_shown {
+    char text[48];
+} iv_shown;
+iv_shown iv_show(const char *text, size_t length);
+
+#endif

@@ -1,0 +1,59 @@
+#include "data/split.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+
+#include <math.h>
+
+static isovae_status split_into(const iv_dataset *data, size_t good, size_t wanted, uint64_t seed,
+                                iv_split *out, isovae_error *err)
+{
+    const iv_key key = {.seed = seed, .purpose = IV_PURPOSE_SPLIT};
+    IV_TRY(IV_NEW(out->train, good, "training rows", err));
+    IV_TRY(IV_NEW(out->validation, good, "validation rows", err));
+    size_t index = 0; /* among the good rows */
+    for (size_t row = 0; row < data->rows; row++) {
+        if (data->status[row] != IV_ROW_OK) continue;
+        bool held_out = data->group != NULL ? data->group[row] != 0
+                                            : wanted > 0 && iv_permute(&key, good, index) < wanted;
+        index++;
+        if (held_out) {
+            out->validation[out->n_validation++] = row;
+        } else {
+            out->train[out->n_train++] = row;
+        }
+    }
+    if (out->n_train == 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "the --split-by column leaves no row to train on: 0 marks a training row");
+    }
+    return ISOVAE_OK;
+}
+
+isovae_status iv_split_rows(const iv_dataset *data, double fraction, uint64_t seed, iv_split *out,
+                            isovae_error *err)
+{
+    *out = (iv_split){0};
+    if (!(fraction >= 0 && fraction < 1)) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "the validation fraction %g is not in [0, 1): give 0.1 for a tenth",
+                       fraction);
+    }
+    size_t good = 0;
+    for (size_t row = 0; row < data->rows; row++) good += data->status[row] == IV_ROW_OK;
+    if (good == 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "no row of the data is complete: none can be used");
+    }
+    size_t wanted = (size_t)round(fraction * (double)good);
+    if (wanted >= good) wanted = good - 1;
+    isovae_status status = split_into(data, good, wanted, seed, out, err);
+    if (status != ISOVAE_OK) iv_split_free(out);
+    return status;
+}
+
+void iv_split_free(iv_split *split)
+{
+    iv_free(split->train);
+    iv_free(split->validation);
+    *split = (iv_split){0};
+}

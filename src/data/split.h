@@ -1,0 +1,18 @@
+/* Which rows train and which validate. Rows with a bad status are in neither. */
+#ifndef IV_DATA_SPLIT_H
+#define IV_DATA_SPLIT_H
+
+#include "data/dataset.h"
+
+typedef struct iv_split {
+    size_t *train, n_train;
+    size_t *validation, n_validation; /* both in ascending order */
+} iv_split;
+
+/* By the data's group column where it has one, else round(fraction * good rows) rows chosen by the
+ * keyed permutation of `seed`; fraction 0 validates on nothing. At least one row trains. */
+isovae_status iv_split_rows(const iv_dataset *data, double fraction, uint64_t seed, iv_split *out,
+                            isovae_error *err) ISOVAE_MUST_CHECK;
+void iv_split_free(iv_split *split);
+
+#endif

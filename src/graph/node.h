@@ -1,0 +1,161 @@
+/* What a node kind is: one row of iv_node_table (node_table.c), its callbacks in one file.
+ *
+ * Callbacks see a range of rows: every pointer already stands at the range's first row, values and
+ * gradients are rows x size without gaps. They are called by several threads at once on different
+ * ranges, so they keep nothing but what they write behind the pointers of the call. */
+#ifndef IV_GRAPH_NODE_H
+#define IV_GRAPH_NODE_H
+
+#include "graph/graph.h"
+
+/* Shapes, as far as known when a node is added. The rule checks them and completes `outputs`,
+ * `params` and the defaults of `attributes`. */
+typedef struct iv_node_shapes {
+    const char *name; /* of the node, for messages */
+    size_t n_inputs, n_outputs;
+    const iv_shape *inputs[IV_MAX_PORTS];
+    iv_attributes *attributes;
+    size_t units;               /* of the builder: output width where the parameters are new */
+    bool present[IV_MAX_ROLES]; /* the node has that parameter */
+    bool known[IV_MAX_ROLES];   /* ... and its shape stands in params; else the rule makes it */
+    iv_shape params[IV_MAX_ROLES];
+    iv_shape outputs[IV_MAX_PORTS];
+} iv_node_shapes;
+
+typedef struct iv_node_call {
+    const iv_kernels *kernels;
+    const iv_graph *graph;
+    const iv_node *node;
+    size_t rows;
+    size_t in_size[IV_MAX_PORTS], out_size[IV_MAX_PORTS]; /* elements of a row */
+    const void *in[IV_MAX_PORTS];
+    void *out[IV_MAX_PORTS];
+    void *saved;                      /* rows x kind->saved elements */
+    const void *params[IV_MAX_ROLES]; /* NULL: absent */
+    void *prepared;                   /* what prepare left, of the whole node */
+    void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
+
+    /* Reverse and param_gradient. grad_out NULL: zero. Reverse may overwrite grad_out, and
+     * param_gradient finds it as reverse left it. grad_in NULL: not wanted. Inputs are to be worked
+     * on in order: where one value is two inputs, the first writes and the second accumulates. */
+    void *grad_out[IV_MAX_PORTS];
+    void *grad_in[IV_MAX_PORTS];
+    bool accumulate[IV_MAX_PORTS];
+
+    /* Tangent: [tangents][rows][size]; tangent_in NULL: zero (at least one is not). */
+    size_t tangents;
+    const void *tangent_in[IV_MAX_PORTS];
+    void *tangent_out[IV_MAX_PORTS];
+} iv_node_call;
+
+enum {
+    IV_NODE_WHOLE_BATCH = 1 /* reserved: needs all rows at once (batch norm in training) */
+};
+
+/* Attributes as JSON has them: where they lie in iv_attributes follows from the type. */
+typedef enum iv_attribute_type {
+    IV_ATTRIBUTE_END = 0,
+    IV_ATTRIBUTE_ACT,       /* name of an activation -> act */
+    IV_ATTRIBUTE_PARAMETER, /* number -> parameter */
+    IV_ATTRIBUTE_AXIS,      /* integer >= 1 -> axis */
+    IV_ATTRIBUTE_SIZES,     /* list of positive integers -> sizes */
+    IV_ATTRIBUTE_SHAPE      /* list of positive integers -> shape */
+} iv_attribute_type;
+
+typedef struct iv_attribute {
+    const char *name;
+    iv_attribute_type type;
+    bool required;
+} iv_attribute;
+
+enum { IV_MAX_ATTRIBUTES = 4 };
+
+struct iv_node_kind {
+    const char *name, *onnx;
+    unsigned flags;
+    iv_act act; /* of an activation node, else IV_ACT_NONE */
+    size_t min_inputs, max_inputs, min_outputs, max_outputs;
+    const char *roles[IV_MAX_ROLES]; /* NULL behind the last */
+    bool optional[IV_MAX_ROLES];
+    iv_attribute attributes[IV_MAX_ATTRIBUTES];
+
+    isovae_status (*shape)(iv_node_shapes *shapes, isovae_error *err);
+
+    /* Elements; each may be NULL for none. `rows` is the capacity of the batch. */
+    size_t (*saved)(const iv_graph *graph, const iv_node *node);                 /* per row */
+    size_t (*scratch)(const iv_graph *graph, const iv_node *node, bool tangent); /* per row */
+    size_t (*prepared)(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                       bool reverse);
+    size_t (*prepare_parts)(const iv_node *node, bool reverse);
+    void (*prepare)(const iv_node_call *call, size_t part);
+
+    void (*forward)(const iv_node_call *call);
+    void (*reverse)(const iv_node_call *call);
+    /* The gradient of one parameter over all rows, cut into blocks by output. Any number of blocks
+     * must do, and give the same bytes; param_blocks says how many are worth it (NULL: 1). */
+    size_t (*param_blocks)(const iv_graph *graph, const iv_node *node, size_t role, size_t rows);
+    void (*param_gradient)(const iv_node_call *call, size_t role, void *grad, bool accumulate,
+                           size_t block, size_t blocks);
+    void (*tangent)(const iv_node_call *call);
+};
+
+/* NULL where there is none of that name. */
+const iv_node_kind *iv_node_kind_find(const char *name);
+
+/* Shared by graph.c and graph_json.c: adds a node with attributes taken as they are; shapes of new
+ * parameters come from `shape_of` where that is given, else from the kind's rule. */
+isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_node_spec *spec,
+                           iv_param_shape_fn *shape_of, void *user, size_t *outputs,
+                           isovae_error *err) ISOVAE_MUST_CHECK;
+/* Refuses the empty name, control characters and more than 255 bytes. `what`: "node", "value". */
+isovae_status iv_graph_check_name(const char *what, const char *name,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* dense */
+isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_dense_saved(const iv_graph *graph, const iv_node *node);
+size_t iv_dense_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+size_t iv_dense_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                         bool reverse);
+size_t iv_dense_prepare_parts(const iv_node *node, bool reverse);
+void iv_dense_prepare(const iv_node_call *call, size_t part);
+void iv_dense_forward(const iv_node_call *call);
+void iv_dense_reverse(const iv_node_call *call);
+size_t iv_dense_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows);
+void iv_dense_param_gradient(const iv_node_call *call, size_t role, void *grad, bool accumulate,
+                             size_t block, size_t blocks);
+void iv_dense_tangent(const iv_node_call *call);
+
+/* activations */
+isovae_status iv_activation_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_activation_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+void iv_activation_forward(const iv_node_call *call);
+void iv_activation_reverse(const iv_node_call *call);
+void iv_activation_tangent(const iv_node_call *call);
+
+/* add, multiply */
+isovae_status iv_arithmetic_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_arithmetic_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+void iv_add_forward(const iv_node_call *call);
+void iv_add_reverse(const iv_node_call *call);
+void iv_add_tangent(const iv_node_call *call);
+void iv_multiply_forward(const iv_node_call *call);
+void iv_multiply_reverse(const iv_node_call *call);
+void iv_multiply_tangent(const iv_node_call *call);
+
+/* concat, split, reshape, flatten */
+isovae_status iv_concat_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_concat_forward(const iv_node_call *call);
+void iv_concat_reverse(const iv_node_call *call);
+void iv_concat_tangent(const iv_node_call *call);
+isovae_status iv_split_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_split_forward(const iv_node_call *call);
+void iv_split_reverse(const iv_node_call *call);
+void iv_split_tangent(const iv_node_call *call);
+isovae_status iv_reshape_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_flatten_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_reshape_forward(const iv_node_call *call);
+void iv_reshape_reverse(const iv_node_call *call);
+void iv_reshape_tangent(const iv_node_call *call);
+
+#endif

@@ -1,0 +1,166 @@
+/* The arithmetic, behind one table per backend.
+ *
+ * A `void *` handed out by `alloc` belongs to the backend: nothing above this folder dereferences
+ * one; it may only be offset by whole elements (iv_at) and passed back in. Matrices are row-major
+ * with a leading dimension in elements. There are three CPU tables: f32 fast, f32 reference and f64
+ * reference; the references are one plain source compiled twice, and test the fast one.
+ *
+ * Determinism: an element's bytes depend on its own inputs and k only, never on the number of rows
+ * of the call, on its place in a tile, or on who computes its neighbours. So callers may cut the
+ * rows of a batch, or the output of a product, in any way and get the same bytes. */
+#ifndef IV_KERNELS_KERNELS_H
+#define IV_KERNELS_KERNELS_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum iv_dtype { IV_F32 = 0, IV_F64 = 1 } iv_dtype;
+
+typedef enum iv_act {
+    IV_ACT_NONE = 0,
+    IV_ACT_RELU,
+    IV_ACT_LEAKY_RELU, /* parameter: slope for x < 0 */
+    IV_ACT_ELU,        /* parameter: alpha */
+    IV_ACT_SILU,
+    IV_ACT_GELU, /* x Phi(x), with erfc so that the tail keeps its digits */
+    IV_ACT_SOFTPLUS,
+    IV_ACT_SIGMOID,
+    IV_ACT_TANH,
+    IV_ACT_EXP,
+    IV_ACT_COUNT
+} iv_act;
+
+/* C (m x n) = [C +] op(A) (m x k) op(B) (k x n) [+ bias] [then act].
+ * a_transposed: A is stored k x m. b_transposed: B is stored n x k.
+ * packed: op(B) as laid out by pack for the same k, n; then b may be NULL. */
+typedef struct iv_product {
+    size_t m, n, k;
+    const void *a, *b, *packed;
+    size_t lda, ldb;
+    bool a_transposed, b_transposed;
+    void *c;
+    size_t ldc;
+    bool accumulate;  /* C += ...; not together with act */
+    const void *bias; /* n, or NULL */
+    iv_act act;
+    double act_parameter;
+    void *pre; /* where the value before act is kept (ldc), or NULL */
+} iv_product;
+
+typedef struct iv_adam {
+    double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
+    uint64_t step;                                    /* from 1 */
+} iv_adam;
+
+typedef struct iv_kernels {
+    const char *name; /* "f32", "f32-reference", "f64-reference" */
+    const char *isa;  /* "scalar", "baseline", "avx2", "avx512" */
+    iv_dtype dtype;
+    size_t size; /* bytes of an element */
+
+    /* Memory of the backend: zeroed, aligned to 64 bytes. */
+    isovae_status (*alloc)(void **out, size_t elements, const char *what, isovae_error *err);
+    void (*release)(void *memory);
+    void (*upload)(void *to, const double *from, size_t n);
+    void (*upload_f32)(void *to, const float *from, size_t n);
+    void (*download)(double *to, const void *from, size_t n);
+    void (*download_f32)(float *to, const void *from, size_t n);
+
+    /* Matrix product. pack_size: elements of the packed form of a k x n matrix op(B). */
+    size_t (*pack_size)(size_t k, size_t n);
+    void (*pack)(size_t k, size_t n, const void *b, size_t ldb, bool b_transposed, void *packed);
+    void (*product)(const iv_product *p);
+
+    /* Elementwise; in-place use is allowed where the types agree. */
+    void (*fill)(size_t n, double value, void *y);
+    void (*add)(size_t n, const void *a, const void *b, void *y);
+    void (*axpy)(size_t n, double alpha, const void *x, void *y);            /* y += alpha x */
+    void (*multiply)(size_t n, const void *a, const void *b, void *y);       /* y = a b */
+    void (*multiply_add)(size_t n, const void *a, const void *b, void *y);   /* y += a b */
+    void (*copy_block)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
+                       bool accumulate);                                     /* y = x or y += x */
+    void (*act_forward)(iv_act act, double parameter, size_t n, const void *x, void *y);
+    /* d = act'(x), from the value x before the activation */
+    void (*act_derivative)(iv_act act, double parameter, size_t n, const void *x, void *d);
+    /* gx = act'(x) gy, or gx += */
+    void (*act_reverse)(iv_act act, double parameter, size_t n, const void *x, const void *gy,
+                        void *gx, bool accumulate);
+    /* y_j = sum over rows of x_rj, or y_j +=; summed in double, in the order of the rows */
+    void (*column_sums)(size_t rows, size_t cols, const void *x, size_t ldx, void *y,
+                        bool accumulate);
+
+    /* The Gaussian heads (rows x n flattened to count). logvar is clipped to [lo, hi] where used;
+     * outside, its gradient points back inside only. */
+    void (*sample)(size_t count, const void *mu, const void *logvar, double lo, double hi,
+                   const void *eps, void *z); /* z = mu + exp(logvar/2) eps */
+    /* g_mu = g_z (+ g_hat) + kl_weight mu; g_logvar = g_z eps sigma/2 + kl_weight (sigma^2 - 1)/2.
+     * g_hat: gradient that reached mu through Dec(mu), or NULL. */
+    void (*heads_reverse)(size_t count, const void *mu, const void *logvar, double lo, double hi,
+                          const void *eps, const void *g_z, const void *g_hat, double kl_weight,
+                          void *g_mu, void *g_logvar);
+    /* kl[r] = sum_j 1/2 (mu^2 + sigma^2 - logvar - 1), in double */
+    void (*kl_rows)(size_t rows, size_t n, const void *mu, const void *logvar, double lo,
+                    double hi, double *kl);
+
+    /* Pieces of metrics. value[r] are sums over the d features, in double; w (d) may be NULL;
+     * row (rows doubles) may be NULL; gradients are written, or added with accumulate. */
+    void (*sse_rows)(size_t rows, size_t d, const void *x, const void *xhat, const void *w,
+                     double *value);
+    /* g = factor row[r] 2 w_i (xhat_i - x_i) */
+    void (*sse_gradient)(size_t rows, size_t d, const void *x, const void *xhat, const void *w,
+                         const double *row, double factor, void *g, bool accumulate);
+    void (*norm_rows)(size_t rows, size_t d, const void *x, double *value); /* sum x_i^2 */
+    /* y = row[r] x, or y += */
+    void (*scale_rows)(size_t rows, size_t d, const double *row, const void *x, void *y,
+                       bool accumulate);
+    /* y[r][i] = x[r][i] w[i], w NULL is 1 */
+    void (*scale_columns)(size_t rows, size_t d, const void *w, const void *x, void *y);
+    /* Cross-entropy on logits l: value[r] = sum softplus(l) - x l, without overflow */
+    void (*bce_rows)(size_t rows, size_t d, const void *x, const void *logits, double *value);
+    void (*bce_gradient)(size_t rows, size_t d, const void *x, const void *logits, double factor,
+                         void *g, bool accumulate); /* factor (sigmoid(l) - x) */
+    void (*entropy_rows)(size_t rows, size_t d, const void *x, double *value); /* of x in [0, 1] */
+    /* Pair of logits: value[r] = KL-like distance of Bernoulli(sigmoid(lhat)) to sigmoid(l):
+     * sum softplus(l) - softplus(lhat) - p (l - lhat), p = sigmoid(lhat) */
+    void (*bce_pair_rows)(size_t rows, size_t d, const void *lhat, const void *l, double *value);
+    void (*bce_pair_gradient)(size_t rows, size_t d, const void *lhat, const void *l, double factor,
+                              void *g_hat, void *g, bool accumulate_hat,
+                              bool accumulate); /* g_hat: p (1 - p)(lhat - l); g: sigmoid(l) - p */
+    /* y[r][i] = p (1 - p)/2 v[r][i], p = sigmoid(logits[r][i]) (G of bce, in logits) */
+    void (*bce_metric)(size_t rows, size_t d, const void *logits, const void *v, void *y);
+
+    /* Adam on n elements: w, first and second moment updated in place from g. */
+    void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);
+    /* sum of squares in double, and whether all are finite */
+    double (*sum_squares)(size_t n, const void *x);
+} iv_kernels;
+
+/* Element `offset` of a backend buffer. */
+static inline void *iv_at(const iv_kernels *k, const void *base, size_t offset) {
+    return (unsigned char *)(uintptr_t)base + offset * k->size;
+}
+
+typedef enum iv_precision {
+    IV_PRECISION_F32 = 0,
+    IV_PRECISION_F32_REFERENCE = 1,
+    IV_PRECISION_F64_REFERENCE = 2
+} iv_precision;
+
+/* The table for a precision. `isa`: NULL for the best this processor has, or a name that pins it
+ * ("baseline", "avx2", "avx512"; meaningful for IV_PRECISION_F32); NULL is returned for a name that
+ * is unknown or not supported here. Tables are constant and live for ever. */
+const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa);
+
+/* Flush-to-zero for the time of a computation: enter sets it for the calling thread and returns
+ * what stood before, leave restores that. A host process never notices. */
+unsigned iv_fp_enter(void);
+void iv_fp_leave(unsigned before);
+
+const char *iv_act_name(iv_act act);           /* "relu", ... "none" */
+bool iv_act_parse(const char *name, iv_act *out);
+double iv_act_default_parameter(iv_act act);   /* leaky_relu 0.01, elu 1, else 0 */
+
+#endif

@@ -1,0 +1,195 @@
+/* Kernels that are plain loops: included by the reference and by the fast tables, where the
+ * compiler vectorises them with the flags of the including file. Elements do not depend on each
+ * other, so the bytes are the same however many lanes there are. No include guard: T (the element
+ * type) and K (T's square root and the like, K(sqrt)) are defined by the including file.
+ *
+ * IV_LANES says that the iterations of a loop are independent, which the compiler cannot see
+ * because y may be the same array as an input. */
+#include "base/memory.h"
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__clang__)
+/* A build without the vectoriser need not say so for every loop. */
+#pragma clang diagnostic ignored "-Wpass-failed"
+#define IV_LANES _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define IV_LANES _Pragma("GCC ivdep")
+#endif
+
+static isovae_status plain_alloc(void **out, size_t elements, const char *what, isovae_error *err) {
+    return iv_alloc(out, elements, sizeof(T), what, err);
+}
+
+static void plain_release(void *memory) { iv_free(memory); }
+
+static void plain_upload(void *to, const double *from, size_t n) {
+    T *y = to;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) y[i] = (T)from[i];
+}
+
+static void plain_upload_f32(void *to, const float *from, size_t n) {
+    T *y = to;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) y[i] = (T)from[i];
+}
+
+static void plain_download(double *to, const void *from, size_t n) {
+    const T *x = from;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) to[i] = (double)x[i];
+}
+
+static void plain_download_f32(float *to, const void *from, size_t n) {
+    const T *x = from;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) to[i] = (float)x[i];
+}
+
+static void plain_fill(size_t n, double value, void *yv) {
+    T *y = yv;
+    T v = (T)value;
+    for (size_t i = 0; i < n; i++) y[i] = v;
+}
+
+static void plain_add(size_t n, const void *av, const void *bv, void *yv) {
+    const T *a = av, *b = bv;
+    T *y = yv;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void plain_axpy(size_t n, double alpha, const void *xv, void *yv) {
+    const T *x = xv;
+    T *y = yv;
+    T c = (T)alpha;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) y[i] += c * x[i];
+}
+
+static void plain_multiply(size_t n, const void *av, const void *bv, void *yv) {
+    const T *a = av, *b = bv;
+    T *y = yv;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
+}
+
+static void plain_multiply_add(size_t n, const void *av, const void *bv, void *yv) {
+    const T *a = av, *b = bv;
+    T *y = yv;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) y[i] += a[i] * b[i];
+}
+
+static void plain_copy_block(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
+                             size_t ldy, bool accumulate) {
+    const T *x = xv;
+    T *y = yv;
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        if (accumulate) {
+            IV_LANES
+            for (size_t i = 0; i < cols; i++) y[i] += x[i];
+        } else if (x != y && cols > 0) {
+            memmove(y, x, cols * sizeof(T));
+        }
+    }
+}
+
+/* The columns go in blocks whose sums fit on the stack; each sum runs over the rows in order. */
+static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
+                              bool accumulate) {
+    enum { BLOCK = 512 };
+    const T *x = xv;
+    T *y = yv;
+    double sum[BLOCK];
+    for (size_t j = 0; j < cols; j += BLOCK) {
+        size_t width = cols - j < BLOCK ? cols - j : BLOCK;
+        for (size_t i = 0; i < width; i++) sum[i] = 0;
+        for (size_t r = 0; r < rows; r++) {
+            const T *row = x + r * ldx + j;
+            for (size_t i = 0; i < width; i++) sum[i] += (double)row[i];
+        }
+        for (size_t i = 0; i < width; i++)
+            y[j + i] = (T)(accumulate ? (double)y[j + i] + sum[i] : sum[i]);
+    }
+}
+
+/* z = mu + sigma eps and the like need exp; what follows needs none. */
+
+/* d/dxhat of w (xhat - x)^2, times factor and the row's own weight. */
+static void plain_sse_gradient(size_t rows, size_t d, const void *xv, const void *xhatv,
+                               const void *wv, const double *row, double factor, void *gv,
+                               bool accumulate) {
+    const T *x = xv, *xhat = xhatv, *w = wv;
+    T *g = gv;
+    for (size_t r = 0; r < rows; r++, x += d, xhat += d, g += d) {
+        T c = (T)(2 * factor * (row ? row[r] : 1));
+        if (w && accumulate) {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) g[i] += c * (w[i] * (xhat[i] - x[i]));
+        } else if (w) {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) g[i] = c * (w[i] * (xhat[i] - x[i]));
+        } else if (accumulate) {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) g[i] += c * (xhat[i] - x[i]);
+        } else {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) g[i] = c * (xhat[i] - x[i]);
+        }
+    }
+}
+
+static void plain_scale_rows(size_t rows, size_t d, const double *row, const void *xv, void *yv,
+                             bool accumulate) {
+    const T *x = xv;
+    T *y = yv;
+    for (size_t r = 0; r < rows; r++, x += d, y += d) {
+        T c = (T)(row ? row[r] : 1);
+        if (accumulate) {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) y[i] += c * x[i];
+        } else {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) y[i] = c * x[i];
+        }
+    }
+}
+
+static void plain_scale_columns(size_t rows, size_t d, const void *wv, const void *xv, void *yv) {
+    const T *x = xv, *w = wv;
+    T *y = yv;
+    if (!w) {
+        plain_copy_block(rows, d, x, d, y, d, false);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++, x += d, y += d) {
+        IV_LANES
+        for (size_t i = 0; i < d; i++) y[i] = x[i] * w[i];
+    }
+}
+
+/* Adam (Kingma and Ba 2015) with the decay taken off the weight itself. Both moments are freed of
+ * their start at zero by 1 - beta^step:
+ * w = w (1 - rate decay) - rate m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon) */
+static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, void *mv,
+                       void *vv) {
+    T *w = wv, *m = mv, *v = vv;
+    const T *g = gv;
+    double steps = (double)adam->step;
+    T b1 = (T)adam->beta1, c1 = (T)(1 - adam->beta1);
+    T b2 = (T)adam->beta2, c2 = (T)(1 - adam->beta2);
+    T keep = (T)(1 - adam->rate * adam->weight_decay);
+    T rate = (T)(adam->rate / (1 - pow(adam->beta1, steps)));
+    T scale = (T)(1 / sqrt(1 - pow(adam->beta2, steps)));
+    T epsilon = (T)adam->epsilon;
+    IV_LANES
+    for (size_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + c1 * g[i];
+        v[i] = b2 * v[i] + c2 * (g[i] * g[i]);
+        w[i] = keep * w[i] - rate * m[i] / (K(sqrt)(v[i]) * scale + epsilon);
+    }
+}

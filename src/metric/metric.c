@@ -1,0 +1,142 @@
+/* The table of metrics; specifications as text; a metric on a backend. */
+#include "metric/metric.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "metric/kinds.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* By iv_loss. */
+static const iv_metric_kind *const kinds[] = {&iv_metric_sse, &iv_metric_weighted, &iv_metric_bce};
+
+/* The paper's weights: a(x) = 2/3 + 2 |x|^2/21 (down-convex) or its inverse (up-convex). */
+static const double paper_c0 = 2.0 / 3, paper_c1 = 2.0 / 21;
+
+static isovae_status bad_spec(const char *text, isovae_error *err)
+{
+    return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                   "--loss: '%.60s' is not known; give sse, bce, weighted:down, weighted:up, "
+                   "weighted:C0,C1 or weighted:inverse,C0,C1 with C0 > 0 and C1 >= 0",
+                   text);
+}
+
+/* "C0,C1" */
+static bool parse_constants(const char *text, double *c0, double *c1)
+{
+    const char *comma = strchr(text, ',');
+    return comma != NULL && iv_parse_double(text, (size_t)(comma - text), c0) &&
+           iv_parse_double(comma + 1, strlen(comma + 1), c1) && isfinite(*c0) && isfinite(*c1) &&
+           *c0 > 0 && *c1 >= 0;
+}
+
+isovae_status iv_metric_parse(const char *text, iv_metric_spec *out, isovae_error *err)
+{
+    static const char prefix[] = "weighted:", inverse[] = "inverse,";
+    iv_metric_spec spec = {.loss = IV_LOSS_SSE};
+    if (strcmp(text, "sse") == 0) {
+        spec.loss = IV_LOSS_SSE;
+    } else if (strcmp(text, "bce") == 0) {
+        spec.loss = IV_LOSS_BCE;
+    } else if (strncmp(text, prefix, strlen(prefix)) == 0) {
+        const char *rest = text + strlen(prefix);
+        spec.loss = IV_LOSS_WEIGHTED;
+        spec.c0 = paper_c0;
+        spec.c1 = paper_c1;
+        if (strcmp(rest, "down") == 0) {
+            spec.inverse = false;
+        } else if (strcmp(rest, "up") == 0) {
+            spec.inverse = true;
+        } else {
+            spec.inverse = strncmp(rest, inverse, strlen(inverse)) == 0;
+            if (spec.inverse) rest += strlen(inverse);
+            if (!parse_constants(rest, &spec.c0, &spec.c1)) return bad_spec(text, err);
+        }
+    } else {
+        return bad_spec(text, err);
+    }
+    *out = spec;
+    return ISOVAE_OK;
+}
+
+static bool same(double a, double b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+void iv_metric_format(const iv_metric_spec *spec, char *out, size_t size)
+{
+    if (spec->loss != IV_LOSS_WEIGHTED) {
+        (void)snprintf(out, size, "%s", kinds[spec->loss]->name);
+    } else if (same(spec->c0, paper_c0) && same(spec->c1, paper_c1)) {
+        (void)snprintf(out, size, "weighted:%s", spec->inverse ? "up" : "down");
+    } else {
+        char c0[32], c1[32];
+        (void)iv_format_double(c0, sizeof c0, spec->c0, 17);
+        (void)iv_format_double(c1, sizeof c1, spec->c1, 17);
+        (void)snprintf(out, size, "weighted:%s%s,%s", spec->inverse ? "inverse," : "", c0, c1);
+    }
+}
+
+static isovae_status upload_weight(iv_metric *m, const double *weight, isovae_error *err)
+{
+    bool plain = true;
+    for (size_t i = 0; i < m->d; i++) {
+        if (!isfinite(weight[i]) || weight[i] <= 0) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "feature %zu has the weight %g in the metric; weights must be positive "
+                           "and finite",
+                           i, weight[i]);
+        }
+        plain = plain && same(weight[i], 1.0);
+    }
+    if (plain) return ISOVAE_OK;
+    if (m->kind->logits) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--loss %s looks at the values themselves, in [0, 1], and takes no weights "
+                       "of features; use --scale unit, minmax or identity",
+                       m->kind->name);
+    }
+    IV_TRY(m->k->alloc(&m->weight, m->d, "the weights of the features", err));
+    m->k->upload(m->weight, weight, m->d);
+    return ISOVAE_OK;
+}
+
+isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k, size_t d,
+                            const double *weight, iv_metric **out, isovae_error *err)
+{
+    *out = NULL;
+    iv_metric *m;
+    IV_TRY(IV_NEW(m, 1, "a metric", err));
+    *m = (iv_metric){.kind = kinds[spec->loss],
+                     .k = k,
+                     .d = d,
+                     .c0 = spec->c0,
+                     .c1 = spec->c1,
+                     .inverse = spec->inverse};
+    isovae_status status = weight == NULL ? ISOVAE_OK : upload_weight(m, weight, err);
+    if (status != ISOVAE_OK) {
+        iv_metric_free(m);
+        return status;
+    }
+    *out = m;
+    return ISOVAE_OK;
+}
+
+void iv_metric_free(iv_metric *metric)
+{
+    if (metric == NULL) return;
+    if (metric->weight != NULL) metric->k->release(metric->weight);
+    iv_free(metric);
+}
+
+void iv_metric_row_factor(const iv_metric *m, size_t rows, const void *xhat, double *a)
+{
+    if (m->kind->loss == IV_LOSS_WEIGHTED) {
+        iv_weighted_factors(m, rows, xhat, a);
+    } else {
+        for (size_t r = 0; r < rows; r++) a[r] = 1;
+    }
+}

@@ -1,0 +1,146 @@
+/* A model's life: defaults, the layout of its parameters, release. */
+#include "model/model.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdint.h>
+
+isovae_status iv_model_new(iv_model **out, isovae_error *err)
+{
+    *out = NULL;
+    iv_model *model;
+    IV_TRY(IV_NEW(model, 1, "a model", err));
+    model->logvar_lo = -30;
+    model->logvar_hi = 20;
+    model->metric = (iv_metric_spec){.loss = IV_LOSS_SSE};
+    model->beta = 1;
+    model->train_loss = (double)NAN;
+    model->validation_loss = (double)NAN;
+    *out = model;
+    return ISOVAE_OK;
+}
+
+void iv_model_free(iv_model *model)
+{
+    if (model == NULL) return;
+    for (size_t j = 0; model->splines != NULL && j < model->n; j++) {
+        iv_spline_free(&model->splines[j]);
+    }
+    for (size_t i = 0; model->names != NULL && i < model->d; i++) iv_free(model->names[i]);
+    iv_graph_free(model->encoder);
+    iv_graph_free(model->decoder);
+    iv_scaling_free(&model->scaling);
+    iv_free(model->params);
+    iv_free((void *)model->names);
+    iv_free(model->arch);
+    iv_free(model->data_source);
+    iv_free(model->version);
+    iv_free(model->isa);
+    iv_free(model->history);
+    iv_free(model->active);
+    iv_free(model->kl_mean);
+    iv_free(model->variance_y);
+    iv_free(model->splines);
+    iv_free(model->quantiles);
+    iv_free(model->mean_norm);
+    iv_free(model->score_scale);
+    iv_free(model);
+}
+
+static bool is_output(const iv_graph *graph, size_t value)
+{
+    for (size_t i = 0; i < graph->n_outputs; i++) {
+        if (graph->outputs[i] == value) return true;
+    }
+    return false;
+}
+
+static isovae_status find_output(const iv_graph *graph, const char *network, const char *name,
+                                 size_t *out, isovae_error *err)
+{
+    size_t value = iv_graph_find_value(graph, name);
+    if (value == SIZE_MAX || !is_output(graph, value)) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "the %s has no output '%s'; an encoder gives 'mu' and 'logvar', a decoder "
+                       "gives 'out'",
+                       network, name);
+    }
+    *out = value;
+    return ISOVAE_OK;
+}
+
+/* One parameter vector and one file hold both networks, so names must differ. */
+static isovae_status check_names(const iv_graph *encoder, const iv_graph *decoder,
+                                 isovae_error *err)
+{
+    for (size_t i = 0; i < decoder->n_params; i++) {
+        if (iv_graph_find_param(encoder, decoder->params[i].name) != SIZE_MAX) {
+            return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
+                           "encoder and decoder both have a parameter '%s'; sharing between them "
+                           "is not supported: rename one",
+                           decoder->params[i].name);
+        }
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status check_sizes(const iv_model *model, isovae_error *err)
+{
+    const iv_graph *encoder = model->encoder, *decoder = model->decoder;
+    size_t d = encoder->values[encoder->inputs[0]].size, n = encoder->values[model->mu].size;
+    size_t logvar = encoder->values[model->logvar].size;
+    size_t z = decoder->values[decoder->inputs[0]].size, out = decoder->values[model->out].size;
+    if (d == 0 || n == 0) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "the model has %zu features and %zu latents; both must be at least 1", d, n);
+    }
+    if (logvar != n || z != n) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "sizes disagree: 'mu' has %zu elements, 'logvar' %zu, the decoder's input "
+                       "%zu; all three must be the number of latents",
+                       n, logvar, z);
+    }
+    if (out != d) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "the encoder reads %zu features and the decoder writes %zu; they must agree",
+                       d, out);
+    }
+    return ISOVAE_OK;
+}
+
+isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph *decoder,
+                                   iv_dtype dtype, isovae_error *err)
+{
+    if (model->encoder != NULL || model->decoder != NULL) {
+        iv_graph_free(encoder);
+        iv_graph_free(decoder);
+        return iv_fail(err, ISOVAE_ERR_INTERNAL, "the model has a network already");
+    }
+    model->encoder = encoder; /* from here on iv_model_free releases them */
+    model->decoder = decoder;
+    model->dtype = dtype;
+    if (encoder->n_inputs != 1 || decoder->n_inputs != 1) {
+        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
+                       "encoder and decoder must have one input each, not %zu and %zu",
+                       encoder->n_inputs, decoder->n_inputs);
+    }
+    IV_TRY(find_output(encoder, "encoder", "mu", &model->mu, err));
+    IV_TRY(find_output(encoder, "encoder", "logvar", &model->logvar, err));
+    IV_TRY(find_output(decoder, "decoder", "out", &model->out, err));
+    IV_TRY(check_names(encoder, decoder, err));
+    IV_TRY(check_sizes(model, err));
+    size_t d = encoder->values[encoder->inputs[0]].size, n = encoder->values[model->mu].size;
+
+    size_t end = iv_graph_layout(decoder, iv_graph_layout(encoder, 0));
+    size_t element = dtype == IV_F64 ? sizeof(double) : sizeof(float);
+    IV_TRY(iv_alloc(&model->params, end, element, "the parameters", err));
+    model->param_elements = end;
+    IV_TRY(IV_NEW(model->active, n, "the active set", err));
+    IV_TRY(IV_NEW(model->kl_mean, n, "the mean KL of the latents", err));
+    IV_TRY(IV_NEW(model->variance_y, n, "the importance of the latents", err));
+    IV_TRY(IV_NEW(model->splines, n, "the isometric coordinates", err));
+    model->d = d;
+    model->n = n;
+    return ISOVAE_OK;
+}

@@ -1,0 +1,252 @@
+#include "model/objective.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+struct iv_objective {
+    const iv_model *model;
+    const iv_kernels *k;
+    iv_metric *metric;
+    iv_exec *encoder, *decoder;
+    iv_objective_kind kind;
+    iv_pool *pool;
+    size_t rows, draws, slices, d, n;
+    size_t hat_blocks;    /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
+    void *eps;            /* draws x rows x n */
+    void *g_mu, *g_logvar; /* rows x n, one draw's share; only with several draws */
+    double *hat, *breve, *kl; /* rows; draws x rows; rows */
+};
+
+isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
+                               const iv_objective_config *config, iv_objective **out,
+                               isovae_error *err) {
+    *out = NULL;
+    iv_objective *o;
+    IV_TRY(IV_NEW(o, 1, "the objective", err));
+    o->model = model;
+    o->k = k;
+    o->kind = config->kind;
+    o->pool = config->pool;
+    o->rows = config->rows;
+    o->draws = config->draws ? config->draws : 1;
+    o->slices = iv_pool_threads(config->pool);
+    o->d = model->d;
+    o->n = model->n;
+    o->hat_blocks = config->kind == IV_OBJECTIVE_DECOMPOSED ? 1 : 0;
+
+    isovae_status status = ISOVAE_OK;
+    size_t blocks = o->draws + o->hat_blocks, decoder_rows, draw_rows, eps_size;
+    if (!iv_size_mul(blocks, o->rows, &decoder_rows) || !iv_size_mul(o->draws, o->rows, &draw_rows) ||
+        !iv_size_mul(draw_rows, o->n, &eps_size)) {
+        status = iv_fail(err, ISOVAE_ERR_MEMORY, "a batch of %zu rows and %zu draws is too large",
+                         o->rows, o->draws);
+        goto fail;
+    }
+    iv_exec_plan plan = {.rows = o->rows, .reverse = config->gradient, .lanes = o->slices};
+    if ((status = iv_exec_new(model->encoder, k, &plan, &o->encoder, err))) goto fail;
+    plan.rows = decoder_rows;
+    if ((status = iv_exec_new(model->decoder, k, &plan, &o->decoder, err))) goto fail;
+    if ((status = iv_metric_new(&model->metric, k, o->d, model->scaling.weight, &o->metric, err)))
+        goto fail;
+    if ((status = k->alloc(&o->eps, eps_size, "the noise of a batch", err))) goto fail;
+    if (config->gradient && o->draws > 1) {
+        if ((status = k->alloc(&o->g_mu, o->rows * o->n, "gradients of the heads", err))) goto fail;
+        if ((status = k->alloc(&o->g_logvar, o->rows * o->n, "gradients of the heads", err))) goto fail;
+    }
+    if ((status = IV_NEW(o->hat, o->rows, "losses", err))) goto fail;
+    if ((status = IV_NEW(o->breve, draw_rows, "losses", err))) goto fail;
+    if ((status = IV_NEW(o->kl, o->rows, "losses", err))) goto fail;
+    *out = o;
+    return ISOVAE_OK;
+fail:
+    iv_objective_free(o);
+    return status;
+}
+
+void iv_objective_free(iv_objective *o) {
+    if (!o) return;
+    iv_exec_free(o->encoder);
+    iv_exec_free(o->decoder);
+    iv_metric_free(o->metric);
+    if (o->eps) o->k->release(o->eps);
+    if (o->g_mu) o->k->release(o->g_mu);
+    if (o->g_logvar) o->k->release(o->g_logvar);
+    iv_free(o->hat);
+    iv_free(o->breve);
+    iv_free(o->kl);
+    iv_free(o);
+}
+
+/* One batch on its way through the phases. */
+typedef struct batch {
+    iv_objective *o;
+    const void *params;
+    void *grads; /* NULL: value only */
+    const iv_objective_call *call;
+    size_t encoder_tasks; /* tasks below this belong to the encoder */
+} batch;
+
+static void prepare_task(void *argument, size_t task) {
+    batch *b = argument;
+    if (task < b->encoder_tasks)
+        iv_exec_prepare(b->o->encoder, b->params, task);
+    else
+        iv_exec_prepare(b->o->decoder, b->params, task - b->encoder_tasks);
+}
+
+/* Place of a row of a block in an array of `width` elements a row; the blocks of a batch lie behind
+ * one another without a gap, so the parameter gradients see one run of rows. */
+static void *block_at(const batch *b, void *base, size_t block, size_t first, size_t width) {
+    return iv_at(b->o->k, base, (block * b->call->rows + first) * width);
+}
+
+/* dL/dDec for every block of the slice's rows. */
+static void decoder_seeds(const batch *b, const void *x, size_t first, size_t count) {
+    iv_objective *o = b->o;
+    const iv_metric_kind *metric = o->metric->kind;
+    void *out = iv_exec_value(o->decoder, o->model->out);
+    void *g_out = iv_exec_gradient(o->decoder, o->model->out);
+    double rows = (double)b->call->rows, weight = b->call->distortion_weight;
+    double per_draw = weight / (rows * (double)o->draws);
+    if (o->hat_blocks) {
+        void *hat = block_at(b, out, 0, first, o->d), *g_hat = block_at(b, g_out, 0, first, o->d);
+        metric->gradient(o->metric, count, x, hat, weight / rows, g_hat);
+        for (size_t draw = 0; draw < o->draws; draw++)
+            metric->pair_gradient(o->metric, count, hat, block_at(b, out, draw + 1, first, o->d),
+                                  per_draw, g_hat, block_at(b, g_out, draw + 1, first, o->d));
+    } else {
+        for (size_t draw = 0; draw < o->draws; draw++)
+            metric->gradient(o->metric, count, x, block_at(b, out, draw, first, o->d), per_draw,
+                             block_at(b, g_out, draw, first, o->d));
+    }
+}
+
+/* dL/dmu and dL/dlogvar from the decoder's input gradients and the KL term. */
+static void heads_seeds(const batch *b, const void *mu, const void *logvar, size_t first,
+                        size_t count) {
+    iv_objective *o = b->o;
+    const iv_kernels *k = o->k;
+    const iv_model *model = o->model;
+    size_t n = o->n, cells = count * n;
+    void *g_z = iv_exec_gradient(o->decoder, model->decoder->inputs[0]);
+    void *g_mu = iv_at(k, iv_exec_gradient(o->encoder, model->mu), first * n);
+    void *g_logvar = iv_at(k, iv_exec_gradient(o->encoder, model->logvar), first * n);
+    double kl_weight = b->call->kl_weight / (double)b->call->rows;
+    for (size_t draw = 0; draw < o->draws; draw++) {
+        const void *eps = block_at(b, o->eps, draw, first, n);
+        const void *g_draw = block_at(b, g_z, draw + o->hat_blocks, first, n);
+        if (draw == 0) {
+            const void *g_hat = o->hat_blocks ? block_at(b, g_z, 0, first, n) : NULL;
+            k->heads_reverse(cells, mu, logvar, model->logvar_lo, model->logvar_hi, eps, g_draw,
+                             g_hat, kl_weight, g_mu, g_logvar);
+        } else {
+            void *more_mu = iv_at(k, o->g_mu, first * n), *more_logvar = iv_at(k, o->g_logvar, first * n);
+            k->heads_reverse(cells, mu, logvar, model->logvar_lo, model->logvar_hi, eps, g_draw,
+                             NULL, 0.0, more_mu, more_logvar);
+            k->add(cells, g_mu, more_mu, g_mu);
+            k->add(cells, g_logvar, more_logvar, g_logvar);
+        }
+    }
+}
+
+static void slice_task(void *argument, size_t slice) {
+    batch *b = argument;
+    iv_objective *o = b->o;
+    const iv_kernels *k = o->k;
+    const iv_model *model = o->model;
+    const iv_metric_kind *metric = o->metric->kind;
+    size_t rows = b->call->rows, n = o->n, d = o->d;
+    size_t first = rows * slice / o->slices, count = rows * (slice + 1) / o->slices - first;
+    if (count == 0) return;
+    unsigned fp = iv_fp_enter();
+
+    void *x = iv_at(k, iv_exec_value(o->encoder, model->encoder->inputs[0]), first * d);
+    b->call->fill(b->call->user, first, count, x, block_at(b, o->eps, 0, first, n), rows * n);
+    iv_exec_forward(o->encoder, b->params, first, count, slice);
+    void *mu = iv_at(k, iv_exec_value(o->encoder, model->mu), first * n);
+    void *logvar = iv_at(k, iv_exec_value(o->encoder, model->logvar), first * n);
+    k->kl_rows(count, n, mu, logvar, model->logvar_lo, model->logvar_hi, o->kl + first);
+
+    void *z = iv_exec_value(o->decoder, model->decoder->inputs[0]);
+    void *out = iv_exec_value(o->decoder, model->out);
+    if (o->hat_blocks)
+        k->copy_block(count, n, mu, n, block_at(b, z, 0, first, n), n, false);
+    for (size_t draw = 0; draw < o->draws; draw++)
+        k->sample(count * n, mu, logvar, model->logvar_lo, model->logvar_hi,
+                  block_at(b, o->eps, draw, first, n),
+                  block_at(b, z, draw + o->hat_blocks, first, n));
+    for (size_t block = 0; block < o->draws + o->hat_blocks; block++)
+        iv_exec_forward(o->decoder, b->params, block * rows + first, count, slice);
+
+    void *hat = block_at(b, out, 0, first, d);
+    if (o->hat_blocks) metric->value(o->metric, count, x, hat, o->hat + first);
+    for (size_t draw = 0; draw < o->draws; draw++) {
+        void *breve = block_at(b, out, draw + o->hat_blocks, first, d);
+        double *value = o->breve + draw * rows + first;
+        if (o->hat_blocks)
+            metric->pair_value(o->metric, count, hat, breve, value);
+        else
+            metric->value(o->metric, count, x, breve, value);
+    }
+
+    if (b->grads) {
+        decoder_seeds(b, x, first, count);
+        for (size_t block = 0; block < o->draws + o->hat_blocks; block++)
+            iv_exec_reverse(o->decoder, b->params, block * rows + first, count, true, slice);
+        heads_seeds(b, mu, logvar, first, count);
+        iv_exec_reverse(o->encoder, b->params, first, count, false, slice);
+    }
+    iv_fp_leave(fp);
+}
+
+static void gradient_task(void *argument, size_t task) {
+    batch *b = argument;
+    iv_objective *o = b->o;
+    unsigned fp = iv_fp_enter();
+    if (task < b->encoder_tasks)
+        iv_exec_param_gradient(o->encoder, b->params, b->grads, b->call->rows, task);
+    else
+        iv_exec_param_gradient(o->decoder, b->params, b->grads,
+                               b->call->rows * (o->draws + o->hat_blocks), task - b->encoder_tasks);
+    iv_fp_leave(fp);
+}
+
+static double mean(const double *values, size_t count) {
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++) sum += values[i];
+    return count ? sum / (double)count : NAN;
+}
+
+static void run(batch *b, bool same_params, iv_objective_means *means) {
+    iv_objective *o = b->o;
+    size_t rows = b->call->rows;
+    if (!same_params) {
+        b->encoder_tasks = iv_exec_prepare_tasks(o->encoder);
+        iv_pool_run(o->pool, b->encoder_tasks + iv_exec_prepare_tasks(o->decoder), prepare_task, b);
+    }
+    iv_pool_run(o->pool, o->slices, slice_task, b);
+    if (b->grads) {
+        b->encoder_tasks = iv_exec_param_tasks(o->encoder);
+        iv_pool_run(o->pool, b->encoder_tasks + iv_exec_param_tasks(o->decoder), gradient_task, b);
+    }
+    means->kl = mean(o->kl, rows);
+    double sampled = mean(o->breve, o->draws * rows);
+    means->transform = o->hat_blocks ? mean(o->hat, rows) : NAN;
+    means->coding = o->hat_blocks ? sampled : NAN;
+    means->distortion = o->hat_blocks ? means->transform + sampled : sampled;
+    means->loss = b->call->distortion_weight * means->distortion + b->call->kl_weight * means->kl;
+}
+
+void iv_objective_value(iv_objective *objective, const void *params, bool same_params,
+                        const iv_objective_call *call, iv_objective_means *means) {
+    batch b = {.o = objective, .params = params, .call = call};
+    run(&b, same_params, means);
+}
+
+void iv_objective_gradient(iv_objective *objective, const void *params, void *grads,
+                           const iv_objective_call *call, iv_objective_means *means) {
+    batch b = {.o = objective, .params = params, .grads = grads, .call = call};
+    run(&b, false, means);
+}

@@ -1,0 +1,241 @@
+#include "report/facts.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *iv_facts_loss(const iv_model *model)
+{
+    switch (model->metric.loss) {
+    case IV_LOSS_SSE: return "sse";
+    case IV_LOSS_WEIGHTED: return "weighted";
+    case IV_LOSS_BCE: return "bce";
+    }
+    return "sse";
+}
+
+void iv_facts_of(const iv_report_context *context, iv_facts *out)
+{
+    const iv_analysis *a = context->analysis;
+    const iv_model *m = context->model;
+    double mean = 0, square = 0, stationarity = 0;
+    size_t n = 0;
+    *out = (iv_facts){.loss = iv_facts_loss(m), .variance_y_floor = a->beta / 2};
+    for (size_t j = 0; j < a->n; j++) {
+        const iv_latent_report *l = &a->latents[j];
+        if (l->active) {
+            out->share += l->share;
+            out->variance += l->variance_y;
+        } else if (a->active > 0) {
+            continue;
+        }
+        double sd = isnan(l->optimality_sd) ? 0 : l->optimality_sd;
+        mean += l->optimality_mean;
+        square += l->optimality_mean * l->optimality_mean + sd * sd;
+        stationarity += l->stationarity_mean;
+        n++;
+    }
+    double count = n > 0 ? (double)n : (double)NAN;
+    out->optimality = mean / count;
+    double variance = square / count - out->optimality * out->optimality;
+    out->optimality_sd = variance > 0 ? sqrt(variance) : (isnan(variance) ? (double)NAN : 0);
+    out->stationarity = stationarity / count;
+    out->pca_smallest = a->pca.n > 0 ? a->pca.eigenvalues[a->pca.n - 1] : (double)NAN;
+    out->height = m->height > 0 ? m->height : context->data->height;
+    out->width = m->height > 0 ? m->width : context->data->width;
+    out->channels = m->height > 0 ? m->channels : context->data->channels;
+    if (out->channels == 0) out->channels = 1;
+    out->image = out->height > 1 && out->width > 1 &&
+                 out->height * out->width * out->channels == a->d;
+}
+
+const iv_warning *iv_facts_warning(const iv_analysis *analysis, const char *code)
+{
+    for (size_t i = 0; i < analysis->n_warnings; i++) {
+        if (strcmp(analysis->warnings[i].code, code) == 0 && !analysis->warnings[i].note) return &analysis->warnings[i];
+    }
+    return NULL;
+}
+
+/* "1.00 +- 0.02" */
+static void put_optimality(iv_text *out, const iv_facts *f)
+{
+    iv_text_puts(out, "optimality ");
+    iv_put_fixed(out, f->optimality, 2);
+    iv_text_puts(out, " +- ");
+    iv_put_fixed(out, f->optimality_sd, 2);
+}
+
+/* Off 1 by more than this is worth a word; the limit is that of the default training's spread. */
+static bool near_one(double value)
+{
+    return fabs(value - 1) <= 0.05;
+}
+
+/* What E0 and E1 say together (docs/theory.md, under E1). */
+static iv_mood put_optimum(const iv_report_context *context, const iv_facts *f, iv_text *out)
+{
+    bool settled = isnan(f->stationarity) || near_one(f->stationarity);
+    if (settled && near_one(f->optimality)) {
+        iv_text_puts(out, "the model is at its optimum (");
+        put_optimality(out, f);
+        iv_text_puts(out, ").");
+        return IV_MOOD_GOOD;
+    }
+    if (!settled || isnan(f->stationarity)) {
+        iv_text_puts(out, "the model is off its optimum (");
+        put_optimality(out, f);
+        iv_text_puts(out, ", stationarity ");
+        iv_put_fixed(out, f->stationarity, 2);
+        iv_text_puts(out, "; both should be 1).");
+        return IV_MOOD_BAD;
+    }
+    iv_text_puts(out, "training has settled (stationarity ");
+    iv_put_fixed(out, f->stationarity, 2);
+    if (f->optimality > 1.1 && context->model->objective == IV_OBJECTIVE_DECOMPOSED) {
+        iv_text_puts(out, ") with the bias of the decomposed objective (");
+    } else {
+        iv_text_puts(out, ") where the decoder bends within the posterior's width (");
+    }
+    put_optimality(out, f);
+    iv_text_puts(out, ").");
+    return IV_MOOD_CAUTION;
+}
+
+iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts, iv_text *out)
+{
+    const iv_analysis *a = context->analysis;
+    const iv_warning *warning;
+    if (a->active == 0) {
+        iv_text_puts(out, "No latent carries information: the model has collapsed.");
+        return IV_MOOD_BAD;
+    }
+    if (a->active < a->n) {
+        iv_text_printf(out, "%zu of %zu latents %s information", a->active, a->n,
+                       a->active == 1 ? "carries" : "carry");
+    } else {
+        iv_text_printf(out, a->n == 1 ? "The one latent carries information"
+                                      : "All %zu latents carry information", a->n);
+    }
+    iv_text_puts(out, "; ");
+    warning = iv_facts_warning(a, "wrong_beta");
+    if (warning != NULL) {
+        iv_text_printf(out, "they agree on a beta of %.3g, not on the file's %.3g, so nothing in "
+                            "units of beta holds.", warning->value, warning->limit);
+        return IV_MOOD_BAD;
+    }
+    if (iv_facts_warning(a, "folded") != NULL) {
+        iv_text_puts(out, "the map is folded: unlike rows share one latent value, so neither order "
+                          "nor density can be trusted.");
+        return IV_MOOD_BAD;
+    }
+    if (iv_facts_warning(a, "undertrained") != NULL) {
+        iv_text_puts(out, "training stopped short of the optimum (");
+        put_optimality(out, facts);
+        iv_text_puts(out, "; 1 is the optimum).");
+        return IV_MOOD_BAD;
+    }
+    warning = iv_facts_warning(a, "overfitted");
+    if (warning != NULL) {
+        iv_text_puts(out, "the model fits its training rows better than others (gap ");
+        iv_put_number(out, warning->value, 2);
+        iv_text_puts(out, " nats a row).");
+        return IV_MOOD_BAD;
+    }
+    iv_mood mood = put_optimum(context, facts, out);
+    for (size_t i = 0; i < a->n_warnings; i++) {
+        if (!a->warnings[i].note && mood == IV_MOOD_GOOD) mood = IV_MOOD_CAUTION;
+    }
+    return mood;
+}
+
+bool iv_facts_mixed(const iv_loading *l)
+{
+    return l->sign < 0.5;
+}
+
+void iv_facts_feature(const iv_report_context *context, size_t feature, iv_text *out)
+{
+    const iv_model *m = context->model;
+    char *const *names = m->names != NULL ? m->names : context->data->names;
+    if (names != NULL && feature < context->analysis->d && names[feature] != NULL) {
+        iv_text_puts(out, names[feature]);
+    } else {
+        iv_text_printf(out, "x%zu", feature + 1);
+    }
+}
+
+/* Mean signed loading of a 3 x 3 neighbourhood, all channels. */
+static double smooth(const iv_facts *f, const double *loading, size_t row, size_t column)
+{
+    double sum = 0;
+    for (size_t r = row > 0 ? row - 1 : 0; r <= row + 1 && r < f->height; r++) {
+        for (size_t c = column > 0 ? column - 1 : 0; c <= column + 1 && c < f->width; c++) {
+            for (size_t k = 0; k < f->channels; k++) {
+                sum += loading[(r * f->width + c) * f->channels + k];
+            }
+        }
+    }
+    return sum;
+}
+
+static void put_places(const iv_facts *f, const double *loading, iv_text *out)
+{
+    double high = 0, low = 0;
+    size_t at_high = 0, at_low = 0;
+    for (size_t i = 0; i < f->height * f->width; i++) {
+        double value = smooth(f, loading, i / f->width, i % f->width);
+        if (value > high) {
+            high = value;
+            at_high = i;
+        }
+        if (value < low) {
+            low = value;
+            at_low = i;
+        }
+    }
+    /* A side that is a tenth of the other is noise. */
+    if (high > 0 && high >= -low / 10) {
+        iv_text_printf(out, "+%zu,%zu", at_high / f->width, at_high % f->width);
+    }
+    if (low < 0 && -low >= high / 10) {
+        iv_text_printf(out, "%s-%zu,%zu", high >= -low / 10 ? " " : "", at_low / f->width,
+                       at_low % f->width);
+    }
+}
+
+void iv_facts_moves(const iv_report_context *context, const iv_facts *facts, size_t rank,
+                    size_t items, size_t columns, iv_text *out)
+{
+    const iv_latent_report *l = &context->analysis->latents[rank];
+    size_t left = columns;
+    if (!l->active) return;
+    if (facts->image && l->loading_mean != NULL) {
+        put_places(facts, l->loading_mean, out);
+        return;
+    }
+    /* Only what counts beside the first, and each name cut to its part of the room. */
+    size_t shown = 0;
+    while (shown < l->n_top && shown < items &&
+           (shown == 0 || l->top[shown].share >= 0.2 * l->top[0].share)) {
+        shown++;
+    }
+    while (shown > 1 && columns / shown < 10) shown--;
+    size_t part = shown > 1 && columns / shown >= 10 ? columns / shown - 2 : columns;
+    for (size_t i = 0; i < shown; i++) {
+        iv_text name = {0};
+        iv_facts_feature(context, l->top[i].feature, &name);
+        if (name.failed) out->failed = true;
+        size_t length = name.data != NULL ? iv_code_points(name.data, name.length) : 0;
+        size_t room = i + 1 == shown && left > part ? left - 2 : part;
+        if (length > room) length = room;
+        if (length + 2 > left && i > 0) {
+            iv_text_free(&name);
+            break;
+        }
+        iv_text_puts(out, i > 0 ? " " : "");
+        iv_text_puts(out, iv_facts_mixed(&l->top[i]) ? "~" : l->top[i].mean < 0 ? "-" : "+");
+        iv_put_clean(out, name.data != NULL ? name.data : "", length, true);
+        left -= length + 2 < left ? length + 2 : left;
+        iv_text_free(&name);
+    }
+}

@@ -1,0 +1,350 @@
+/* Sheets of pictures: traversals, reconstructions, loading maps. */
+#include "report/image.h"
+
+#include "theory/score.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Data units to 0..255: bytes as they are, values of [0, 1] by 255, others by the range that the
+ * model's data have. */
+typedef struct tone {
+    double shift, factor;
+} tone;
+
+static tone tone_of(const iv_report_context *context, const size_t *rows, size_t n_rows, size_t d)
+{
+    const iv_dataset *data = context->data;
+    if (data->bytes != NULL) return (tone){0, 1};
+    double lo = 0, hi = 1;
+    for (size_t r = 0; data->values != NULL && r < n_rows; r++) {
+        const float *x = data->values + rows[r] * d;
+        for (size_t i = 0; i < d; i++) {
+            if (x[i] < lo) lo = x[i];
+            if (x[i] > hi) hi = x[i];
+        }
+    }
+    return (tone){lo, 255 / (hi - lo)};
+}
+
+static unsigned char level(tone t, double value)
+{
+    double v = (value - t.shift) * t.factor;
+    return !(v > 0) ? 0 : v >= 255 ? 255 : (unsigned char)(v + 0.5);
+}
+
+static isovae_status picture_new(iv_picture *out, size_t height, size_t width, size_t channels,
+                                 isovae_error *err)
+{
+    size_t size;
+    *out = (iv_picture){.height = height, .width = width, .channels = channels};
+    if (!iv_size_mul(height, width, &size) || !iv_size_mul(size, channels, &size)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "a sheet of images is too large");
+    }
+    return IV_NEW(out->pixels, size, "a sheet of images", err);
+}
+
+/* Image number (row, column) of the sheet, from channel 0..2 of the data (one of two channels: the
+ * first). */
+static void put_image(iv_picture *sheet, const iv_facts *f, size_t row, size_t column, tone t,
+                      const double *image)
+{
+    for (size_t y = 0; y < f->height; y++) {
+        for (size_t x = 0; x < f->width; x++) {
+            size_t to = ((row * f->height + y) * sheet->width + column * f->width + x) *
+                        sheet->channels;
+            const double *from = image + (y * f->width + x) * f->channels;
+            for (size_t c = 0; c < sheet->channels; c++) sheet->pixels[to + c] = level(t, from[c]);
+        }
+    }
+}
+
+static size_t sheet_channels(const iv_facts *f)
+{
+    return f->channels >= 3 ? 3 : 1;
+}
+
+/* Mean and standard deviation of y over the rows; the stored variance where rows were not kept. */
+static void y_moments(const iv_analysis *a, size_t rank, double *mean, double *sd)
+{
+    const iv_latent_report *l = &a->latents[rank];
+    double spread = l->variance_y - a->beta / 2;
+    *mean = 0;
+    if (!l->active) { /* sigma = 1: y = sqrt(beta/2) mu over the prior */
+        *sd = sqrt(a->beta / 2);
+        return;
+    }
+    *sd = spread > 0 ? sqrt(spread) : sqrt(a->beta / 2);
+    if (a->y == NULL || a->rows == 0) return;
+    for (size_t r = 0; r < a->rows; r++) *mean += a->y[r * a->n + rank];
+    *mean /= (double)a->rows;
+    if (!isfinite(*mean)) *mean = 0;
+}
+
+/* Length of the step between two decoded images in the metric, for small steps that of y. bce: the
+ * mean of the two divergences, the distance that its G measures. */
+static double step_length(const iv_model *m, const double *from, const double *to)
+{
+    double sum = 0, size = 0;
+    const iv_scaling *s = &m->scaling;
+    for (size_t i = 0; i < m->d; i++) {
+        double scale = s->scale != NULL ? s->scale[i] : 1, shift = s->shift != NULL ? s->shift[i] : 0;
+        double weight = s->weight != NULL ? s->weight[i] : 1;
+        double a = (from[i] - shift) / scale, b = (to[i] - shift) / scale;
+        if (m->metric.loss == IV_LOSS_BCE) {
+            double tiny = 1e-7;
+            a = a < tiny ? tiny : a > 1 - tiny ? 1 - tiny : a;
+            b = b < tiny ? tiny : b > 1 - tiny ? 1 - tiny : b;
+            sum += 0.5 * (a - b) * log(a * (1 - b) / (b * (1 - a)));
+        } else {
+            sum += weight * (a - b) * (a - b);
+            size += 0.5 * (a * a + b * b);
+        }
+    }
+    if (m->metric.loss == IV_LOSS_WEIGHTED) {
+        double factor = m->metric.c0 + m->metric.c1 * size;
+        sum *= m->metric.inverse ? 1 / factor : factor;
+    }
+    return sqrt(sum);
+}
+
+/* mu of latent `index` at coordinate y; without a stored spline sigma is taken as constant. */
+static double mu_at(const iv_report_context *context, size_t rank, double y)
+{
+    const iv_model *m = context->model;
+    const iv_latent_report *l = &context->analysis->latents[rank];
+    if (l->active && m->splines != NULL && m->splines[l->index].n > 0) {
+        return iv_spline_mu(&m->splines[l->index], m->beta, y);
+    }
+    double sigma = l->active ? sqrt(l->sigma2_mean) : 1;
+    return y * sigma / sqrt(m->beta / 2);
+}
+
+static void measure_steps(const iv_model *m, const double *images, size_t steps, double dy,
+                          double *even)
+{
+    even[0] = (double)INFINITY;
+    even[1] = 0;
+    for (size_t k = 0; k + 1 < steps; k++) {
+        double ratio = step_length(m, images + k * m->d, images + (k + 1) * m->d) / dy;
+        if (ratio < even[0]) even[0] = ratio;
+        if (ratio > even[1]) even[1] = ratio;
+    }
+}
+
+static isovae_status traverse_rank(const iv_report_context *context, const iv_facts *facts,
+                                   size_t rank, size_t steps, tone t, double *z, double *images,
+                                   iv_picture *sheet, size_t row, double *even, isovae_error *err)
+{
+    const iv_model *m = context->model;
+    const iv_analysis *a = context->analysis;
+    double mean, sd, dy;
+    y_moments(a, rank, &mean, &sd);
+    dy = steps > 1 ? 6 * sd / (double)(steps - 1) : 0;
+    memset(z, 0, steps * m->n * sizeof *z);
+    for (size_t k = 0; k < steps; k++) {
+        double y = mean + (steps > 1 ? dy * (double)k - 3 * sd : 0);
+        z[k * m->n + a->latents[rank].index] = mu_at(context, rank, y);
+    }
+    IV_TRY(iv_decode_rows(m, z, steps, context->pool, NULL, images, err));
+    for (size_t k = 0; k < steps; k++) put_image(sheet, facts, row, k, t, images + k * m->d);
+    if (even != NULL) measure_steps(m, images, steps, dy, even);
+    return ISOVAE_OK;
+}
+
+isovae_status iv_traverse_picture(const iv_report_context *context, const iv_facts *facts,
+                                  const size_t *ranks, size_t n_ranks, size_t steps,
+                                  iv_picture *out, double *even, isovae_error *err)
+{
+    const iv_model *m = context->model;
+    const iv_analysis *a = context->analysis;
+    double *z = NULL, *images = NULL;
+    size_t sample = a->rows < 100 ? a->rows : 100;
+    *out = (iv_picture){0};
+    if (!facts->image || n_ranks == 0 || steps == 0) {
+        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED, "only image models have a sheet of images");
+    }
+    tone t = tone_of(context, a->row_index, a->row_index != NULL ? sample : 0, m->d);
+    isovae_status status = picture_new(out, n_ranks * facts->height, steps * facts->width,
+                                       sheet_channels(facts), err);
+    size_t z_size = 0, image_size = 0;
+    if (status == ISOVAE_OK &&
+        (!iv_size_mul(steps, m->n, &z_size) || !iv_size_mul(steps, m->d, &image_size))) {
+        status = iv_fail(err, ISOVAE_ERR_MEMORY, "a sheet of images is too large");
+    }
+    if (status == ISOVAE_OK) status = IV_NEW(z, z_size, "a traversal", err);
+    if (status == ISOVAE_OK) status = IV_NEW(images, image_size, "a traversal", err);
+    for (size_t i = 0; status == ISOVAE_OK && i < n_ranks; i++) {
+        status = traverse_rank(context, facts, ranks[i], steps, t, z, images, out, i,
+                               even != NULL ? even + 2 * i : NULL, err);
+    }
+    iv_free(z);
+    iv_free(images);
+    if (status != ISOVAE_OK) {
+        iv_free(out->pixels);
+        *out = (iv_picture){0};
+    }
+    return status;
+}
+
+isovae_status iv_traverse_sheet(const iv_report_context *context, size_t latents, size_t steps,
+                                unsigned char **pixels, size_t *height, size_t *width,
+                                size_t *channels, isovae_error *err)
+{
+    iv_facts facts;
+    iv_picture sheet;
+    size_t *ranks = NULL;
+    *pixels = NULL;
+    iv_facts_of(context, &facts);
+    if (latents > context->analysis->n) latents = context->analysis->n;
+    IV_TRY(IV_NEW(ranks, latents, "a traversal", err));
+    for (size_t j = 0; j < latents; j++) ranks[j] = j;
+    isovae_status status = iv_traverse_picture(context, &facts, ranks, latents, steps, &sheet, NULL,
+                                               err);
+    iv_free(ranks);
+    if (status != ISOVAE_OK) return status;
+    *pixels = sheet.pixels;
+    *height = sheet.height;
+    *width = sheet.width;
+    *channels = sheet.channels;
+    return ISOVAE_OK;
+}
+
+/* ---- reconstructions ---- */
+
+typedef struct ordered {
+    double key;
+    size_t row;
+} ordered;
+
+static int by_key(const void *a, const void *b)
+{
+    const ordered *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* `count` rows at even quantiles of density, from the lowest to the highest. */
+static isovae_status pick_rows(const iv_analysis *a, size_t count, size_t *rows, isovae_error *err)
+{
+    ordered *all = NULL;
+    IV_TRY(IV_NEW(all, a->rows, "an order of rows", err));
+    for (size_t r = 0; r < a->rows; r++) {
+        double key = a->density.values != NULL ? a->density.values[r] : (double)r;
+        all[r] = (ordered){isnan(key) ? -(double)INFINITY : key, r};
+    }
+    qsort(all, a->rows, sizeof *all, by_key);
+    for (size_t i = 0; i < count; i++) {
+        size_t place = count > 1 ? (a->rows - 1) * i / (count - 1) : 0;
+        rows[i] = all[place].row;
+    }
+    iv_free(all);
+    return ISOVAE_OK;
+}
+
+/* mu of the picked rows in the model's order of latents: kept ones, else encoded again. */
+static isovae_status codes_of(const iv_report_context *context, const size_t *rows,
+                              const size_t *places, size_t count, double *z, isovae_error *err)
+{
+    const iv_analysis *a = context->analysis;
+    if (a->mu == NULL) {
+        return iv_encode_rows(context->model, context->data, places, count, context->pool, NULL, z,
+                              NULL, NULL, err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < a->n; j++) {
+            z[i * a->n + a->latents[j].index] = a->mu[rows[i] * a->n + j];
+        }
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status fill_reconstructions(const iv_report_context *context, const iv_facts *facts,
+                                          const size_t *rows, const size_t *places, size_t count,
+                                          float *input, double *image, double *z, iv_picture *out,
+                                          isovae_error *err)
+{
+    size_t d = context->model->d;
+    tone t = tone_of(context, places, count, d);
+    IV_TRY(codes_of(context, rows, places, count, z, err));
+    for (size_t i = 0; i < count; i++) {
+        iv_dataset_row(context->data, places[i], input);
+        for (size_t k = 0; k < d; k++) image[k] = input[k];
+        put_image(out, facts, 0, i, t, image);
+    }
+    IV_TRY(iv_decode_rows(context->model, z, count, context->pool, NULL, image, err));
+    for (size_t i = 0; i < count; i++) put_image(out, facts, 1, i, t, image + i * d);
+    return ISOVAE_OK;
+}
+
+isovae_status iv_reconstruction_picture(const iv_report_context *context, const iv_facts *facts,
+                                        size_t count, iv_picture *out, size_t *rows,
+                                        isovae_error *err)
+{
+    const iv_analysis *a = context->analysis;
+    size_t *places = NULL;
+    float *input = NULL;
+    double *image = NULL, *z = NULL;
+    *out = (iv_picture){0};
+    isovae_status status = pick_rows(a, count, rows, err);
+    if (status == ISOVAE_OK) status = IV_NEW(places, count, "places of rows", err);
+    for (size_t i = 0; status == ISOVAE_OK && i < count; i++) {
+        places[i] = a->row_index != NULL ? a->row_index[rows[i]] : rows[i];
+    }
+    if (status == ISOVAE_OK) status = IV_NEW(input, a->d, "an image", err);
+    if (status == ISOVAE_OK) status = IV_NEW(image, count * a->d, "images", err);
+    if (status == ISOVAE_OK) status = IV_NEW(z, count * a->n, "codes", err);
+    if (status == ISOVAE_OK) {
+        status = picture_new(out, 2 * facts->height, count * facts->width, sheet_channels(facts),
+                             err);
+    }
+    if (status == ISOVAE_OK) {
+        status = fill_reconstructions(context, facts, rows, places, count, input, image, z, out, err);
+    }
+    iv_free(places);
+    iv_free(input);
+    iv_free(image);
+    iv_free(z);
+    if (status != ISOVAE_OK) {
+        iv_free(out->pixels);
+        *out = (iv_picture){0};
+    }
+    return status;
+}
+
+/* ---- loading maps ---- */
+
+isovae_status iv_loading_picture(const iv_report_context *context, const iv_facts *facts,
+                                 const size_t *ranks, size_t n_ranks, iv_picture *out,
+                                 isovae_error *err)
+{
+    static const double rise[3] = {33, 92, 150}, fall[3] = {190, 98, 16};
+    size_t size = facts->height * facts->width;
+    double before = 0;
+    IV_TRY(picture_new(out, n_ranks * facts->height, facts->width, 3, err));
+    for (size_t i = 0; i < n_ranks; i++) {
+        const iv_latent_report *l = &context->analysis->latents[ranks[i]];
+        const double *loading = l->loading_mean;
+        double most = 0;
+        for (size_t k = 0; loading != NULL && k < size * facts->channels; k++) {
+            if (fabs(loading[k]) > most) most = fabs(loading[k]);
+        }
+        /* One that is off is drawn on the scale of the one before it: it would be all noise. */
+        if (!l->active && before > most) most = before;
+        before = most;
+        for (size_t k = 0; k < size; k++) {
+            double value = 0;
+            for (size_t c = 0; loading != NULL && c < facts->channels; c++) {
+                value += loading[k * facts->channels + c] / (double)facts->channels;
+            }
+            double part = most > 0 ? fabs(value) / most : 0;
+            const double *colour = value < 0 ? fall : rise;
+            for (size_t c = 0; c < 3; c++) {
+                double v = 250 + part * (colour[c] - 250);
+                out->pixels[(i * size + k) * 3 + c] = (unsigned char)(v + 0.5);
+            }
+        }
+    }
+    return ISOVAE_OK;
+}

@@ -1,0 +1,209 @@
+/* What a model keeps of its training rows: the active set, isometric coordinates, importance, the
+ * order and signs of its latents, and the quantiles of its scores. */
+#include "theory/score.h"
+
+#include "base/memory.h"
+#include "theory/statistics.h"
+#include "theory/summary.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LOADING_ROWS = 4000, QUANTILES = 1001, QUANTILE_ROWS = 100000 };
+
+typedef struct found {
+    double *kl, *variance_y, *rms, *y, *sign; /* n; y: rows x n */
+    unsigned char *active;
+    size_t *order;
+    iv_spline *splines;
+} found;
+
+static void free_found(found *f, size_t n)
+{
+    for (size_t j = 0; f->splines != NULL && j < n; j++) iv_spline_free(&f->splines[j]);
+    iv_free(f->kl);
+    iv_free(f->variance_y);
+    iv_free(f->rms);
+    iv_free(f->y);
+    iv_free(f->sign);
+    iv_free(f->active);
+    iv_free(f->order);
+    iv_free(f->splines);
+}
+
+static isovae_status make_found(found *f, size_t rows, size_t n, isovae_error *err)
+{
+    IV_TRY(IV_NEW(f->kl, n, "the calibration", err));
+    IV_TRY(IV_NEW(f->variance_y, n, "the calibration", err));
+    IV_TRY(IV_NEW(f->rms, n, "the calibration", err));
+    IV_TRY(IV_NEW(f->sign, n, "the calibration", err));
+    IV_TRY(IV_NEW(f->active, n, "the calibration", err));
+    IV_TRY(IV_NEW(f->order, n, "the calibration", err));
+    IV_TRY(IV_NEW(f->splines, n, "the calibration", err));
+    return IV_NEW(f->y, 2 * rows, "the calibration", err);
+}
+
+static isovae_status fit_splines(const iv_rows *rows, found *f, isovae_error *err)
+{
+    size_t n = rows->n, count = rows->rows;
+    double *mu = f->y, *sigma = f->y + count;
+    for (size_t j = 0; j < n; j++) {
+        for (size_t r = 0; r < count; r++) {
+            mu[r] = rows->mu[r * n + j];
+            sigma[r] = exp(rows->logvar[r * n + j] / 2);
+        }
+        IV_TRY(iv_spline_fit(mu, sigma, count, &f->splines[j], err));
+        for (size_t r = 0; r < count; r++) mu[r] = iv_spline_y(&f->splines[j], rows->beta, mu[r]);
+        f->variance_y[j] = iv_moments_of(count, mu, 1).variance + rows->beta / 2;
+    }
+    return ISOVAE_OK;
+}
+
+/* Signs that make the largest loading of each latent positive, from a part of the rows. */
+static isovae_status find_signs(const iv_model *model, const iv_dataset *data, const size_t *rows,
+                                size_t n_rows, iv_pool *pool, const char *isa, found *f,
+                                isovae_error *err)
+{
+    size_t count = n_rows < LOADING_ROWS ? n_rows : LOADING_ROWS, d = model->d;
+    size_t *some = NULL;
+    double *loadings = NULL;
+    iv_pass *pass = NULL;
+    iv_rows *r = NULL;
+    iv_pass_plan plan = {.precision = IV_PRECISION_F32,
+                         .isa = isa,
+                         .pool = pool,
+                         .rows = count,
+                         .jacobian = true,
+                         .loadings = true};
+    isovae_status status = IV_NEW(some, count, "the rows", err);
+    if (status == ISOVAE_OK) status = IV_NEW(loadings, 2 * d, "the loadings", err);
+    if (status == ISOVAE_OK) status = iv_pass_new(model, data, &plan, &pass, err);
+    if (status == ISOVAE_OK) {
+        for (size_t i = 0; i < count; i++) some[i] = rows[i * n_rows / count];
+        status = iv_rows_new(pass, some, count, &r, err);
+    }
+    if (status == ISOVAE_OK) status = iv_rows_set_active(r, f->active, err);
+    if (status == ISOVAE_OK) {
+        status = iv_rows_evaluate(r, pass, &(iv_rows_plan){.stage = "calibration"}, err);
+    }
+    for (size_t j = 0; j < model->n && status == ISOVAE_OK; j++) {
+        size_t largest = 0;
+        iv_loadings_of(r, pass->scaling, j, 1, loadings, loadings + d);
+        /* Compared in metric units, as the report does. */
+        for (size_t i = 0; i < d; i++) {
+            loadings[i] *= sqrt(pass->scaling->weight[i]) / pass->scaling->scale[i];
+            if (fabs(loadings[i]) > fabs(loadings[largest])) largest = i;
+        }
+        f->sign[j] = loadings[largest] < 0 ? -1 : 1;
+    }
+    iv_rows_free(r);
+    iv_pass_free(pass);
+    iv_free(some);
+    iv_free(loadings);
+    return status;
+}
+
+/* Moves what was found into the model, still in the order of its latents. */
+static void store(iv_model *model, found *f)
+{
+    for (size_t j = 0; j < model->n; j++) {
+        model->active[j] = f->active[j];
+        model->kl_mean[j] = f->kl[j];
+        model->variance_y[j] = f->variance_y[j];
+        iv_spline_free(&model->splines[j]);
+        model->splines[j] = f->splines[j];
+        f->splines[j] = (iv_spline){0};
+    }
+}
+
+static isovae_status find_all(iv_model *model, const iv_dataset *data, const size_t *rows,
+                              size_t n_rows, iv_pool *pool, const char *isa, isovae_error *err)
+{
+    size_t n = model->n;
+    found f = {0};
+    iv_pass *pass = NULL;
+    iv_rows *r = NULL;
+    iv_pass_plan plan = {
+        .precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
+    isovae_status status = make_found(&f, n_rows, n, err);
+    if (status == ISOVAE_OK) status = iv_pass_new(model, data, &plan, &pass, err);
+    if (status == ISOVAE_OK) status = iv_rows_new(pass, rows, n_rows, &r, err);
+    if (status == ISOVAE_OK) {
+        iv_rows_mean_kl(r, f.kl);
+        for (size_t j = 0; j < n; j++) f.active[j] = f.kl[j] > 0.05;
+        status = fit_splines(r, &f, err);
+    }
+    iv_rows_free(r);
+    iv_pass_free(pass);
+    if (status == ISOVAE_OK) {
+        status = find_signs(model, data, rows, n_rows, pool, isa, &f, err);
+    }
+    if (status == ISOVAE_OK) status = iv_order_latents(n, f.variance_y, f.order, err);
+    if (status == ISOVAE_OK) {
+        isovae_error ignored;
+        double *sign = f.kl; /* the signs in the new order: kl moves into the model first */
+        store(model, &f);
+        for (size_t j = 0; j < n; j++) sign[j] = f.sign[f.order[j]];
+        status = iv_model_permute(model, f.order, sign, &ignored);
+        /* A network whose latents cannot be moved keeps its order. */
+        if (status == ISOVAE_ERR_UNSUPPORTED) {
+            status = ISOVAE_OK;
+        } else if (status != ISOVAE_OK && err != NULL) {
+            *err = ignored;
+        }
+    }
+    free_found(&f, n);
+    return status;
+}
+
+/* Scores of held-out rows, as at most QUANTILES ascending numbers. */
+static isovae_status find_quantiles(iv_model *model, const iv_dataset *data, const size_t *rows,
+                                    size_t n_rows, iv_pool *pool, const char *isa,
+                                    isovae_error *err)
+{
+    size_t count = n_rows < QUANTILE_ROWS ? n_rows : QUANTILE_ROWS;
+    size_t kept = count < QUANTILES ? count : QUANTILES;
+    size_t *some = NULL;
+    iv_score *scores = NULL;
+    double *values = NULL, *quantiles = NULL;
+    isovae_status status = IV_NEW(some, count, "the scores", err);
+    if (status == ISOVAE_OK) status = IV_NEW(scores, count, "the scores", err);
+    if (status == ISOVAE_OK) status = IV_NEW(values, count, "the scores", err);
+    if (status == ISOVAE_OK) status = IV_NEW(quantiles, kept, "the scores", err);
+    if (status == ISOVAE_OK) {
+        for (size_t i = 0; i < count; i++) some[i] = rows[i * n_rows / count];
+        status = iv_score_rows(model, data, some, count, IV_ESTIMATE_ELBO, pool, isa, NULL, scores,
+                               err);
+    }
+    if (status == ISOVAE_OK) {
+        for (size_t i = 0; i < count; i++) values[i] = scores[i].log_density;
+        iv_sort_doubles(count, values);
+        for (size_t i = 0; i < kept; i++) {
+            double at = kept > 1 ? (double)i / (double)(kept - 1) : 0.5;
+            quantiles[i] = iv_quantile_sorted(count, values, at);
+        }
+        iv_free(model->quantiles);
+        model->quantiles = quantiles;
+        model->n_quantiles = kept;
+        quantiles = NULL;
+    }
+    iv_free(some);
+    iv_free(scores);
+    iv_free(values);
+    iv_free(quantiles);
+    return status;
+}
+
+isovae_status iv_calibrate(iv_model *model, const iv_dataset *data, const size_t *rows,
+                           size_t n_rows, const size_t *held_out, size_t n_held_out, iv_pool *pool,
+                           const char *isa, isovae_error *err)
+{
+    if (n_rows == 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "no training row to calibrate the model on");
+    }
+    IV_TRY(find_all(model, data, rows, n_rows, pool, isa, err));
+    if (n_held_out > 0) {
+        return find_quantiles(model, data, held_out, n_held_out, pool, isa, err);
+    }
+    return find_quantiles(model, data, rows, n_rows, pool, isa, err);
+}

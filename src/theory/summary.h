@@ -1,0 +1,56 @@
+/* From rows to the report's numbers; shared by the parts of iv_analyse. */
+#ifndef IV_THEORY_SUMMARY_H
+#define IV_THEORY_SUMMARY_H
+
+#include "theory/analysis.h"
+#include "theory/rows.h"
+
+typedef struct iv_summary {
+    const iv_model *model;
+    const iv_dataset *data;
+    const iv_scaling *scaling;
+    const iv_analysis_options *options;
+    const iv_rows *rows;   /* what is reported on */
+    const iv_rows *train;  /* training rows beside them, or NULL */
+    const double *y;       /* rows x n, the model's order */
+    const double *spline_rms; /* n, the model's order */
+    size_t *order;         /* n: rank -> latent of the model */
+    iv_analysis *analysis;
+} iv_summary;
+
+/* Isometric coordinates of the rows, by the model's splines or, in a model without, by splines fitted
+ * to these rows. y: rows x n; rms: n. */
+isovae_status iv_rows_coordinates(const iv_rows *rows, const iv_model *model, double *y,
+                                  double *rms, isovae_error *err) ISOVAE_MUST_CHECK;
+/* Latents by descending variance_y. */
+isovae_status iv_order_latents(size_t n, const double *variance_y, size_t *order,
+                               isovae_error *err) ISOVAE_MUST_CHECK;
+/* E_x[d xhat_i/d y_j] sd(y_j) and its root mean square, feature i of the latent j (model's order), in
+ * data units; d each. */
+void iv_loadings_of(const iv_rows *rows, const iv_scaling *scaling, size_t j, double sd_y,
+                    double *mean, double *rms);
+
+/* Each fills its part of the analysis, in this order. */
+isovae_status iv_summarise_latents(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
+void iv_summarise_distortion(iv_summary *s); /* needs latents; gives shares */
+isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae,
+                                   isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_summarise_truth(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* What the warnings look at beside the analysis itself. */
+typedef struct iv_warning_facts {
+    iv_loss loss;
+    iv_objective_kind objective;
+    bool beta_auto;
+    double history_beta;   /* in force at the end of training; NaN where unknown */
+    bool folded;           /* so training said */
+    double transform_se;   /* standard errors over rows */
+    double gap_se;
+    double log_volume;     /* of the scaling: densities in metric units = in data units + this */
+    const double *e0, *e0_se; /* n, in the order of latents[]: E0 on training rows; NULL: unknown */
+} iv_warning_facts;
+isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,
+                               isovae_error *err) ISOVAE_MUST_CHECK;
+
+#endif

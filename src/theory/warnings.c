@@ -1,0 +1,316 @@
+/* What a person should be told about a model: each warning with its number, limit and remedy. A model
+ * that is as it should be gets none; notes say what is worth knowing about a good one.
+ *
+ * An alarm needs its figure beyond both a fixed limit and a few standard errors, and the causes are
+ * told apart in this order: a wrong beta shifts E0 of all latents by one factor; else E0 off 1 is
+ * undertrained; only where E0 holds do E1 (curvature, bias of the decomposed form) and the
+ * distortions (folding) say something of their own. */
+#include "theory/summary.h"
+
+#include "base/locale.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST = 16, FEW_ROWS = 30 };
+
+typedef struct finder {
+    iv_analysis *a;
+    const iv_warning_facts *facts;
+    bool beta_wrong, undertrained, overfitted;
+} finder;
+
+static void tell(finder *f, const char *code, bool note, double value, double limit,
+                 const char *format, ...) __attribute__((format(printf, 6, 7)));
+static void tell(finder *f, const char *code, bool note, double value, double limit,
+                 const char *format, ...)
+{
+    if (f->a->n_warnings == MOST) return;
+    iv_warning *w = &f->a->warnings[f->a->n_warnings++];
+    *w = (iv_warning){.value = value, .limit = limit, .note = note};
+    (void)snprintf(w->code, sizeof w->code, "%s", code);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+    va_end(arguments);
+}
+
+/* E0 where it counts: on the training rows where they are known, else on the rows of the report. */
+static double e0_of(const finder *f, size_t j)
+{
+    return f->facts->e0 != NULL ? f->facts->e0[j] : f->a->latents[j].stationarity_mean;
+}
+
+static double e0_se_of(const finder *f, size_t j)
+{
+    return f->facts->e0 != NULL ? f->facts->e0_se[j] : f->a->latents[j].stationarity_se;
+}
+
+static bool e0_holds(const finder *f, size_t j)
+{
+    return fabs(e0_of(f, j) - 1) <= fmax(0.05, 4 * e0_se_of(f, j));
+}
+
+/* E0 = s + (1 - s) b/beta for a model trained at b, s = E[sigma^2]: b by least squares over the
+ * active latents, and the largest factor by which a latent's own b differs from it. */
+static bool common_beta(const finder *f, double *common, double *spread)
+{
+    const iv_analysis *a = f->a;
+    double cross = 0, square = 0;
+    for (size_t j = 0; j < a->n; j++) {
+        if (!a->latents[j].active) continue;
+        double rest = 1 - a->latents[j].sigma2_mean;
+        double slope = (e0_of(f, j) - a->latents[j].sigma2_mean) * a->beta;
+        cross += slope * rest;
+        square += slope * slope;
+    }
+    if (!(square > 0) || !(cross > 0)) return false;
+    *common = square / cross;
+    *spread = 1;
+    for (size_t j = 0; j < a->n; j++) {
+        double rest = 1 - a->latents[j].sigma2_mean;
+        if (!a->latents[j].active || rest < 0.3) continue; /* a weak latent says little */
+        double own = (e0_of(f, j) - a->latents[j].sigma2_mean) * a->beta / rest;
+        double factor = own > 0 ? fmax(own / *common, *common / own) : 100;
+        *spread = fmax(*spread, factor);
+    }
+    return true;
+}
+
+/* A training history knows its beta; without one all latents must agree on another. */
+static void find_wrong_beta(finder *f)
+{
+    double common, spread;
+    const iv_analysis *a = f->a;
+    if (a->active == 0 || !common_beta(f, &common, &spread)) return;
+    double ratio = fmax(common / a->beta, a->beta / common);
+    double known = f->facts->history_beta;
+    bool told_otherwise = isfinite(known) && known > 0;
+    if (told_otherwise) {
+        double off = fmax(known / a->beta, a->beta / known);
+        if (off < 1.5 || ratio < 1.5) return;
+    } else if (ratio < 2 || spread > 1.3) {
+        return;
+    }
+    f->beta_wrong = true;
+    tell(f, "wrong_beta", false, common, a->beta,
+         "the latents agree on a beta of %.3g, the file says %.3g: every number in units of beta is "
+         "off by that factor; give the beta that the model was trained with (docs/theory.md, units "
+         "of beta)",
+         common, a->beta);
+}
+
+static void find_overfitted(finder *f)
+{
+    iv_analysis *a = f->a;
+    double gap = a->validation_gap_nats;
+    if (isnan(gap) || a->rows < FEW_ROWS / 2) return;
+    double limit = fmax(fmax(1, 0.1 * a->rate_nats), 3 * f->facts->gap_se);
+    if (gap <= limit) return;
+    f->overfitted = true;
+    tell(f, "overfitted", false, gap, limit,
+         "validation gap %.2f nats (limit %.2g): %s", gap, limit,
+         a->data_is_training_set
+             ? "fewer latents, more data or --weight-decay"
+             : "these rows differ from the training data, or the model fits the latter too closely: "
+               "fewer latents or more data");
+}
+
+static void find_undertrained(finder *f)
+{
+    iv_analysis *a = f->a;
+    double off = 0, square = 0;
+    size_t worst = 0, m = 0;
+    for (size_t j = 0; j < a->n; j++) {
+        if (!a->latents[j].active || isnan(e0_of(f, j))) continue;
+        double own = fabs(e0_of(f, j) - 1);
+        off += own;
+        square += e0_se_of(f, j) * e0_se_of(f, j);
+        if (m++ == 0 || own > fabs(e0_of(f, worst) - 1)) worst = j;
+    }
+    if (m == 0 || f->beta_wrong) return;
+    /* On rows that were not trained on, overfitting alone takes E0 away from 1. */
+    if (f->overfitted && f->facts->e0 == NULL) return;
+    off /= (double)m;
+    double limit = fmax(0.05, 4 * sqrt(square / (double)m));
+    if (off <= limit) return;
+    f->undertrained = true;
+    tell(f, "undertrained", false, off, limit,
+         "stationarity is off by %.2f on average (limit %.2g; latent %zu has %.2f instead of 1): "
+         "train longer (--steps), or with a rate that decays to 0",
+         off, limit, worst, e0_of(f, worst));
+}
+
+static void find_from_e1(finder *f)
+{
+    iv_analysis *a = f->a;
+    double low = 1, high = 1;
+    size_t lowest = 0, highest = 0;
+    if (f->beta_wrong || f->undertrained) return;
+    for (size_t j = 0; j < a->n; j++) {
+        const iv_latent_report *l = &a->latents[j];
+        if (!l->active || !e0_holds(f, j)) continue;
+        if (l->optimality_mean < low) {
+            low = l->optimality_mean;
+            lowest = j;
+        }
+        if (l->optimality_mean > high) {
+            high = l->optimality_mean;
+            highest = j;
+        }
+    }
+    if (high > 1.1 && f->facts->objective == IV_OBJECTIVE_DECOMPOSED) {
+        tell(f, "decomposed_bias", false, high, 1.1,
+             "optimality of latent %zu is %.2f although its stationarity holds: the bias of the "
+             "decomposed objective; --objective conventional has none",
+             highest, high);
+    }
+    if (low < 0.9) {
+        tell(f, "curved", true, low, 0.9,
+             "latent %zu has optimality %.2f although its stationarity holds: the decoder bends "
+             "within the posterior's width; more steps will not change that, a smaller --beta may",
+             lowest, low);
+    }
+}
+
+/* Two branches of the data on one latent value: lost at z = mu is more than PCA's residual and the
+ * posterior's width explain. PCA was fitted to these very rows, hence the allowance for their
+ * number. */
+static void find_folded(finder *f)
+{
+    iv_analysis *a = f->a;
+    double width = 0.5;
+    for (size_t j = 0; j < a->n; j++) {
+        if (a->latents[j].active) width += a->latents[j].sigma2_mean;
+    }
+    double optimism = 0.02 + 2 * (double)a->active / (double)a->rows;
+    double limit = a->pca.residual * (1 + optimism) + a->beta / 2 * width +
+                   3 * f->facts->transform_se;
+    bool seen = a->pca.comparable && a->active > 0 && a->active < a->pca.n + 1 &&
+                a->rows >= FEW_ROWS && !f->beta_wrong && !f->undertrained && !f->overfitted &&
+                a->distortion.transform > limit;
+    if (!seen && !f->facts->folded) return;
+    tell(f, "folded", false, a->distortion.transform, limit,
+         "transform loss %.3g (limit %.3g): two branches of the data share one latent value; train "
+         "again with another --seed, with --init multimodal, or with more latents",
+         a->distortion.transform, limit);
+}
+
+static void find_collapsed(finder *f)
+{
+    iv_analysis *a = f->a;
+    size_t unused = a->n - a->active;
+    if (a->active == 0) {
+        tell(f, "collapsed", false, (double)unused, 0,
+             "no latent carries information: lower --beta, or start annealing lower (--beta-start)");
+    } else if (2 * unused > a->n) {
+        tell(f, "collapsed", true, (double)unused, 0.5 * (double)a->n,
+             "%zu of %zu latents are unused (below 0.05 nats): a smaller --latent-dim would do",
+             unused, a->n);
+    }
+}
+
+static void find_all_active(finder *f)
+{
+    iv_analysis *a = f->a;
+    if (a->active < a->n || a->n + 1 > a->d || f->beta_wrong) return;
+    if (a->pca.comparable && a->pca.active_predicted <= a->n) return; /* PCA needs no more either */
+    if (a->pca.comparable && a->n + 1 >= a->d) return;
+    tell(f, "all_active", false, (double)a->active, (double)a->n,
+         "all %zu latents are active: the data may carry more; try a larger --latent-dim", a->n);
+}
+
+/* The ELBO against the exact likelihood of probabilistic PCA with as many latents and the same
+ * noise. The PCA was fitted to these rows: its parameters' share in that is given back. */
+static void find_no_better_than_pca(finder *f)
+{
+    static const double log_two_pi = 1.8378770664093454836;
+    iv_analysis *a = f->a;
+    if (!a->pca.comparable || a->active == 0 || a->active > a->pca.n || isnan(a->elbo_nats) ||
+        a->rows < FEW_ROWS || f->beta_wrong) {
+        return;
+    }
+    double noise = a->beta / 2, m = (double)a->active, d = (double)a->d, log_p;
+    log_p = d * log_two_pi + (d - m) * log(noise) + m + a->pca.residual / noise;
+    for (size_t i = 0; i < a->active; i++) log_p += log(fmax(a->pca.eigenvalues[i], noise));
+    double given = m * d / (double)a->rows, gain, limit = fmax(0.02, 2 * a->elbo_se * 0.1);
+    gain = a->elbo_nats + f->facts->log_volume + 0.5 * log_p + given;
+    if (gain > limit) return;
+    tell(f, "no_better_than_pca", true, gain, limit,
+         "%.2f nats better than linear PCA with %zu components and the same noise (limit %.2g): "
+         "PCA would do for these data",
+         gain, a->active, limit);
+}
+
+/* A beta given by hand may hide directions that stand well above the noise. */
+static void find_beta_above_smallest(finder *f)
+{
+    iv_analysis *a = f->a;
+    if (!a->pca.comparable || f->facts->beta_auto || f->beta_wrong || a->rows < FEW_ROWS) return;
+    double total = a->pca.residual, lost = 0;
+    size_t above = 0;
+    for (size_t i = 0; i < a->pca.n && i < a->active; i++) total += a->pca.eigenvalues[i];
+    while (above < a->pca.n && a->pca.eigenvalues[above] > a->beta / 2) above++;
+    if (a->pca.n - above < 2) return;
+    double floor = a->pca.eigenvalues[above + (a->pca.n - above) / 2];
+    double smallest = a->beta / 2;
+    for (size_t i = above; i < a->pca.n; i++) {
+        if (a->pca.eigenvalues[i] <= 4 * floor || a->pca.eigenvalues[i] <= 1e-6 * total) break;
+        lost += a->pca.eigenvalues[i];
+        smallest = a->pca.eigenvalues[i];
+    }
+    if (!(total > 0) || lost / total <= 0.1) return;
+    tell(f, "beta_above_smallest", false, lost / total, 0.1,
+         "%.0f %% of the variance lies in directions below beta/2 = %.3g that stand out of the "
+         "noise: a --beta below %.2g would show them",
+         100 * lost / total, a->beta / 2, 2 * smallest / 1.105);
+}
+
+static void find_degenerate(finder *f)
+{
+    iv_analysis *a = f->a;
+    size_t in_groups = 0, first = a->n, last = 0;
+    double rotation = 0;
+    for (size_t j = 0; j < a->n; j++) {
+        if (a->latents[j].degenerate_group < 0) continue;
+        in_groups++;
+        if (first == a->n) first = j;
+        last = j;
+        rotation = fmax(rotation, a->latents[j].rotation);
+    }
+    if (in_groups == 0) return;
+    tell(f, "degenerate", true, rotation, 0.1,
+         "%zu latents between %zu and %zu are near-degenerate (variances within their errors, or "
+         "mean |cosine| above 0.1): they can rotate into each other; read each group as one",
+         in_groups, first, last);
+}
+
+static void find_few_rows(finder *f)
+{
+    if (f->a->rows >= FEW_ROWS) return;
+    tell(f, "few_rows", true, (double)f->a->rows, FEW_ROWS,
+         "only %zu rows were looked at (limit %d): every mean here is uncertain", f->a->rows,
+         (int)FEW_ROWS);
+}
+
+isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,
+                               isovae_error *err)
+{
+    finder f = {.a = analysis, .facts = facts};
+    IV_TRY(IV_NEW(analysis->warnings, MOST, "the warnings", err));
+    find_wrong_beta(&f);
+    find_overfitted(&f);
+    find_undertrained(&f);
+    find_folded(&f);
+    find_collapsed(&f);
+    find_from_e1(&f);
+    find_all_active(&f);
+    find_beta_above_smallest(&f);
+    find_no_better_than_pca(&f);
+    find_degenerate(&f);
+    find_few_rows(&f);
+    return ISOVAE_OK;
+}

@@ -1,0 +1,205 @@
+/* A checkpoint is a model file with the optimiser's state beside it. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "model/file.h"
+#include "train/trainer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { vectors = 5 };
+static const char *const vector_names[vectors] = {"train.params", "train.moment1", "train.moment2",
+                                                  "train.best", "train.kept"};
+
+static void *vector(const iv_trainer *t, size_t i) {
+    void *all[vectors] = {t->params, t->moment1, t->moment2, t->best, t->kept};
+    return all[i];
+}
+
+/* JSON has no infinity or NaN, and 17 digits keep a double exactly. */
+static json_t *exact(double value) {
+    char text[40];
+    snprintf(text, sizeof text, "%a", value);
+    return json_string(text);
+}
+
+static bool read_exact(const json_t *object, const char *key, double *out) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text && sscanf(text, "%la", out) == 1;
+}
+
+static bool read_count(const json_t *object, const char *key, uint64_t *out) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
+    *out = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+/* Everything that decides the bytes of the result, as text under the option that sets it, so that a
+ * resume with other options can name the one that differs. */
+static json_t *settings(const iv_trainer *t) {
+    const iv_fit_plan *p = t->plan;
+    char metric[96], hash[24], seed[24];
+    iv_metric_format(&p->metric, metric, sizeof metric);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data->hash);
+    snprintf(seed, sizeof seed, "%" PRIu64, p->seed);
+    json_t *o = json_object();
+    json_object_set_new(o, "DATA", json_string(hash));
+    json_object_set_new(o, "--seed", json_string(seed));
+    json_object_set_new(o, "--latent-dim", json_integer((json_int_t)p->n));
+    json_object_set_new(o, "--loss", json_string(metric));
+    json_object_set_new(o, "--objective", json_integer((json_int_t)p->objective));
+    json_object_set_new(o, "--arch", json_string(p->arch));
+    json_object_set_new(o, "--activation", json_string(iv_act_name(p->act)));
+    json_object_set_new(o, "--init", json_integer((json_int_t)p->init));
+    json_object_set_new(o, "--scale", json_string(iv_scale_kind_name(p->scale)));
+    json_object_set_new(o, "--steps", json_integer((json_int_t)p->steps));
+    json_object_set_new(o, "--batch-size", json_integer((json_int_t)p->batch));
+    json_object_set_new(o, "--lr", exact(p->rate));
+    json_object_set_new(o, "--lr-schedule", json_integer((json_int_t)p->schedule));
+    json_object_set_new(o, "--weight-decay", exact(p->weight_decay));
+    json_object_set_new(o, "--kl-warmup", exact(p->kl_warmup));
+    json_object_set_new(o, "--beta", exact(p->beta));
+    json_object_set_new(o, "--beta-start", exact(p->beta_start));
+    json_object_set_new(o, "--validation", exact(p->validation));
+    snprintf(hash, sizeof hash, "%016" PRIx64,
+             t->options->validation_data ? t->options->validation_data->hash : 0);
+    json_object_set_new(o, "--validation FILE", json_string(hash));
+    return o;
+}
+
+isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_error *err) {
+    iv_model *model = t->model;
+    iv_extra_tensor extra[vectors];
+    for (size_t i = 0; i < vectors; i++)
+        extra[i] = (iv_extra_tensor){.name = vector_names[i],
+                                     .dtype = t->k->dtype,
+                                     .size = model->param_elements};
+    isovae_status status = ISOVAE_OK;
+    for (size_t i = 0; i < vectors && !status; i++) {
+        status = iv_alloc(&extra[i].data, model->param_elements, t->k->size, "a checkpoint", err);
+        if (status) break;
+        if (t->k->dtype == IV_F32)
+            t->k->download_f32(extra[i].data, vector(t, i), model->param_elements);
+        else
+            t->k->download(extra[i].data, vector(t, i), model->param_elements);
+    }
+    json_t *state = NULL;
+    unsigned char *bytes = NULL;
+    size_t length = 0;
+    if (!status) {
+        state = json_object();
+        json_object_set_new(state, "settings", settings(t));
+        json_object_set_new(state, "step", json_integer((json_int_t)t->step));
+        json_object_set_new(state, "attempt", json_integer((json_int_t)t->attempt));
+        json_object_set_new(state, "best_step", json_integer((json_int_t)t->best_step));
+        json_object_set_new(state, "stale", json_integer((json_int_t)t->stale));
+        json_object_set_new(state, "sum_steps", json_integer((json_int_t)t->sum_steps));
+        json_object_set_new(state, "beta", exact(t->beta));
+        json_object_set_new(state, "follow", exact(t->follow));
+        json_object_set_new(state, "best_value", exact(t->best_value));
+        json_object_set_new(state, "kept_value", exact(t->kept_value));
+        json_object_set_new(state, "kept_beta", exact(t->kept_beta));
+        json_object_set_new(state, "sum_loss", exact(t->sum_loss));
+        json_object_set_new(state, "sum_distortion", exact(t->sum_distortion));
+        json_object_set_new(state, "sum_kl", exact(t->sum_kl));
+        model->beta = t->beta > 0.0 ? t->beta : t->plan->beta;
+        status = iv_model_write(model, extra, vectors, state, &bytes, &length, err);
+    }
+    if (!status) status = iv_file_write(path, bytes, length, err);
+    json_decref(state);
+    iv_free(bytes);
+    for (size_t i = 0; i < vectors; i++) iv_free(extra[i].data);
+    return status;
+}
+
+/* Names the first option under which the checkpoint was made and this run was not. */
+static isovae_status same_settings(const iv_trainer *t, const json_t *saved, const char *path,
+                                   isovae_error *err) {
+    json_t *mine = settings(t);
+    const char *key;
+    json_t *value;
+    isovae_status status = ISOVAE_OK;
+    json_object_foreach(mine, key, value) {
+        if (!json_equal(value, json_object_get(saved, key))) {
+            status = iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                             "%s: was made with another %s; resume with the options (and the data) of "
+                             "the first run, or delete it to begin anew",
+                             path, key);
+            break;
+        }
+    }
+    json_decref(mine);
+    return status;
+}
+
+static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t *state,
+                             const unsigned char *bytes, size_t length, const char *path,
+                             isovae_error *err) {
+    iv_model *model = t->model;
+    IV_TRY(same_settings(t, json_object_get(state, "settings"), path, err));
+    uint64_t attempt, stale;
+    if (!read_count(state, "step", &t->step) || !read_count(state, "attempt", &attempt) ||
+        !read_count(state, "best_step", &t->best_step) || !read_count(state, "stale", &stale) ||
+        !read_count(state, "sum_steps", &t->sum_steps) || !read_exact(state, "beta", &t->beta) ||
+        !read_exact(state, "follow", &t->follow) || !read_exact(state, "best_value", &t->best_value) ||
+        !read_exact(state, "kept_value", &t->kept_value) ||
+        !read_exact(state, "kept_beta", &t->kept_beta) ||
+        !read_exact(state, "sum_loss", &t->sum_loss) ||
+        !read_exact(state, "sum_distortion", &t->sum_distortion) ||
+        !read_exact(state, "sum_kl", &t->sum_kl) || attempt > 2 || t->step > t->plan->steps)
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: its training state is incomplete; delete it to begin anew", path);
+    t->attempt = (size_t)attempt;
+    t->stale = (size_t)stale;
+    size_t size = model->param_elements;
+    if (saved->param_elements != size)
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: holds another network; delete it to begin anew", path);
+    void *staged;
+    IV_TRY(iv_alloc(&staged, size, t->k->size, "a checkpoint", err));
+    isovae_status status = ISOVAE_OK;
+    for (size_t i = 0; i < vectors && !status; i++) {
+        status = iv_model_read_tensor(bytes, length, vector_names[i], t->k->dtype, size, staged, err);
+        if (status) break;
+        if (t->k->dtype == IV_F32)
+            t->k->upload_f32(vector(t, i), staged, size);
+        else
+            t->k->upload(vector(t, i), staged, size);
+    }
+    iv_free(staged);
+    IV_TRY(status);
+    /* the history grows at powers of two (trainer.c): give it that room */
+    size_t room = 1;
+    while (room < saved->n_history) room *= 2;
+    iv_history *history;
+    IV_TRY(IV_NEW(history, room, "the history", err));
+    if (saved->n_history) memcpy(history, saved->history, saved->n_history * sizeof *history);
+    iv_free(model->history);
+    model->history = history;
+    model->n_history = saved->n_history;
+    model->restarts = saved->restarts;
+    return ISOVAE_OK;
+}
+
+isovae_status iv_checkpoint_read(iv_trainer *t, const char *path, bool *found, isovae_error *err) {
+    *found = false;
+    struct stat about;
+    if (stat(path, &about) != 0 && errno == ENOENT) return ISOVAE_OK;
+    unsigned char *bytes = NULL;
+    size_t length = 0;
+    iv_model *saved = NULL;
+    json_t *state = NULL;
+    isovae_status status = iv_file_read(path, (size_t)1 << 36, &bytes, &length, err);
+    if (!status) status = iv_model_read(bytes, length, path, &saved, &state, err);
+    if (!status && !state)
+        status = iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s: is a finished model, not a checkpoint; use --init-from to start from it", path);
+    if (!status) status = restore(t, saved, state, bytes, length, path, err);
+    if (!status) *found = true;
+    json_decref(state);
+    iv_model_free(saved);
+    iv_free(bytes);
+    return status;
+}

@@ -1,0 +1,212 @@
+#include "base/memory.h"
+#include "model/file.h"
+#include "theory/analysis.h"
+#include "train/measure.h"
+#include "train/plan.h"
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { attempts = 3, measured_rows = 10000, calibrated_rows = 50000 };
+
+/* The settings of the plan and the provenance, into a fresh model with its network. */
+static isovae_status make_model(const iv_dataset *data, const iv_fit_options *options,
+                                const iv_fit_plan *plan, iv_model **out, isovae_error *err) {
+    IV_TRY(iv_model_new(out, err));
+    iv_model *model = *out;
+    iv_dtype dtype = options->precision == IV_PRECISION_F64_REFERENCE ? IV_F64 : IV_F32;
+    IV_TRY(iv_model_build(model, plan->arch, plan->d, plan->n, plan->act, dtype, err));
+    model->metric = plan->metric;
+    model->beta = plan->beta;
+    model->beta_auto = plan->beta_auto;
+    model->objective = plan->objective;
+    iv_scaling_free(&model->scaling);
+    IV_TRY(iv_scaling_copy(&plan->scaling, &model->scaling, err));
+    IV_TRY(IV_NEW(model->names, plan->d, "feature names", err));
+    for (size_t i = 0; i < plan->d; i++) IV_TRY(iv_strdup(&model->names[i], data->names[i], err));
+    model->named = data->named;
+    model->height = data->height;
+    model->width = data->width;
+    model->channels = data->channels;
+    iv_free(model->arch);
+    model->arch = NULL;
+    IV_TRY(iv_strdup(&model->arch, plan->arch, err));
+    model->seed = plan->seed;
+    model->data_hash = data->hash;
+    IV_TRY(iv_strdup(&model->data_source, data->source ? data->source : "", err));
+    model->validation_fraction = plan->validation;
+    model->split_by_column = data->group != NULL;
+    model->train_rows = plan->split.n_train;
+    model->validation_rows = plan->split.n_validation;
+    IV_TRY(iv_strdup(&model->version, ISOVAE_VERSION, err));
+    const iv_kernels *k = iv_kernels_get(options->precision, options->isa);
+    return iv_strdup(&model->isa, k ? k->isa : "", err);
+}
+
+/* Weights of another model of the same shape. */
+static isovae_status take_weights(iv_model *model, const char *path, isovae_error *err) {
+    iv_model *from = NULL;
+    isovae_status status = iv_model_load(path, &from, err);
+    if (status) return status;
+    if (from->d != model->d || from->n != model->n || from->param_elements != model->param_elements ||
+        from->dtype != model->dtype || strcmp(from->arch ? from->arch : "", model->arch) != 0)
+        status = iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                         "--init-from %s: its network (%s, %zu features, %zu latents) is not the one to "
+                         "train (%s, %zu, %zu)",
+                         path, from->arch ? from->arch : "?", from->d, from->n, model->arch, model->d, model->n);
+    else
+        memcpy(model->params, from->params,
+               model->param_elements * (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
+    iv_model_free(from);
+    return status;
+}
+
+static size_t at_most(size_t count, size_t limit) { return count < limit ? count : limit; }
+
+/* Two branches of the data on one latent value: what is lost at z = mu is more than PCA's residual
+ * with as many latents and what the posterior's width explains (docs/theory.md section 5). */
+static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
+                      double *value, double *limit) {
+    if (plan->metric.loss != IV_LOSS_SSE || m->active == 0 || m->active > plan->n_pca) return false;
+    double residual = plan->pca_total;
+    for (size_t j = 0; j < m->active; j++) residual -= plan->pca[j];
+    *value = m->transform;
+    *limit = fmax(residual, 0.0) + model->beta / 2.0 * (m->active_sigma2 + 0.5);
+    return *value > *limit;
+}
+
+static isovae_status begin(iv_trainer *t, size_t attempt, isovae_error *err) {
+    const iv_fit_options *options = t->options;
+    iv_model *model = t->model;
+    t->attempt = attempt;
+    IV_TRY(iv_start_weights(model, iv_trainer_seed(t), t->plan->init, err));
+    if (options->init_from && attempt == 0) IV_TRY(take_weights(model, options->init_from, err));
+    iv_trainer_start(t, attempt, model->params);
+    return ISOVAE_OK;
+}
+
+/* Keeps the better of the folded attempts: its weights and beta go into the model at the end. */
+static void keep(iv_trainer *t, double value) {
+    size_t size = t->model->param_elements;
+    if (!(value < t->kept_value)) return;
+    t->kept_value = value;
+    t->kept_beta = t->beta;
+    const void *best = isfinite(t->best_value) ? t->best : t->params;
+    t->k->copy_block(1, size, best, size, t->kept, size, false);
+}
+
+static void take_kept(iv_trainer *t) {
+    size_t size = t->model->param_elements;
+    t->k->copy_block(1, size, t->kept, size, t->params, size, false);
+    t->best_value = INFINITY;
+    t->beta = t->kept_beta;
+    iv_trainer_finish(t);
+}
+
+/* Trains, and again from other starts where the result is folded. */
+static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *err) {
+    const iv_fit_options *options = t->options;
+    const iv_fit_plan *plan = t->plan;
+    iv_model *model = t->model;
+    bool resumed = false;
+    if (options->resume) {
+        IV_TRY(iv_checkpoint_read(t, options->resume, &resumed, err));
+        if (!resumed) iv_fit_tell(result, "no checkpoint %s yet: training from the beginning", options->resume);
+    }
+    if (!resumed) IV_TRY(begin(t, 0, err));
+
+    size_t most = options->no_restart || options->init_from ? 1 : attempts;
+    size_t rows = at_most(plan->split.n_train, measured_rows);
+    for (;;) {
+        IV_TRY(iv_trainer_run(t, err));
+        iv_trainer_finish(t);
+        iv_measure m;
+        IV_TRY(iv_measure_rows(model, t->k, options->pool, t->data, plan->split.train, rows,
+                               plan->seed, &m, err));
+        double value = 0.0, limit = 0.0;
+        model->folded = is_folded(plan, model, &m, &value, &limit);
+        if (!model->folded) break;
+        keep(t, m.distortion + model->beta * m.kl);
+        if (t->attempt + 1 >= most) {
+            take_kept(t);
+            iv_fit_tell(result,
+                        "the model is folded (transform loss %.3g, limit %.3g): two branches of the data "
+                        "share one latent value; try --init multimodal, another --seed or more latents",
+                        value, limit);
+            break;
+        }
+        model->restarts++;
+        iv_fit_tell(result, "run %zu folded (transform loss %.3g, limit %.3g): started again from another start",
+                    t->attempt + 1, value, limit);
+        IV_TRY(begin(t, t->attempt + 1, err));
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status final_losses(iv_trainer *t, isovae_error *err) {
+    const iv_fit_plan *plan = t->plan;
+    iv_model *model = t->model;
+    iv_measure m;
+    IV_TRY(iv_measure_rows(model, t->k, t->options->pool, t->data, plan->split.train,
+                           at_most(plan->split.n_train, measured_rows), plan->seed, &m, err));
+    model->train_loss = m.distortion + model->beta * m.kl;
+    if (t->validation_rows) {
+        const iv_dataset *held = t->options->validation_data ? t->options->validation_data : t->data;
+        IV_TRY(iv_measure_rows(model, t->k, t->options->pool, held, t->validation_rows,
+                               plan->validation_rows, plan->seed, &m, err));
+        model->validation_loss = m.distortion + model->beta * m.kl;
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status calibrate(const iv_trainer *t, isovae_error *err) {
+    const iv_fit_plan *plan = t->plan;
+    const iv_fit_options *options = t->options;
+    bool other = options->validation_data != NULL;
+    return iv_calibrate(t->model, t->data, plan->split.train, at_most(plan->split.n_train, calibrated_rows),
+                        other ? NULL : plan->split.validation, other ? 0 : plan->split.n_validation,
+                        options->pool, options->isa, err);
+}
+
+static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_result *result) {
+    size_t active = 0;
+    for (size_t j = 0; model->active && j < model->n; j++) active += model->active[j];
+    if (active == 0)
+        iv_fit_tell(result, "no latent is active: beta %.3g is above what the data vary by; try a smaller --beta",
+                    model->beta);
+    else if (active == model->n && model->n + 1 < model->d && model->n < plan->varying)
+        iv_fit_tell(result, "all %zu latents are active: the data may carry more; try --latent-dim %zu", model->n,
+                    2 * model->n < model->d ? 2 * model->n : model->d - 1);
+}
+
+isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_fit_result *result,
+                     isovae_error *err) {
+    memset(result, 0, sizeof *result);
+    struct timespec begun, ended;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    iv_fit_plan plan;
+    IV_TRY(iv_fit_plan_make(data, options, &plan, result, err));
+    iv_model *model = NULL;
+    iv_trainer *trainer = NULL;
+    isovae_status status = make_model(data, options, &plan, &model, err);
+    if (!status) status = iv_trainer_new(data, options, &plan, model, &trainer, err);
+    if (!status) status = train(trainer, result, err);
+    if (!status) status = final_losses(trainer, err);
+    if (!status) status = calibrate(trainer, err);
+    if (!status) tell_result(&plan, model, result);
+    result->cancelled = status == ISOVAE_ERR_CANCELLED;
+    result->steps = trainer ? trainer->step : 0;
+    iv_trainer_free(trainer);
+    iv_fit_plan_free(&plan);
+    if (status) {
+        iv_model_free(model);
+        return status;
+    }
+    result->model = model;
+    clock_gettime(CLOCK_MONOTONIC, &ended);
+    result->seconds = (double)(ended.tv_sec - begun.tv_sec) + 1e-9 * (double)(ended.tv_nsec - begun.tv_nsec);
+    return ISOVAE_OK;
+}

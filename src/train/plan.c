@@ -1,0 +1,295 @@
+#include "train/plan.h"
+
+#include "base/memory.h"
+#include "linalg/linalg.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A latent is counted active above 1.105 beta/2 (KL > 0.05 nats); twice that should survive. */
+static const double survives = 2.2;
+/* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09 all
+ * axes of the toy data live, at 0.9 the weakest one dies for good. */
+static const double start_share = 0.09;
+enum { pca_rows = 5000 };
+
+void iv_fit_options_init(iv_fit_options *options) {
+    memset(options, 0, sizeof *options);
+    options->beta = NAN;
+    options->beta_start = NAN;
+    options->rate = NAN;
+    options->validation = NAN;
+    options->beta_floor = 0.005;
+    options->activation = -1;
+    options->scale = -1;
+}
+
+void iv_fit_tell(iv_fit_result *result, const char *format, ...) {
+    size_t room = sizeof result->notes / sizeof result->notes[0];
+    if (result->n_notes == room) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(result->notes[result->n_notes++].text, sizeof result->notes[0].text, format, arguments);
+    va_end(arguments);
+}
+
+static isovae_status bad(isovae_error *err, const char *option, const char *what) {
+    return iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s: %s", option, what);
+}
+
+/* The widest layer named in "mlp:400,64"; 0 where there is none. */
+static size_t widest_layer(const char *arch) {
+    size_t widest = 0;
+    const char *at = strchr(arch, ':');
+    while (at && *++at) {
+        unsigned long long width = strtoull(at, NULL, 10);
+        if (width > widest) widest = (size_t)width;
+        at = strchr(at, ',');
+    }
+    return widest;
+}
+
+static isovae_status check_options(const iv_fit_options *o, isovae_error *err) {
+    if (!isnan(o->beta) && !(o->beta > 0.0 && isfinite(o->beta)))
+        return bad(err, "--beta", "must be a number above 0, or auto");
+    if (!isnan(o->beta_start) && !(o->beta_start > 0.0 && isfinite(o->beta_start)))
+        return bad(err, "--beta-start", "must be a number above 0");
+    if (!isnan(o->beta) && !isnan(o->beta_start) && o->beta_start < o->beta)
+        return bad(err, "--beta-start", "must not be below --beta: beta is annealed from above");
+    if (!(o->beta_floor > 0.0 && o->beta_floor < 1.0))
+        return bad(err, "--beta-floor", "must lie between 0 and 1 (a share of the feature variance)");
+    if (!(o->kl_warmup >= 0.0 && o->kl_warmup <= 1.0))
+        return bad(err, "--kl-warmup", "must lie in 0..1 (a share of the steps)");
+    if (!isnan(o->rate) && !(o->rate > 0.0 && o->rate <= 1.0))
+        return bad(err, "--lr", "must lie above 0 and at most be 1");
+    if (!(o->weight_decay >= 0.0 && o->weight_decay < 10.0))
+        return bad(err, "--weight-decay", "must lie in 0..10");
+    if (!isnan(o->validation) && !(o->validation >= 0.0 && o->validation < 1.0))
+        return bad(err, "--validation", "a fraction must lie in 0 to below 1");
+    if (o->epochs && o->steps) return bad(err, "--steps", "give --steps or --epochs, not both");
+    if (o->batch_size > 1000000) return bad(err, "--batch-size", "must be at most 1000000");
+    return ISOVAE_OK;
+}
+
+/* Variances of the training rows in metric units. */
+static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err) {
+    double *sums = NULL;
+    float *row = NULL;
+    isovae_status status = IV_NEW(sums, 2 * plan->d, "column sums", err);
+    if (!status) status = IV_NEW(row, plan->d, "a row", err);
+    if (!status) {
+        double *squares = sums + plan->d;
+        for (size_t r = 0; r < plan->split.n_train; r++) {
+            iv_scaling_rows(&plan->scaling, data, plan->split.train + r, 1, row);
+            for (size_t i = 0; i < plan->d; i++) {
+                sums[i] += (double)row[i];
+                squares[i] += (double)row[i] * (double)row[i];
+            }
+        }
+        double total = 0.0, count = (double)plan->split.n_train;
+        for (size_t i = 0; i < plan->d; i++) {
+            double mean = sums[i] / count, variance = squares[i] / count - mean * mean;
+            if (variance > 1e-12 * (1.0 + mean * mean)) {
+                plan->varying++;
+                total += plan->scaling.weight[i] * variance;
+            }
+        }
+        plan->mean_variance = plan->varying ? total / (double)plan->varying : 0.0;
+    }
+    iv_free(sums);
+    iv_free(row);
+    return status;
+}
+
+/* The PCA spectrum that says which variances must survive. */
+static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err) {
+    size_t rows = plan->split.n_train < pca_rows ? plan->split.n_train : pca_rows;
+    size_t *chosen = NULL, cells;
+    float *x = NULL;
+    isovae_status status = ISOVAE_OK;
+    if (!iv_size_mul(rows, plan->d, &cells))
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", plan->d);
+    plan->n_pca = plan->n < rows ? plan->n : rows;
+    if (!(status = IV_NEW(chosen, rows, "rows", err)) && !(status = IV_NEW(x, cells, "rows", err)) &&
+        !(status = IV_NEW(plan->pca, plan->n_pca, "eigenvalues", err))) {
+        for (size_t r = 0; r < rows; r++)
+            chosen[r] = plan->split.train[(size_t)((double)r * (double)plan->split.n_train / (double)rows)];
+        iv_scaling_rows(&plan->scaling, data, chosen, rows, x);
+        status = iv_pca(x, rows, plan->d, plan->scaling.weight, plan->n_pca, plan->seed, plan->pca,
+                        NULL, &plan->pca_total, err);
+    }
+    iv_free(chosen);
+    iv_free(x);
+    return status;
+}
+
+/* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
+ * that must survive. */
+static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan) {
+    bool squared = plan->metric.loss != IV_LOSS_BCE;
+    plan->beta_auto = isnan(options->beta) && squared;
+    if (!plan->beta_auto) {
+        plan->beta = isnan(options->beta) ? 1.0 : options->beta;
+    } else {
+        double variance = plan->mean_variance > 0.0 ? plan->mean_variance : 1.0;
+        plan->beta = 2.0 * options->beta_floor * variance;
+    }
+    plan->beta_start = plan->beta;
+    plan->beta_cap = plan->beta;
+    if (squared) {
+        double noise = plan->beta / 2.0;
+        if (plan->beta_auto && plan->varying > plan->n_pca) {
+            double discarded = plan->pca_total;
+            for (size_t j = 0; j < plan->n_pca; j++) discarded -= plan->pca[j];
+            double per_feature = discarded / (double)(plan->varying - plan->n_pca);
+            if (per_feature > noise) noise = per_feature;
+        }
+        double smallest = 0.0;
+        for (size_t j = 0; j < plan->n_pca; j++)
+            if (plan->pca[j] > survives * noise) smallest = plan->pca[j];
+        double start = 2.0 * start_share * smallest;
+        if (start > plan->beta_start) plan->beta_start = start;
+        plan->beta_cap = fmax(plan->beta_start, 3.0 * noise);
+    }
+    if (!isnan(options->beta_start)) {
+        plan->beta_start = fmax(options->beta_start, plan->beta);
+        plan->beta_cap = fmax(plan->beta_cap, plan->beta_start);
+    }
+}
+
+isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
+                               iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err) {
+    memset(plan, 0, sizeof *plan);
+    IV_TRY(check_options(options, err));
+    bool image = data->height > 0;
+    size_t good = data->rows - data->bad_rows;
+    if (good < 2)
+        return iv_fail(err, ISOVAE_ERR_DATA, "%s: %zu usable row%s: training needs at least 2",
+                       data->source, good, good == 1 ? "" : "s");
+
+    plan->d = data->cols;
+    size_t most = plan->d > 1 ? plan->d - 1 : 1;
+    plan->n = options->latent_dim ? options->latent_dim : image ? 32 : 10;
+    if (!options->latent_dim && plan->n > most) plan->n = most;
+    if (plan->n > plan->d)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--latent-dim: %zu latents for %zu features; at most %zu make sense", plan->n,
+                       plan->d, plan->d);
+    IV_TRY(iv_metric_parse(options->loss ? options->loss : "sse", &plan->metric, err));
+    plan->objective = options->objective;
+    plan->init = options->init;
+    plan->seed = options->seed;
+    const char *arch = options->arch ? options->arch : image ? "mlp:400" : "mlp:64,64";
+    if (strlen(arch) >= sizeof plan->arch) return bad(err, "--arch", "too long a name");
+    strcpy(plan->arch, arch);
+    plan->act = options->activation >= 0            ? (iv_act)options->activation
+                : options->init == IV_INIT_MULTIMODAL ? IV_ACT_TANH
+                                                      : IV_ACT_SILU;
+
+    /* scaling */
+    bool bce = plan->metric.loss == IV_LOSS_BCE, weighted = plan->metric.loss == IV_LOSS_WEIGHTED;
+    plan->scale = options->scale >= 0 ? (iv_scale_kind)options->scale
+                  : bce               ? IV_SCALE_UNIT
+                  : weighted          ? IV_SCALE_IDENTITY
+                  : image             ? IV_SCALE_UNIT
+                  : data->toy         ? IV_SCALE_NONE
+                                      : IV_SCALE_STANDARD;
+    if (weighted && plan->scale == IV_SCALE_NONE) plan->scale = IV_SCALE_IDENTITY;
+    if (bce && plan->scale != IV_SCALE_UNIT && plan->scale != IV_SCALE_MINMAX)
+        return bad(err, "--scale", "--loss bce needs values in 0..1: use unit or minmax");
+
+    /* rows */
+    plan->validation = options->validation_data ? 0.0 : isnan(options->validation) ? 0.1 : options->validation;
+    isovae_status status = iv_split_rows(data, plan->validation, plan->seed, &plan->split, err);
+    if (status) goto fail;
+    if (plan->split.n_train < 2) {
+        status = iv_fail(err, ISOVAE_ERR_DATA, "%s: %zu row%s left for training: it needs at least 2",
+                         data->source, plan->split.n_train, plan->split.n_train == 1 ? "" : "s");
+        goto fail;
+    }
+    if ((status = iv_scaling_fit(plan->scale, data, plan->split.train, plan->split.n_train,
+                                 &plan->scaling, err)))
+        goto fail;
+    if ((status = measure_variances(data, plan, err))) goto fail;
+    if (plan->varying == 0) {
+        status = iv_fail(err, ISOVAE_ERR_DATA,
+                         "%s: every column is constant on the training rows: there is nothing to learn",
+                         data->source);
+        goto fail;
+    }
+    if (!bce && (status = measure_spectrum(data, plan, err))) goto fail;
+    plan_beta(options, plan);
+
+    /* steps */
+    size_t rows = plan->split.n_train;
+    plan->batch = options->batch_size ? options->batch_size : 200;
+    if (plan->batch > rows) {
+        if (options->batch_size)
+            iv_fit_tell(notes, "the batch is all %zu training rows: --batch-size %zu is more than there are",
+                        rows, options->batch_size);
+        plan->batch = rows;
+    }
+    uint64_t per_epoch = (rows + plan->batch - 1) / plan->batch;
+    plan->steps = options->steps    ? options->steps
+                  : options->epochs ? options->epochs * per_epoch
+                                    : (20 * per_epoch > 12000 ? 20 * per_epoch : 12000);
+    size_t widest = widest_layer(plan->arch);
+    plan->rate = !isnan(options->rate) ? options->rate : widest <= 128 ? 1e-2 : 1e-3;
+    plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
+    plan->weight_decay = options->weight_decay;
+    plan->kl_warmup = options->kl_warmup;
+    plan->patience = plan->schedule == IV_SCHEDULE_COSINE ? 0
+                     : options->patience                  ? options->patience
+                                                          : 20;
+    plan->checkpoint_every = options->checkpoint_every ? options->checkpoint_every : 2000;
+
+    size_t held_out = options->validation_data
+                          ? options->validation_data->rows - options->validation_data->bad_rows
+                          : plan->split.n_validation;
+    plan->validation_rows = held_out < 5000 ? held_out : 5000;
+    /* Validation costs a third of training per row; keep it below five per cent of the time. */
+    double lines = 100.0;
+    if (plan->validation_rows)
+        lines = 0.15 * (double)plan->steps * (double)plan->batch / (double)plan->validation_rows;
+    lines = fmin(100.0, fmax(10.0, lines));
+    plan->line_every = (uint64_t)ceil((double)plan->steps / lines);
+    return ISOVAE_OK;
+fail:
+    iv_fit_plan_free(plan);
+    return status;
+}
+
+void iv_fit_plan_free(iv_fit_plan *plan) {
+    iv_split_free(&plan->split);
+    iv_scaling_free(&plan->scaling);
+    iv_free(plan->pca);
+    plan->pca = NULL;
+}
+
+double iv_plan_rate(const iv_fit_plan *plan, uint64_t step) {
+    double done = (double)step / (double)plan->steps;
+    switch (plan->schedule) {
+    case IV_SCHEDULE_COSINE: return plan->rate * 0.5 * (1.0 + cos(M_PI * done));
+    case IV_SCHEDULE_STEP: return plan->rate * (done < 0.6 ? 1.0 : done < 0.85 ? 0.1 : 0.01);
+    case IV_SCHEDULE_CONSTANT: break;
+    }
+    return plan->rate;
+}
+
+double iv_plan_beta(const iv_fit_plan *plan, uint64_t step) {
+    double done = 2.0 * (double)step / (double)plan->steps;
+    if (done >= 1.0) return plan->beta;
+    return plan->beta_start * pow(plan->beta / plan->beta_start, done);
+}
+
+double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step) {
+    double warm = plan->kl_warmup * (double)plan->steps;
+    return (double)step < warm ? ((double)step + 1.0) / (warm + 1.0) : 1.0;
+}
+
+bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step) {
+    return plan->beta_auto ? 4 * step >= 3 * plan->steps : 2 * step >= plan->steps;
+}

@@ -1,0 +1,60 @@
+/* What a fit will do: the options with every default filled in and checked against the data
+ * (docs/defaults.md is this file in words). */
+#ifndef IV_TRAIN_PLAN_H
+#define IV_TRAIN_PLAN_H
+
+#include "train/train.h"
+
+typedef struct iv_fit_plan {
+    size_t n, d, batch;
+    uint64_t steps;
+    double rate;
+    iv_schedule schedule;
+    double weight_decay, kl_warmup;
+    iv_metric_spec metric;
+    iv_objective_kind objective;
+    char arch[128];
+    iv_act act;
+    iv_init init;
+    iv_scale_kind scale;
+    uint64_t seed;
+    double validation;
+    size_t patience;      /* 0: no early stop */
+    size_t checkpoint_every;
+    uint64_t line_every;  /* steps between two lines of the history (and two validations) */
+    size_t validation_rows; /* how many of them a validation looks at */
+
+    iv_split split;
+    iv_scaling scaling;
+    size_t varying;         /* d_eff: features whose variance is not 0 */
+    double mean_variance;   /* of those, in metric units */
+    size_t n_pca;
+    double *pca;            /* largest eigenvalues of training rows, metric units (n_pca of them) */
+    double pca_total;       /* trace */
+
+    bool beta_auto;
+    double beta;            /* given, or (auto) the floor */
+    double beta_start;      /* where annealing begins, >= beta */
+    double beta_cap;        /* auto: beta never follows the residual above this */
+} iv_fit_plan;
+
+isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
+                               iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err)
+    ISOVAE_MUST_CHECK;
+void iv_fit_plan_free(iv_fit_plan *plan);
+
+/* Appends a note for the user (dropped when there is no more room). */
+void iv_fit_tell(iv_fit_result *result, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Learning rate of step t in 0..steps-1. */
+double iv_plan_rate(const iv_fit_plan *plan, uint64_t step);
+/* The annealed lower bound of beta at step t: geometric from beta_start to beta over the first half
+ * of the steps. */
+double iv_plan_beta(const iv_fit_plan *plan, uint64_t step);
+/* Weight of the KL term in 0..1 during --kl-warmup. */
+double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step);
+/* Auto beta follows the residual until three quarters of the steps, then stands. */
+bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step);
+
+#endif

@@ -1,0 +1,342 @@
+#include "train/trainer.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+/* Auto beta: weight of a new batch in the running residual. */
+static const double follow_share = 0.02;
+/* The step number under which validation draws its noise: beyond any training step. */
+static const uint64_t validation_step = ((uint64_t)1 << 40) - 1;
+enum { validation_batch = 512, adam_block = 16384 };
+
+static isovae_status vector_new(const iv_trainer *t, void **out, isovae_error *err) {
+    return t->k->alloc(out, t->model->param_elements, "a parameter vector", err);
+}
+
+/* All good rows of a data set, in order. */
+static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **out, isovae_error *err) {
+    IV_TRY(IV_NEW(*out, count, "validation rows", err));
+    size_t found = 0;
+    for (size_t r = 0; r < data->rows && found < count; r++)
+        if (!data->status || data->status[r] == IV_ROW_OK) (*out)[found++] = r;
+    return ISOVAE_OK;
+}
+
+isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
+                             const iv_fit_plan *plan, iv_model *model, iv_trainer **out,
+                             isovae_error *err) {
+    *out = NULL;
+    iv_trainer *t;
+    IV_TRY(IV_NEW(t, 1, "the trainer", err));
+    t->data = data;
+    t->options = options;
+    t->plan = plan;
+    t->model = model;
+    isovae_status status = ISOVAE_OK;
+    t->k = iv_kernels_get(options->precision, options->isa);
+    if (!t->k) {
+        status = iv_fail(err, ISOVAE_ERR_ARGUMENT, "the instruction set '%s' is not known or not had here",
+                         options->isa ? options->isa : "");
+        goto fail;
+    }
+    iv_objective_config config = {.kind = plan->objective,
+                                  .rows = plan->batch,
+                                  .gradient = true,
+                                  .pool = options->pool};
+    if ((status = iv_objective_new(model, t->k, &config, &t->objective, err))) goto fail;
+    if (plan->validation_rows) {
+        config.rows = plan->validation_rows < validation_batch ? plan->validation_rows : validation_batch;
+        config.gradient = false;
+        if ((status = iv_objective_new(model, t->k, &config, &t->validator, err))) goto fail;
+        if (options->validation_data)
+            status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows, err);
+        else if (!(status = IV_NEW(t->validation_rows, plan->validation_rows, "validation rows", err)))
+            memcpy(t->validation_rows, plan->split.validation, plan->validation_rows * sizeof(size_t));
+        if (status) goto fail;
+    }
+    size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size, eps_size;
+    if (!iv_size_mul(room, plan->d, &x_size) || !iv_size_mul(room, plan->n, &eps_size)) {
+        status = iv_fail(err, ISOVAE_ERR_MEMORY, "--batch-size %zu is too large for %zu features", plan->batch, plan->d);
+        goto fail;
+    }
+    if ((status = IV_NEW(t->order, room, "rows of a batch", err))) goto fail;
+    if ((status = IV_NEW(t->x, x_size, "a batch", err))) goto fail;
+    if ((status = IV_NEW(t->eps, eps_size, "the noise of a batch", err))) goto fail;
+    if ((status = vector_new(t, &t->params, err))) goto fail;
+    if ((status = vector_new(t, &t->grads, err))) goto fail;
+    if ((status = vector_new(t, &t->moment1, err))) goto fail;
+    if ((status = vector_new(t, &t->moment2, err))) goto fail;
+    if ((status = vector_new(t, &t->best, err))) goto fail;
+    if ((status = vector_new(t, &t->kept, err))) goto fail;
+    t->kept_value = INFINITY;
+    *out = t;
+    return ISOVAE_OK;
+fail:
+    iv_trainer_free(t);
+    return status;
+}
+
+void iv_trainer_free(iv_trainer *t) {
+    if (!t) return;
+    iv_objective_free(t->objective);
+    iv_objective_free(t->validator);
+    iv_free(t->validation_rows);
+    iv_free(t->order);
+    iv_free(t->x);
+    iv_free(t->eps);
+    void *vectors[] = {t->params, t->grads, t->moment1, t->moment2, t->best, t->kept};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        if (vectors[i]) t->k->release(vectors[i]);
+    iv_free(t);
+}
+
+uint64_t iv_trainer_seed(const iv_trainer *t) {
+    return t->plan->seed + t->attempt * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+void iv_trainer_start(iv_trainer *t, size_t attempt, const void *from) {
+    const iv_kernels *k = t->k;
+    size_t size = t->model->param_elements;
+    if (t->model->dtype == IV_F32)
+        k->upload_f32(t->params, from, size);
+    else
+        k->upload(t->params, from, size);
+    k->fill(size, 0.0, t->moment1);
+    k->fill(size, 0.0, t->moment2);
+    k->fill(size, 0.0, t->grads);
+    t->attempt = attempt;
+    t->step = 0;
+    t->beta = t->plan->beta_start;
+    t->follow = NAN;
+    t->best_value = INFINITY;
+    t->best_step = 0;
+    t->stale = 0;
+    t->sum_loss = t->sum_distortion = t->sum_kl = 0.0;
+    t->sum_steps = 0;
+    t->model->n_history = 0;
+}
+
+/* Draws and rows of one slice of a batch. */
+static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void *eps) {
+    size_t n = t->plan->n;
+    float *staged = t->eps + first * n;
+    iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_NOISE, .step = step};
+    for (size_t i = 0; i < count; i++) {
+        key.row = t->order[first + i];
+        iv_normals_f32(&key, n, staged + i * n);
+    }
+    t->k->upload_f32(eps, staged, count * n);
+}
+
+static void fill_training(void *user, size_t first, size_t count, void *x, void *eps, size_t stride) {
+    (void)stride;
+    iv_trainer *t = user;
+    const iv_split *split = &t->plan->split;
+    iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_SHUFFLE};
+    for (size_t i = first; i < first + count; i++) {
+        uint64_t place = t->step * t->plan->batch + i; /* in the endless row of epochs */
+        key.step = place / split->n_train;
+        t->order[i] = split->train[iv_permute(&key, split->n_train, place % split->n_train)];
+    }
+    float *staged = t->x + first * t->plan->d;
+    iv_scaling_rows(&t->plan->scaling, t->data, t->order + first, count, staged);
+    t->k->upload_f32(x, staged, count * t->plan->d);
+    noise(t, t->step, first, count, eps);
+}
+
+typedef struct validation_fill {
+    iv_trainer *t;
+    size_t start;
+} validation_fill;
+
+static void fill_validation(void *user, size_t first, size_t count, void *x, void *eps, size_t stride) {
+    (void)stride;
+    validation_fill *v = user;
+    iv_trainer *t = v->t;
+    const iv_dataset *data = t->options->validation_data ? t->options->validation_data : t->data;
+    memcpy(t->order + first, t->validation_rows + v->start + first, count * sizeof(size_t));
+    float *staged = t->x + first * t->plan->d;
+    iv_scaling_rows(&t->plan->scaling, data, t->order + first, count, staged);
+    t->k->upload_f32(x, staged, count * t->plan->d);
+    noise(t, validation_step, first, count, eps);
+}
+
+/* D + beta KL on the validation rows, always under the same draws. */
+static double validate(iv_trainer *t) {
+    size_t total = t->plan->validation_rows;
+    double sum = 0.0;
+    for (size_t start = 0; start < total; start += validation_batch) {
+        size_t rows = total - start < validation_batch ? total - start : validation_batch;
+        validation_fill v = {.t = t, .start = start};
+        iv_objective_call call = {.rows = rows,
+                                  .distortion_weight = 1.0,
+                                  .kl_weight = t->beta,
+                                  .fill = fill_validation,
+                                  .user = &v};
+        iv_objective_means means;
+        iv_objective_value(t->validator, t->params, start > 0, &call, &means);
+        sum += means.loss * (double)rows;
+    }
+    return total ? sum / (double)total : NAN;
+}
+
+typedef struct update {
+    iv_trainer *t;
+    iv_adam adam;
+} update;
+
+static void adam_task(void *argument, size_t task) {
+    update *u = argument;
+    const iv_kernels *k = u->t->k;
+    size_t start = task * adam_block, size = u->t->model->param_elements - start;
+    if (size > adam_block) size = adam_block;
+    unsigned fp = iv_fp_enter();
+    k->adam(size, &u->adam, iv_at(k, u->t->params, start), iv_at(k, u->t->grads, start),
+            iv_at(k, u->t->moment1, start), iv_at(k, u->t->moment2, start));
+    iv_fp_leave(fp);
+}
+
+static double current_beta(const iv_trainer *t) {
+    const iv_fit_plan *plan = t->plan;
+    double annealed = iv_plan_beta(plan, t->step);
+    if (!plan->beta_auto) return annealed;
+    double followed = isnan(t->follow) ? plan->beta_cap : t->follow;
+    followed = fmax(plan->beta, fmin(followed, plan->beta_cap));
+    return fmax(followed, annealed);
+}
+
+static isovae_status add_line(iv_trainer *t, double validation, double rate, isovae_error *err) {
+    iv_model *model = t->model;
+    if ((model->n_history & (model->n_history - 1)) == 0) { /* grow at powers of two */
+        iv_history *more;
+        IV_TRY(IV_NEW(more, model->n_history ? 2 * model->n_history : 1, "the history", err));
+        if (model->n_history) memcpy(more, model->history, model->n_history * sizeof *more);
+        iv_free(model->history);
+        model->history = more;
+    }
+    double steps = (double)t->sum_steps;
+    model->history[model->n_history++] = (iv_history){.step = t->step,
+                                                      .beta = t->beta,
+                                                      .rate = rate,
+                                                      .loss = t->sum_loss / steps,
+                                                      .distortion = t->sum_distortion / steps,
+                                                      .kl = t->sum_kl / steps,
+                                                      .validation = validation};
+    t->sum_loss = t->sum_distortion = t->sum_kl = 0.0;
+    t->sum_steps = 0;
+    return ISOVAE_OK;
+}
+
+static double now_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Tells about ten times a second; the clock decides what is shown, never what is computed. */
+static bool tell_progress(iv_trainer *t, const iv_objective_means *means) {
+    double now = now_seconds();
+    bool last = t->step == t->plan->steps;
+    if (!last && now - t->seconds_reported < 0.1) return true;
+    t->seconds_reported = now;
+    const iv_model *model = t->model;
+    iv_progress_info info = {
+        .stage = "training",
+        .done = (double)t->step,
+        .total = (double)t->plan->steps,
+        .unit = "steps",
+        .loss = means->distortion + t->beta * means->kl,
+        .rate_nats = means->kl,
+        .distortion = means->distortion,
+        .beta = t->beta,
+        .validation = model->n_history ? model->history[model->n_history - 1].validation : NAN};
+    return iv_progress_report(&t->options->progress, &info);
+}
+
+/* Notes a validation; true where training should stop early. */
+static bool judge(iv_trainer *t, double validation) {
+    if (isnan(validation) || !iv_plan_beta_stands(t->plan, t->step)) return false;
+    if (iv_plan_kl_weight(t->plan, t->step) < 1.0) return false;
+    if (validation < t->best_value) {
+        t->best_value = validation;
+        t->best_step = t->step;
+        t->stale = 0;
+        t->k->copy_block(1, t->model->param_elements, t->params, t->model->param_elements, t->best,
+                         t->model->param_elements, false);
+        return false;
+    }
+    return t->plan->patience && ++t->stale >= t->plan->patience;
+}
+
+isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err) {
+    const iv_fit_plan *plan = t->plan;
+    const char *checkpoint = t->options->checkpoint;
+    size_t blocks = (t->model->param_elements + adam_block - 1) / adam_block;
+    t->seconds_reported = now_seconds();
+    while (t->step < plan->steps) {
+        double rate = iv_plan_rate(plan, t->step);
+        t->beta = current_beta(t);
+        iv_objective_call call = {.rows = plan->batch,
+                                  .distortion_weight = 1.0 / t->beta,
+                                  .kl_weight = iv_plan_kl_weight(plan, t->step),
+                                  .fill = fill_training,
+                                  .user = t};
+        iv_objective_means means;
+        iv_objective_gradient(t->objective, t->params, t->grads, &call, &means);
+        if (!isfinite(means.loss))
+            return iv_fail(err, ISOVAE_ERR_DIVERGED,
+                           "training diverged at step %llu (loss %g): try a lower --lr than %g, or "
+                           "--scale standard if the features differ much in size",
+                           (unsigned long long)t->step, means.loss, plan->rate);
+        update u = {.t = t,
+                    .adam = {.rate = rate,
+                             .beta1 = 0.9,
+                             .beta2 = 0.999,
+                             .epsilon = 1e-8,
+                             .weight_decay = plan->weight_decay,
+                             .step = t->step + 1}};
+        iv_pool_run(t->options->pool, blocks, adam_task, &u);
+
+        double residual = 2.0 * means.distortion / (double)plan->varying;
+        if (isnan(t->follow))
+            t->follow = residual;
+        else if (!iv_plan_beta_stands(plan, t->step))
+            t->follow += follow_share * (residual - t->follow);
+        t->sum_loss += means.distortion + t->beta * means.kl;
+        t->sum_distortion += means.distortion;
+        t->sum_kl += means.kl;
+        t->sum_steps++;
+        t->step++;
+
+        bool stop = false;
+        if (t->step % plan->line_every == 0 || t->step == plan->steps) {
+            double validation = validate(t);
+            IV_TRY(add_line(t, validation, rate, err));
+            stop = judge(t, validation);
+        }
+        if (checkpoint && t->step % plan->checkpoint_every == 0 && t->step < plan->steps)
+            IV_TRY(iv_checkpoint_write(t, checkpoint, err));
+        if (!tell_progress(t, &means)) {
+            if (checkpoint) IV_TRY(iv_checkpoint_write(t, checkpoint, err));
+            return iv_fail(err, ISOVAE_ERR_CANCELLED, "stopped at step %llu of %llu",
+                           (unsigned long long)t->step, (unsigned long long)plan->steps);
+        }
+        if (stop) break;
+    }
+    return ISOVAE_OK;
+}
+
+void iv_trainer_finish(iv_trainer *t) {
+    iv_model *model = t->model;
+    const void *from = isfinite(t->best_value) ? t->best : t->params;
+    if (model->dtype == IV_F32)
+        t->k->download_f32(model->params, from, model->param_elements);
+    else
+        t->k->download(model->params, from, model->param_elements);
+    model->beta = t->beta;
+    model->steps = t->step;
+}

@@ -1,0 +1,45 @@
+#!/bin/bash
+# Command lines that are wrong: exit status 2, one line that names the option and says what to do.
+source "$(dirname "$0")/lib/common.bash"
+printf 'a,b\n1,2\n3,4\n5,6\n' >t.csv
+
+refuse unknown-command 2 "$isovae" fti t.csv
+refuse unknown-command-far 2 "$isovae" frobnicate
+refuse unknown-option 2 "$isovae" fit t.csv -o m --latent-dmi 3
+refuse unknown-option-beginning 2 "$isovae" fit t.csv -o m --latent 3
+refuse unknown-letter 2 "$isovae" fit t.csv -o m -Z
+refuse option-of-another-command 2 "$isovae" report m t.csv --latent-dim 3
+refuse no-value 2 "$isovae" fit t.csv -o m --beta
+refuse value-for-a-flag 2 "$isovae" fit t.csv -o m --quiet=yes
+refuse no-data 2 "$isovae" fit -o m
+refuse too-many-arguments 2 "$isovae" fit t.csv u.csv -o m
+refuse no-output 2 "$isovae" fit t.csv
+refuse output-to-stdout 2 "$isovae" fit t.csv -o -
+refuse beta-zero 2 "$isovae" fit t.csv -o m --beta 0
+refuse beta-negative 2 "$isovae" fit t.csv -o m --beta -1
+refuse beta-text 2 "$isovae" fit t.csv -o m --beta much
+refuse beta-nan 2 "$isovae" fit t.csv -o m --beta nan
+refuse beta-comma 2 "$isovae" fit t.csv -o m --beta 0,5
+refuse latent-dim-zero 2 "$isovae" fit t.csv -o m --latent-dim 0
+refuse latent-dim-too-large 2 "$isovae" fit t.csv -o m --latent-dim 3
+refuse latent-dim-overflow 2 "$isovae" fit t.csv -o m --latent-dim 99999999999999999999
+refuse seed-negative 2 "$isovae" fit t.csv -o m --seed -1
+refuse objective-unknown 2 "$isovae" fit t.csv -o m --objective other
+refuse loss-unknown 2 "$isovae" fit t.csv -o m --loss other
+refuse arch-unknown 2 "$isovae" fit t.csv -o m --arch other
+refuse activation-unknown 2 "$isovae" fit t.csv -o m --activation other
+refuse scale-unknown 2 "$isovae" fit t.csv -o m --scale other
+refuse isa-unknown 2 "$isovae" fit t.csv -o m --isa other
+refuse validation-out-of-range 2 "$isovae" fit t.csv -o m --validation 1.5
+refuse epochs-and-steps 2 "$isovae" fit t.csv -o m --epochs 3 --steps 5
+refuse split-and-validation 2 "$isovae" fit t.csv -o m --split-by b --validation 0.2
+refuse header-and-no-header 2 "$isovae" fit t.csv -o m --header --no-header
+refuse threads-too-many 2 "$isovae" fit t.csv -o m --threads 5000
+refuse lr-negative 2 "$isovae" fit t.csv -o m --lr -0.1
+refuse suffix-unknown 2 "$isovae" score m t.csv -o scores.xls
+refuse estimate-unknown 2 "$isovae" score m t.csv --estimate other
+refuse fpr-out-of-range 2 "$isovae" score m t.csv --fpr 2
+refuse explain-zero 2 "$isovae" score m t.csv --explain=0
+refuse toy-unknown 2 "$isovae" fit toy:nrom -o m
+refuse toy-option-unknown 2 "$isovae" fit toy:norm,rows=5 -o m
+finish

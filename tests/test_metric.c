@@ -1,0 +1,318 @@
+/* Metrics against the reference values and, in both arguments, against central differences. */
+#include "support_npz.h"
+
+#include "metric/metric.h"
+
+#include <math.h>
+
+enum { BLOCKS = 4 };
+
+static const iv_kernels *tables[3];
+static const double tolerances[] = {1e-12, 3e-6, 3e-6};
+
+static int setup(void **state)
+{
+    (void)state;
+    tables[0] = iv_kernels_get(IV_PRECISION_F64_REFERENCE, NULL);
+    tables[1] = iv_kernels_get(IV_PRECISION_F32_REFERENCE, NULL);
+    tables[2] = iv_kernels_get(IV_PRECISION_F32, NULL);
+    return 0;
+}
+
+static void *up(const iv_kernels *k, const double *values, size_t n)
+{
+    void *out;
+    assert_int_equal(k->alloc(&out, n, "a test", NULL), ISOVAE_OK);
+    if (values != NULL) k->upload(out, values, n);
+    return out;
+}
+
+/* Downloads, compares, releases. */
+static void check(const iv_kernels *k, const char *what, void *got, const double *want, size_t n,
+                  double tolerance)
+{
+    double *values = calloc(n, sizeof *values);
+    assert_non_null(values);
+    k->download(values, got, n);
+    assert_near(what, values, want, n, tolerance);
+    free(values);
+    k->release(got);
+}
+
+static iv_metric *metric_of(const char *text, const iv_kernels *k, size_t d, const double *weight)
+{
+    iv_metric_spec spec;
+    iv_metric *metric;
+    isovae_error err;
+    assert_int_equal(iv_metric_parse(text, &spec, &err), ISOVAE_OK);
+    assert_int_equal(iv_metric_new(&spec, k, d, weight, &metric, &err), ISOVAE_OK);
+    return metric;
+}
+
+/* GV at `at`, in blocks that stand apart, against GV of the file (rows, 4, d). */
+static void check_g(const iv_metric *m, const npz *file, const double *at, size_t rows, size_t d,
+                    double tolerance)
+{
+    const iv_kernels *k = m->k;
+    size_t stride = rows * d + 3, gv_stride = rows * d + 7;
+    const npz_array *v = npz_get(file, "V"), *want = npz_get(file, "GV");
+    double *blocks = calloc(BLOCKS * stride, sizeof(double));
+    double *expected = calloc(BLOCKS * gv_stride, sizeof(double));
+    assert_non_null(blocks);
+    assert_non_null(expected);
+    assert_int_equal(v->count, rows * BLOCKS * d);
+    for (size_t b = 0; b < BLOCKS; b++) {
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(blocks + b * stride + r * d, v->values + (r * BLOCKS + b) * d, d * sizeof(double));
+            memcpy(expected + b * gv_stride + r * d, want->values + (r * BLOCKS + b) * d,
+                   d * sizeof(double));
+        }
+    }
+    void *x = up(k, at, rows * d), *from = up(k, blocks, BLOCKS * stride);
+    void *to = up(k, NULL, BLOCKS * gv_stride);
+    m->kind->apply_g(m, rows, x, BLOCKS, from, stride, to, gv_stride);
+    check(k, "GV", to, expected, BLOCKS * gv_stride, tolerance);
+    k->release(x);
+    k->release(from);
+    free(blocks);
+    free(expected);
+}
+
+/* The pair of xhat, xbreve gives D(x, xhat) again where D(x, .) is no cross-entropy: so g_x of the
+ * files is the pair's gradient in its first argument. */
+static void run_distance(const char *text, const char *name, const iv_kernels *k, double tolerance)
+{
+    npz file;
+    if (!npz_open(&file, name)) skip();
+    const npz_array *x = npz_get(&file, "x"), *w = npz_find(&file, "w");
+    const double *xhat = npz_get(&file, "xhat")->values, *value = npz_get(&file, "value")->values;
+    const double *g_x = npz_get(&file, "g_x")->values, *g_xhat = npz_get(&file, "g_xhat")->values;
+    size_t rows = x->shape[0], d = x->shape[1], n = rows * d;
+    iv_metric *m = metric_of(text, k, d, w != NULL ? w->values : NULL);
+    void *a = up(k, x->values, n), *b = up(k, xhat, n);
+    double *got = calloc(rows, sizeof *got);
+    assert_non_null(got);
+
+    m->kind->value(m, rows, a, b, got);
+    assert_near("value", got, value, rows, tolerance);
+    m->kind->pair_value(m, rows, a, b, got);
+    assert_near("pair value", got, value, rows, tolerance);
+
+    double *expected = calloc(n, sizeof *expected);
+    assert_non_null(expected);
+    void *g = up(k, NULL, n);
+    for (size_t i = 0; i < n; i++) expected[i] = 0.375 * g_xhat[i];
+    m->kind->gradient(m, rows, a, b, 0.375, g);
+    check(k, "g_xhat", g, expected, n, tolerance);
+
+    void *g_hat = up(k, x->values, n), *g_breve = up(k, x->values, n); /* g_hat is added to */
+    m->kind->pair_gradient(m, rows, a, b, 0.375, g_hat, g_breve);
+    check(k, "pair g_breve", g_breve, expected, n, tolerance);
+    for (size_t i = 0; i < n; i++) expected[i] = x->values[i] + 0.375 * g_x[i];
+    check(k, "pair g_hat", g_hat, expected, n, tolerance);
+    free(expected);
+
+    check_g(m, &file, x->values, rows, d, tolerance);
+    iv_metric_row_factor(m, rows, a, got);
+    if (m->kind->loss == IV_LOSS_WEIGHTED) {
+        assert_near("a", got, npz_get(&file, "a")->values, rows, tolerance);
+    } else {
+        for (size_t r = 0; r < rows; r++) assert_true(got[r] == 1);
+    }
+    free(got);
+    k->release(a);
+    k->release(b);
+    iv_metric_free(m);
+    npz_close(&file);
+}
+
+static void distances(void **state)
+{
+    static const char *const cases[][2] = {{"sse", "metrics/sse.npz"},
+                                           {"sse", "metrics/sse_features.npz"},
+                                           {"weighted:down", "metrics/weighted_down.npz"},
+                                           {"weighted:up", "metrics/weighted_up.npz"}};
+    (void)state;
+    for (size_t t = 0; t < 3; t++) {
+        for (size_t i = 0; i < 4; i++) {
+            run_distance(cases[i][0], cases[i][1], tables[t], tolerances[t]);
+        }
+    }
+}
+
+static void run_bce(const iv_kernels *k, double tolerance)
+{
+    npz file;
+    if (!npz_open(&file, "metrics/bce.npz")) skip();
+    const npz_array *x = npz_get(&file, "x"), *logits = npz_get(&file, "logits");
+    const npz_array *hat = npz_get(&file, "logits_hat"), *breve = npz_get(&file, "logits_breve");
+    double *g_breve = npz_get(&file, "g_breve")->values;
+    size_t rows = x->shape[0], d = x->shape[1], n = rows * d;
+    iv_metric *m = metric_of("bce", k, d, NULL);
+    void *a = up(k, x->values, n), *b = up(k, logits->values, n);
+    void *h = up(k, hat->values, n), *br = up(k, breve->values, n);
+    double *got = calloc(rows, sizeof *got);
+    assert_non_null(got);
+    m->kind->value(m, rows, a, b, got);
+    assert_near("bce value", got, npz_get(&file, "value")->values, rows, tolerance);
+    m->kind->pair_value(m, rows, h, br, got);
+    assert_near("bce pair", got, npz_get(&file, "pair_distance")->values, rows, tolerance);
+    free(got);
+
+    void *g = up(k, NULL, n), *to_hat = up(k, NULL, n), *to_breve = up(k, x->values, n);
+    m->kind->gradient(m, rows, a, b, 1, g);
+    check(k, "bce g_logits", g, npz_get(&file, "g_logits")->values, n, tolerance);
+    m->kind->pair_gradient(m, rows, h, br, 0.5, to_hat, to_breve);
+    m->kind->pair_gradient(m, rows, h, br, 0.5, to_hat, to_breve); /* half and half; breve: half */
+    check(k, "bce g_hat", to_hat, npz_get(&file, "g_hat_distance")->values, n, tolerance);
+    for (size_t i = 0; i < n; i++) g_breve[i] /= 2;
+    check(k, "bce g_breve", to_breve, g_breve, n, tolerance);
+    check_g(m, &file, logits->values, rows, d, tolerance);
+    k->release(a);
+    k->release(b);
+    k->release(h);
+    k->release(br);
+    iv_metric_free(m);
+    npz_close(&file);
+}
+
+static void bce(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < 3; t++) run_bce(tables[t], tolerances[t]);
+}
+
+/* Some numbers without a pattern, in (-1, 1). */
+static double wave(size_t i)
+{
+    return sin(1.7 * (double)i + 0.3 * (double)(i * i % 11));
+}
+
+typedef void value_fn(const iv_metric *m, size_t rows, const void *x, const void *y, double *value);
+
+/* The derivative of sum of value in element `at` of one argument, by central differences. */
+static double difference(const iv_metric *m, value_fn *f, size_t rows, double *x, double *y,
+                         double *at)
+{
+    const double step = 1e-6;
+    double *plus = calloc(2 * rows, sizeof *plus), *minus = plus + rows, sum = 0, was = *at;
+    assert_non_null(plus);
+    *at = was + step; /* f64 backend memory is plain doubles in host memory here */
+    f(m, rows, x, y, plus);
+    *at = was - step;
+    f(m, rows, x, y, minus);
+    *at = was;
+    for (size_t r = 0; r < rows; r++) sum += plus[r] - minus[r];
+    free(plus);
+    return sum / (2 * step);
+}
+
+static void run_differences(const char *text, bool weights)
+{
+    enum { ROWS = 70, D = 3 }; /* more rows than one chunk of the weighted metric */
+    const iv_kernels *k = tables[0];
+    double w[] = {0.5, 2, 1.25}, x[ROWS * D], y[ROWS * D], data[ROWS * D];
+    double g[ROWS * D], hat[ROWS * D] = {0}, breve[ROWS * D];
+    iv_metric *m = metric_of(text, k, D, weights ? w : NULL);
+    for (size_t i = 0; i < ROWS * D; i++) {
+        x[i] = 1.5 * wave(i);
+        y[i] = 1.5 * wave(i + 1000);
+        data[i] = m->kind->logits ? 0.5 + 0.5 * wave(i + 2000) : x[i];
+    }
+    m->kind->gradient(m, ROWS, data, y, 1, g);
+    m->kind->pair_gradient(m, ROWS, x, y, 1, hat, breve);
+    for (size_t i = 0; i < ROWS * D; i += 13) {
+        double want = difference(m, m->kind->value, ROWS, data, y, &y[i]);
+        assert_true(fabs(g[i] - want) < 1e-7 * (1 + fabs(want)));
+        want = difference(m, m->kind->pair_value, ROWS, x, y, &x[i]);
+        assert_true(fabs(hat[i] - want) < 1e-7 * (1 + fabs(want)));
+        want = difference(m, m->kind->pair_value, ROWS, x, y, &y[i]);
+        assert_true(fabs(breve[i] - want) < 1e-7 * (1 + fabs(want)));
+    }
+    iv_metric_free(m);
+}
+
+static void differences(void **state)
+{
+    (void)state;
+    run_differences("sse", false);
+    run_differences("sse", true);
+    run_differences("weighted:down", true);
+    run_differences("weighted:up", false);
+    run_differences("weighted:inverse,0.5,2", true);
+    run_differences("bce", false);
+}
+
+/* G is half the second derivative: D(x, x + u) ~ u^T G u for a small u. */
+static void curvature(void **state)
+{
+    static const char *const texts[] = {"sse", "weighted:down", "weighted:up", "bce"};
+    enum { D = 5 };
+    (void)state;
+    for (size_t t = 0; t < 4; t++) {
+        double x[D], y[D], u[D], gu[D], value, w[D] = {1, 2, 3, 4, 5}, form = 0;
+        iv_metric *m = metric_of(texts[t], tables[0], D, t < 3 ? w : NULL);
+        for (size_t i = 0; i < D; i++) {
+            x[i] = 2 * wave(i);
+            u[i] = 1e-4 * wave(i + 50);
+            y[i] = x[i] + u[i];
+        }
+        m->kind->apply_g(m, 1, x, 1, u, D, gu, D);
+        m->kind->pair_value(m, 1, x, y, &value);
+        for (size_t i = 0; i < D; i++) form += u[i] * gu[i];
+        assert_true(fabs(value - form) < 1e-3 * form);
+        iv_metric_free(m);
+    }
+}
+
+static void specifications(void **state)
+{
+    static const char *const good[] = {"sse", "bce", "weighted:down", "weighted:up",
+                                       "weighted:0.1,0.2", "weighted:inverse,3,1e-05",
+                                       "weighted:0.3333333333333333,0"};
+    static const char *const wrong[] = {"",           "SSE",           "sse ",
+                                        "weighted",   "weighted:",     "weighted:1",
+                                        "weighted:a,b", "weighted:0,1", "weighted:1,-1",
+                                        "weighted:nan,1", "weighted:1,inf", "weighted:1,2,3",
+                                        "weighted:inverse", "weighted:inverse,1", "ssim"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        iv_metric_spec spec;
+        char text[128];
+        assert_int_equal(iv_metric_parse(good[i], &spec, NULL), ISOVAE_OK);
+        iv_metric_format(&spec, text, sizeof text);
+        assert_string_equal(text, good[i]);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        iv_metric_spec spec;
+        isovae_error err;
+        assert_int_equal(iv_metric_parse(wrong[i], &spec, &err), ISOVAE_ERR_ARGUMENT);
+        assert_non_null(strstr(err.message, "--loss"));
+    }
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    iv_metric_spec sse = {.loss = IV_LOSS_SSE}, bce_spec = {.loss = IV_LOSS_BCE};
+    iv_metric *m;
+    isovae_error err;
+    double ones[] = {1, 1}, twos[] = {2, 1}, zero[] = {1, 0}, bad[] = {1, (double)NAN};
+    assert_int_equal(iv_metric_new(&sse, tables[0], 2, zero, &m, &err), ISOVAE_ERR_ARGUMENT);
+    assert_null(m);
+    assert_int_equal(iv_metric_new(&sse, tables[0], 2, bad, &m, &err), ISOVAE_ERR_ARGUMENT);
+    assert_int_equal(iv_metric_new(&bce_spec, tables[0], 2, twos, &m, &err), ISOVAE_ERR_ARGUMENT);
+    assert_int_equal(iv_metric_new(&bce_spec, tables[0], 2, ones, &m, &err), ISOVAE_OK);
+    assert_null(m->weight);
+    iv_metric_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(distances),      cmocka_unit_test(bce),
+        cmocka_unit_test(differences),    cmocka_unit_test(curvature),
+        cmocka_unit_test(specifications), cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
