@@ -20,7 +20,7 @@ static isovae_status fill(const cli *c, cli_sheet *sheet, const iv_dataset *data
         IV_TRY(cli_sheet_numbers(sheet, i, false, err, "%s%zu", is_sigma ? "sigma" : name, j));
         double *values = sheet->columns[i].values;
         for (size_t r = 0; r < sheet->rows; r++) values[r] = NAN;
-        for (size_t k = 0; k < n_rows; k++) values[rows[k]] = from[k * n + j];
+        for (size_t k = 0; from != NULL && k < n_rows; k++) values[rows[k]] = from[k * n + j];
     }
     return ISOVAE_OK;
 }

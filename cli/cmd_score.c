@@ -7,7 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char remark[] = "log_density in nats, in data units: higher = more probable";
+/* What the numbers are; only sums of squared errors have an absolute density (docs/theory.md, E6).
+ */
+static const char *remark_of(const iv_model *model)
+{
+    return model->metric.loss == IV_LOSS_SSE
+               ? "log_density in nats, in data units: higher = more probable"
+               : "log_density ranks only, it is no absolute density: higher = more probable";
+}
 
 enum { ID, LOG_DENSITY, RESIDUAL, LATENT, TAIL_PROB, FLAG, STATUS, WHY, N_COLUMNS };
 
@@ -146,7 +153,7 @@ static isovae_status score(cli *c, const iv_model *model, const iv_dataset *data
         status = cli_sheet_new(&sheet, "isovae-score/1", data->rows,
                                explaining ? N_COLUMNS : N_COLUMNS - 1, err);
     }
-    sheet.remark = remark;
+    sheet.remark = remark_of(model);
     if (status == ISOVAE_OK) status = fill_numbers(&sheet, data, rows, n, scores, fpr, err);
     if (status == ISOVAE_OK && explaining) {
         status = IV_NEW(why, data->rows, "explanations", err);
@@ -154,7 +161,7 @@ static isovae_status score(cli *c, const iv_model *model, const iv_dataset *data
     }
     if (status == ISOVAE_OK) status = cli_sheet_write(c, &sheet, format, err);
     if (status == ISOVAE_OK) {
-        cli_note(c, "%s", remark);
+        cli_note(c, "%s", remark_of(model));
         if (n > 0 && isnan(scores[0].tail_prob)) {
             cli_note(c,
                      "note: the model holds no scores of held-out rows: tail_prob is empty and no "

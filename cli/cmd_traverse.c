@@ -23,14 +23,27 @@ static size_t count_latents(const cli *c, const iv_model *model)
     return active < 10 ? active : 10;
 }
 
-/* Length of the step from x to x_next in the metric's units. */
+/* Length of the step between two points in data units, in the metric; for small steps that of y
+ * (docs/theory.md section 2: G). For bce the mean of the two divergences. */
 static double step_length(const iv_model *model, const double *x, const double *next)
 {
     const iv_scaling *s = &model->scaling;
-    double sum = 0;
+    double sum = 0, square = 0;
     for (size_t i = 0; i < model->d; i++) {
-        double difference = (next[i] - x[i]) / s->scale[i];
-        sum += s->weight[i] * difference * difference;
+        double a = (x[i] - s->shift[i]) / s->scale[i], b = (next[i] - s->shift[i]) / s->scale[i];
+        if (model->metric.loss == IV_LOSS_BCE) {
+            const double least = 1e-7;
+            a = fmin(fmax(a, least), 1 - least);
+            b = fmin(fmax(b, least), 1 - least);
+            sum += 0.5 * (a - b) * log(a * (1 - b) / (b * (1 - a)));
+        } else {
+            sum += s->weight[i] * (a - b) * (a - b);
+            square += 0.5 * (a * a + b * b);
+        }
+    }
+    if (model->metric.loss == IV_LOSS_WEIGHTED) {
+        double factor = model->metric.c0 + model->metric.c1 * square;
+        sum *= model->metric.inverse ? 1 / factor : factor;
     }
     return sqrt(sum);
 }
@@ -101,8 +114,55 @@ static isovae_status fill_sheet(cli_sheet *sheet, const iv_model *model, size_t 
     return ISOVAE_OK;
 }
 
-static isovae_status traverse_table(cli *c, const iv_model *model, size_t latents, size_t points,
-                                    cli_format format, isovae_error *err)
+/* ---- as a picture ---- */
+
+/* Data units to 0..255: bytes as they are, values of [0, 1] by 255, others by their range. */
+static void tone(const iv_model *model, const double *x, size_t n, double *lo, double *hi)
+{
+    *lo = 0;
+    *hi = model->scaling.kind == IV_SCALE_UNIT ? model->scaling.scale[0] : 1;
+    if (model->scaling.kind == IV_SCALE_UNIT) return;
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] < *lo) *lo = x[i];
+        if (x[i] > *hi) *hi = x[i];
+    }
+}
+
+/* One row of `points` images per latent. One channel or three are drawn. */
+static isovae_status write_picture(cli *c, const iv_model *model, size_t latents, size_t points,
+                                   const double *x, isovae_error *err)
+{
+    size_t channels = model->channels >= 3 ? 3 : 1, height, width, size, length = 0;
+    unsigned char *pixels = NULL, *bytes = NULL;
+    double lo, hi;
+    if (!iv_size_mul(latents, model->height, &height) ||
+        !iv_size_mul(points, model->width, &width) || !iv_size_mul(height, width, &size) ||
+        !iv_size_mul(size, channels, &size)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "--points: %zu are too many", points);
+    }
+    IV_TRY(IV_NEW(pixels, size, "a sheet of images", err));
+    tone(model, x, latents * points * model->d, &lo, &hi);
+    for (size_t i = 0; i < size; i++) {
+        size_t channel = i % channels, column = i / channels % width, row = i / channels / width;
+        size_t image = row / model->height * points + column / model->width;
+        size_t pixel = (row % model->height * model->width + column % model->width);
+        double value = x[image * model->d + pixel * model->channels + channel];
+        value = 255 * (value - lo) / (hi - lo);
+        pixels[i] = (unsigned char)(fmin(fmax(value, 0), 255) + 0.5);
+    }
+    isovae_status status = iv_png_encode(pixels, height, width, channels, &bytes, &length, err);
+    if (status == ISOVAE_OK) {
+        status = iv_file_write(c->opt[OPT_OUTPUT].text, bytes, length, err);
+    }
+    iv_free(pixels);
+    iv_free(bytes);
+    return status;
+}
+
+/* ---- the work ---- */
+
+static isovae_status traverse(cli *c, const iv_model *model, size_t latents, size_t points,
+                              cli_format format, isovae_error *err)
 {
     size_t rows = 0, cells = 0, out_cells = 0;
     double *base = NULL, *z = NULL, *y = NULL, *x = NULL;
@@ -120,39 +180,18 @@ static isovae_status traverse_table(cli *c, const iv_model *model, size_t latent
         lay_points(model, base, latents, points, z, y);
         status = iv_decode_rows(model, z, rows, c->pool, cli_isa(c), x, err);
     }
-    if (status == ISOVAE_OK) {
+    if (status == ISOVAE_OK && format == CLI_FORMAT_PNG) {
+        status = write_picture(c, model, latents, points, x, err);
+    } else if (status == ISOVAE_OK) {
         status = cli_sheet_new(&sheet, "isovae-traversal/1", rows, FEATURES + model->d, err);
+        if (status == ISOVAE_OK) status = fill_sheet(&sheet, model, points, z, y, x, err);
+        if (status == ISOVAE_OK) status = cli_sheet_write(c, &sheet, format, err);
     }
-    if (status == ISOVAE_OK) status = fill_sheet(&sheet, model, points, z, y, x, err);
-    if (status == ISOVAE_OK) status = cli_sheet_write(c, &sheet, format, err);
     cli_sheet_free(&sheet);
     iv_free(base);
     iv_free(z);
     iv_free(y);
     iv_free(x);
-    return status;
-}
-
-static isovae_status traverse_images(cli *c, const iv_model *model, size_t latents, size_t points,
-                                     isovae_error *err)
-{
-    unsigned char *pixels = NULL, *bytes = NULL;
-    size_t height, width, channels, length;
-    iv_report_context context;
-    if (model->height == 0) {
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "-o: %s was not trained on images; use .csv, .json or .npy", c->argument[0]);
-    }
-    memset(&context, 0, sizeof context);
-    context.model = model;
-    context.pool = c->pool;
-    IV_TRY(iv_traverse_sheet(&context, latents, points, &pixels, &height, &width, &channels, err));
-    isovae_status status = iv_png_encode(pixels, height, width, channels, &bytes, &length, err);
-    if (status == ISOVAE_OK) {
-        status = iv_file_write(c->opt[OPT_OUTPUT].text, bytes, length, err);
-    }
-    iv_free(pixels);
-    iv_free(bytes);
     return status;
 }
 
@@ -169,14 +208,22 @@ isovae_status cmd_traverse(cli *c, isovae_error *err)
         status = iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
                          "%s: the model holds no isometric coordinates", c->argument[0]);
     }
+    if (status == ISOVAE_OK && format == CLI_FORMAT_PNG && model->height == 0) {
+        status =
+            iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                    "-o: %s was not trained on images; use .csv, .json or .npy", c->argument[0]);
+    }
     if (status == ISOVAE_OK) {
         size_t latents = count_latents(c, model);
         if (latents == 0) {
-            cli_note(c, "note: no latent is active; nothing to traverse (--latents N shows some)");
+            status =
+                iv_fail(err, ISOVAE_ERR_DATA,
+                        "%s: no latent is active, so there is nothing to traverse; --latents N "
+                        "shows some all the same",
+                        c->argument[0]);
+        } else {
+            status = traverse(c, model, latents, points, format, err);
         }
-        status = format == CLI_FORMAT_PNG && latents > 0
-                     ? traverse_images(c, model, latents, points, err)
-                     : traverse_table(c, model, latents, points, format, err);
     }
     iv_model_free(model);
     return status;

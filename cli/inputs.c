@@ -76,7 +76,21 @@ isovae_status cli_open_data(cli *c, const char *spec, const iv_model *model, iv_
 
 isovae_status cli_open_model(cli *c, const char *path, iv_model **out, isovae_error *err)
 {
-    IV_TRY(iv_model_load(path, out, err));
+    static const size_t largest = (size_t)1 << 34; /* of a model file, as in iv_model_load */
+    unsigned char *bytes = NULL;
+    size_t length = 0;
+    json_t *checkpoint = NULL;
+    isovae_status status = iv_file_read(path, largest, &bytes, &length, err);
+    if (status == ISOVAE_OK) status = iv_model_read(bytes, length, path, out, &checkpoint, err);
+    iv_free(bytes);
+    if (status != ISOVAE_OK) return status;
+    if (checkpoint != NULL) {
+        json_decref(checkpoint);
+        cli_hold(c,
+                 "%s is a checkpoint of a training that has not ended; 'isovae fit' goes on from "
+                 "it with --resume",
+                 path);
+    }
     cli_detail(c, "%s: %zu features, %zu latents, %s", path, (*out)->d, (*out)->n,
                (*out)->arch != NULL ? (*out)->arch : "network");
     return ISOVAE_OK;

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int fail(const isovae_error *error) {
+static int fail(const isovae_error *error)
+{
     fprintf(stderr, "%s\n", error->message);
     return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc != 3) {
         fprintf(stderr, "usage: %s DATA MODEL.safetensors\n", argv[0]);
         return 2;

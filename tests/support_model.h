@@ -79,8 +79,13 @@ static inline iv_model *full_model(iv_dtype dtype)
     model->beta_auto = true;
     model->objective = IV_OBJECTIVE_DECOMPOSED;
     ref_ok(IV_NEW(model->names, model->d, "names", &err), &err);
-    static const char *const names[] = {"age", "\"quoted\", \\", "gr\xc3\xb6\xc3\x9f" "e", "",
-                                        "tab\there", "x6"};
+    static const char *const names[] = {"age",
+                                        "\"quoted\", \\",
+                                        ("gr\xc3\xb6\xc3\x9f"
+                                         "e"),
+                                        "",
+                                        "tab\there",
+                                        "x6"};
     for (size_t i = 0; i < model->d; i++) model->names[i] = copy(names[i]);
     model->named = true;
     model->height = 1;

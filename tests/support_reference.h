@@ -1,4 +1,5 @@
-/* Models of the reference values as iv_model: arch.json and weights.safetensors of a folder there. */
+/* Models of the reference values as iv_model: arch.json and weights.safetensors of a folder there.
+ */
 #ifndef SUPPORT_REFERENCE_H
 #define SUPPORT_REFERENCE_H
 
@@ -41,11 +42,6 @@ static inline const char *ref_path(char *buffer, size_t size, const char *file)
     return access(buffer, R_OK) == 0 ? buffer : NULL;
 }
 
-/* Kept for callers of the older form reference_path(buffer, size, file). */
-#define REF_PICK(a, b, c, name, ...) name
-#define reference_path(...) REF_PICK(__VA_ARGS__, ref_path, reference_path, )(__VA_ARGS__)
-#define ref_compare assert_near
-
 static inline void ref_ok(isovae_status status, const isovae_error *err)
 {
     if (status != ISOVAE_OK) fail_msg("%s", err->message);
@@ -54,7 +50,8 @@ static inline void ref_ok(isovae_status status, const isovae_error *err)
 /* Element k of a tensor, whose bytes may stand anywhere. */
 static inline double ref_element(const iv_tensor *tensor, size_t k)
 {
-    const unsigned char *at = (const unsigned char *)tensor->data + k * iv_dtype_size(tensor->dtype);
+    const unsigned char *at =
+        (const unsigned char *)tensor->data + k * iv_dtype_size(tensor->dtype);
     return npz_number(at, 'f', iv_dtype_size(tensor->dtype));
 }
 
@@ -126,8 +123,9 @@ static inline void ref_identity_scaling(iv_model *model)
     for (size_t i = 0; i < model->d; i++) s->scale[i] = s->weight[i] = 1;
 }
 
-/* `folder` in the reference: "models/a_toy_random", "ppca/beta4", ... (MLPs only). Scaling identity,
- * metric and beta from arch.json, nothing calibrated. False where the reference is absent: skip. */
+/* `folder` in the reference: "models/a_toy_random", "ppca/beta4", ... (MLPs only). Scaling
+ * identity, metric and beta from arch.json, nothing calibrated. False where the reference is
+ * absent: skip. */
 static inline bool ref_model(const char *folder, iv_dtype dtype, iv_model **out)
 {
     static const char *const heads[] = {"mu", "logvar"}, *const result[] = {"out"};
@@ -156,8 +154,9 @@ static inline bool ref_model(const char *folder, iv_dtype dtype, iv_model **out)
     ref_params(model, decoder, &weights);
     ref_identity_scaling(model);
     model->beta = json_number_value(json_object_get(arch, "beta"));
-    ref_ok(iv_metric_parse(json_string_value(json_object_get(arch, "metric")), &model->metric, &err),
-           &err);
+    ref_ok(
+        iv_metric_parse(json_string_value(json_object_get(arch, "metric")), &model->metric, &err),
+        &err);
     json_decref(arch);
     iv_safetensors_free(&weights);
     iv_free(bytes);

@@ -25,8 +25,14 @@ static void *keep(sample *s, void *memory)
     s->owned[s->n_owned++] = memory;
     return memory;
 }
-static double *doubles(sample *s, size_t n) { return keep(s, calloc(n, sizeof(double))); }
-static char *words(sample *s, const char *text) { return keep(s, strdup(text)); }
+static double *doubles(sample *s, size_t n)
+{
+    return keep(s, calloc(n, sizeof(double)));
+}
+static char *words(sample *s, const char *text)
+{
+    return keep(s, strdup(text));
+}
 
 /* A fixed sequence in (-1, 1) without any library. */
 static double wobble(uint64_t i)
@@ -125,10 +131,22 @@ static void sample_history(sample *s, size_t lines, double from, double to)
 /* A table of 16 named features, 8 latents of which 3 are active; truth known. */
 static void sample_table(sample *s, size_t rows)
 {
-    static const char *const names[16] = {
-        "inlet temperature", "outlet temperature", "flow", "pressure", "pump speed", "vibration x",
-        "vibration y", "vibration z", "oil level", "oil temperature", "current", "voltage",
-        "humidity", "ambient", "valve <A&B>", "\"load\", 5 min"};
+    static const char *const names[16] = {"inlet temperature",
+                                          "outlet temperature",
+                                          "flow",
+                                          "pressure",
+                                          "pump speed",
+                                          "vibration x",
+                                          "vibration y",
+                                          "vibration z",
+                                          "oil level",
+                                          "oil temperature",
+                                          "current",
+                                          "voltage",
+                                          "humidity",
+                                          "ambient",
+                                          "valve <A&B>",
+                                          "\"load\", 5 min"};
     static const double variance[8] = {2.6614, 0.66893, 0.16731, 0.005, 0.005, 0.005, 0.005, 0.005};
     const size_t n = 8, d = 16;
     memset(s, 0, sizeof *s);
@@ -245,13 +263,16 @@ static void sample_table(sample *s, size_t rows)
         a->truth.names[i] = words(s, factor[i]);
     }
     for (int e = 0; e < IV_ESTIMATES; e++) {
-        a->truth.density[e] = (iv_density_truth){0.9995 - 0.001 * e, 0.9998 - 0.001 * e,
-                                                 0.004 * e - 0.003, 0.03};
+        a->truth.density[e] =
+            (iv_density_truth){0.9995 - 0.001 * e, 0.9998 - 0.001 * e, 0.004 * e - 0.003, 0.03};
     }
     sample_history(s, 120, 3.5, 0.09);
-    s->context = (iv_report_context){.model = m, .data = &s->data, .analysis = a,
+    s->context = (iv_report_context){.model = m,
+                                     .data = &s->data,
+                                     .analysis = a,
                                      .command = "isovae report m.safetensors 'readings & more.csv'",
-                                     .model_hash = UINT64_C(0xfedcba9876543210), .seed = 0};
+                                     .model_hash = UINT64_C(0xfedcba9876543210),
+                                     .seed = 0};
 }
 
 /* 28 x 28 pictures, 20 latents of which 14 are active, bce: no density, PCA not comparable. */
@@ -314,7 +335,8 @@ static void sample_image(sample *s, size_t rows)
         l->loading_rms = doubles(s, d);
         for (size_t i = 0; i < d; i++) {
             double x = (double)(i % 28) / 28, y = (double)(i / 28) / 28;
-            double wave = sin(3.1 * x * (1 + (double)(j % 4))) * cos(3.1 * y * (1 + (double)(j / 4)));
+            double wave =
+                sin(3.1 * x * (1 + (double)(j % 4))) * cos(3.1 * y * (1 + (double)(j / 4)));
             double window = exp(-8 * ((x - 0.5) * (x - 0.5) + (y - 0.5) * (y - 0.5)));
             l->loading_mean[i] = 60 * wave * window;
             l->loading_rms[i] = 60 * window * (0.2 + 0.8 * fabs(wave));
@@ -363,9 +385,12 @@ static void sample_image(sample *s, size_t rows)
              "latents 5 and 6 have variances within 2 standard errors (27.1 and 27.0): they may "
              "rotate into each other; read them as one plane");
     sample_history(s, 47, 550, 107);
-    s->context = (iv_report_context){.model = m, .data = &s->data, .analysis = a,
+    s->context = (iv_report_context){.model = m,
+                                     .data = &s->data,
+                                     .analysis = a,
                                      .command = "isovae report mnist.safetensors t10k",
-                                     .model_hash = 1, .seed = 3};
+                                     .model_hash = 1,
+                                     .seed = 3};
 }
 
 static void sample_free(sample *s)

@@ -3,6 +3,7 @@
 #include "support_npz.h"
 
 #include <math.h>
+#include <pthread.h>
 
 /* Building, terse: values by name, parameters named after the node unless given. */
 static void input(iv_graph *graph, const char *name, iv_shape shape)
@@ -453,6 +454,81 @@ static void test_ranges(void **state)
     iv_graph_free(graph);
 }
 
+/* Two threads on the halves of a batch, each in a lane of its own. */
+typedef struct half {
+    net *n;
+    size_t first, count, lane;
+    double *jacobian; /* of all rows */
+} half;
+
+static void keep_rows(void *user, size_t first_row, size_t rows, size_t columns,
+                      const void *jacobian, size_t stride)
+{
+    const half *h = user;
+    size_t row = stride / rows;
+    for (size_t j = 0; j < columns; j++) {
+        for (size_t r = 0; r < rows; r++) {
+            h->n->k->download(h->jacobian + ((first_row + r) * columns + j) * row,
+                              iv_at(h->n->k, jacobian, j * stride + r * row), row);
+        }
+    }
+}
+
+static void *run_half(void *argument)
+{
+    const half *h = argument;
+    net *n = h->n;
+    size_t output = n->graph->outputs[0];
+    void *buffer = NULL;
+    iv_exec_forward(n->exec, n->params, h->first, h->count, h->lane);
+    iv_exec_reverse(n->exec, n->params, h->first, h->count, true, h->lane);
+    if (n->k->alloc(&buffer, iv_exec_jacobian_buffer(n->exec, output, 4), "a Jacobian", NULL) ==
+        ISOVAE_OK) {
+        iv_exec_jacobian(n->exec, n->params, output, h->first, h->count, h->lane, buffer, 4,
+                         keep_rows, argument);
+        n->k->release(buffer);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    enum { BATCH = 24 };
+    iv_graph *graph = composite();
+    iv_exec_plan plan = full_plan(BATCH);
+    net n[2];
+    size_t jacobian_size = BATCH * 6 * graph->values[graph->outputs[0]].size;
+    double *jacobian[2], *gradient[2];
+    for (size_t i = 0; i < 2; i++) {
+        n[i] = net_open(graph, iv_kernels_get(IV_PRECISION_F32, NULL), &plan);
+        fill_net(&n[i], 8);
+        iv_exec_prepare_all(n[i].exec, n[i].params);
+        seed_net(&n[i], 8);
+        jacobian[i] = numbers(jacobian_size);
+    }
+    half halves[2] = {{&n[0], 0, 11, 0, jacobian[0]}, {&n[0], 11, BATCH - 11, 1, jacobian[0]}};
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, run_half, &halves[i]), 0);
+    }
+    for (size_t i = 0; i < 2; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+    half whole = {&n[1], 0, BATCH, 0, jacobian[1]};
+    run_half(&whole);
+    for (size_t i = 0; i < 2; i++) gradient[i] = net_gradient(&n[i], "x");
+    assert_memory_equal(gradient[0], gradient[1], BATCH * 6 * sizeof *gradient[0]);
+    assert_memory_equal(jacobian[0], jacobian[1], jacobian_size * sizeof *jacobian[0]);
+    double sum = 0;
+    for (size_t i = 0; i < jacobian_size; i++) sum += fabs(jacobian[0][i]);
+    assert_true(sum > 1);
+    for (size_t i = 0; i < 2; i++) {
+        free(gradient[i]);
+        free(jacobian[i]);
+        net_close(&n[i]);
+    }
+    iv_graph_free(graph);
+}
+
 /* Weight gradients in many tasks against the f64 reference with its own sums, and a shared weight.
  */
 static void test_tasks_cover(void **state)
@@ -858,6 +934,8 @@ static const struct {
     {"[{'name': 3, 'kind': 'relu', 'inputs': ['x'], 'output': 'y'}]", "node 0"},
     {"[{'name': '', 'kind': 'relu', 'inputs': ['x'], 'output': 'y'}]", "no name"},
     {"[{'name': 'a\\nb', 'kind': 'relu', 'inputs': ['x'], 'output': 'y'}]", "control character"},
+    {"[{'name': 'a\\u007fb', 'kind': 'relu', 'inputs': ['x'], 'output': 'y'}]",
+     "control character"},
     {"[{'name': 'a\\u0000b', 'kind': 'relu', 'inputs': ['x'], 'output': 'y'}]", "node 0"},
     {"[{'name': 'n', 'inputs': ['x'], 'output': 'y'}]", "node 'n': 'kind'"},
     {"[{'name': 'n', 'kind': 'teleport', 'inputs': ['x'], 'output': 'y'}]", "'teleport'"},
@@ -1117,14 +1195,21 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_differences),     cmocka_unit_test(test_without_inputs),
-        cmocka_unit_test(test_adjoint),         cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_tasks_cover),     cmocka_unit_test(test_fuse),
-        cmocka_unit_test(test_negative_slope),  cmocka_unit_test(test_jacobian),
-        cmocka_unit_test(test_still_output),    cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_json_round_trip), cmocka_unit_test(test_reference_graphs),
-        cmocka_unit_test(test_hostile_json),    cmocka_unit_test(test_builder_refuses),
-        cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_differences),
+                                       cmocka_unit_test(test_without_inputs),
+                                       cmocka_unit_test(test_adjoint),
+                                       cmocka_unit_test(test_ranges),
+                                       cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_tasks_cover),
+                                       cmocka_unit_test(test_fuse),
+                                       cmocka_unit_test(test_negative_slope),
+                                       cmocka_unit_test(test_jacobian),
+                                       cmocka_unit_test(test_still_output),
+                                       cmocka_unit_test(test_layout),
+                                       cmocka_unit_test(test_json_round_trip),
+                                       cmocka_unit_test(test_reference_graphs),
+                                       cmocka_unit_test(test_hostile_json),
+                                       cmocka_unit_test(test_builder_refuses),
+                                       cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

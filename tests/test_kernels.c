@@ -7,14 +7,15 @@ typedef struct form {
     iv_act act;
 } form;
 
-static const size_t sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17,
-                               18, 19, 20, 23, 31, 32, 33, 47, 48, 49, 63, 64, 65, 66, 67, 68, 69,
-                               70};
+static const size_t sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
+                               13, 14, 15, 16, 17, 18, 19, 20, 23, 31, 32, 33,
+                               47, 48, 49, 63, 64, 65, 66, 67, 68, 69, 70};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* A rows x cols matrix with gaps between its rows, laid out transposed if asked. */
 static double *laid_out(const double *x, size_t rows, size_t cols, bool transposed, size_t gap,
-                        size_t *ld, size_t *total) {
+                        size_t *ld, size_t *total)
+{
     size_t outer = transposed ? cols : rows, inner = transposed ? rows : cols;
     *ld = inner + gap;
     *total = outer * inner == 0 ? 0 : (outer - 1) * *ld + inner;
@@ -32,9 +33,16 @@ typedef struct problem {
     long double *sum, *size;       /* A B and |A| |B| */
 } problem;
 
-static problem new_problem(size_t m, size_t n, size_t k) {
-    problem p = {m, n, k, random_values(m * k, 1), random_values(k * n, 1), random_values(n, 1),
-                 random_values(m * n, 1), must_alloc(m * n * sizeof *p.sum),
+static problem new_problem(size_t m, size_t n, size_t k)
+{
+    problem p = {m,
+                 n,
+                 k,
+                 random_values(m * k, 1),
+                 random_values(k * n, 1),
+                 random_values(n, 1),
+                 random_values(m * n, 1),
+                 must_alloc(m * n * sizeof *p.sum),
                  must_alloc(m * n * sizeof *p.size)};
     for (size_t i = 0; i < m * n; i++) p.sum[i] = p.size[i] = 0;
     for (size_t i = 0; i < m; i++)
@@ -47,7 +55,8 @@ static problem new_problem(size_t m, size_t n, size_t k) {
     return p;
 }
 
-static void free_problem(problem *p) {
+static void free_problem(problem *p)
+{
     free(p->a);
     free(p->b);
     free(p->bias);
@@ -57,7 +66,8 @@ static void free_problem(problem *p) {
 }
 
 /* Runs one form; returns C (m x n, in the table's type), *pre likewise if kept. */
-static void *run_form(const iv_kernels *t, const problem *p, form f, void **pre) {
+static void *run_form(const iv_kernels *t, const problem *p, form f, void **pre)
+{
     size_t m = p->m, n = p->n, k = p->k, lda, ldb, total_a, total_b;
     double *a = laid_out(p->a, m, k, f.a_transposed, draw_below(4), &lda, &total_a);
     double *b = laid_out(p->b, k, n, f.b_transposed, draw_below(4), &ldb, &total_b);
@@ -110,7 +120,8 @@ static void *run_form(const iv_kernels *t, const problem *p, form f, void **pre)
     return y;
 }
 
-static void check_bound(const iv_kernels *t, const problem *p, form f, const void *result) {
+static void check_bound(const iv_kernels *t, const problem *p, form f, const void *result)
+{
     double unit = t->dtype == IV_F32 ? 0x1p-24 : 0x1p-53;
     double *y = untyped(t, result, p->m * p->n);
     for (size_t i = 0; i < p->m * p->n; i++) {
@@ -129,14 +140,16 @@ static void check_bound(const iv_kernels *t, const problem *p, form f, const voi
 }
 
 static void check_same(const iv_kernels *t, const problem *p, const void *x, const void *y,
-                       const char *what) {
+                       const char *what)
+{
     if (memcmp(x, y, p->m * p->n * t->size) != 0)
         fail_msg("%s %s: %zu x %zu x %zu: other bytes: %s", t->name, t->isa, p->m, p->n, p->k,
                  what);
 }
 
 /* All storage forms of one problem: each within the bound, and all with the same bytes. */
-static void check_problem(const iv_kernels *t, const problem *p, form f) {
+static void check_problem(const iv_kernels *t, const problem *p, form f)
+{
     void *first = NULL, *pre = NULL;
     f.keep_pre = true;
     if (f.accumulate) f.act = IV_ACT_NONE;
@@ -170,7 +183,8 @@ static void check_problem(const iv_kernels *t, const problem *p, form f) {
     free(pre);
 }
 
-static void small_shapes(void **state) {
+static void small_shapes(void **state)
+{
     (void)state;
     random_state = 11;
     for (size_t i = 0; i < SIZES; i++) {
@@ -187,12 +201,13 @@ static void small_shapes(void **state) {
     }
 }
 
-static void real_shapes(void **state) {
+static void real_shapes(void **state)
+{
     (void)state;
     random_state = 12;
-    static const size_t shapes[][3] = {{200, 64, 64},  {200, 64, 16}, {128, 400, 784}, {128, 20, 400},
-                                       {400, 784, 128}, {7, 3, 1500},  {40, 37, 513},   {3, 5, 1024},
-                                       {33, 65, 1025}};
+    static const size_t shapes[][3] = {{200, 64, 64},  {200, 64, 16},   {128, 400, 784},
+                                       {128, 20, 400}, {400, 784, 128}, {7, 3, 1500},
+                                       {40, 37, 513},  {3, 5, 1024},    {33, 65, 1025}};
     const iv_kernels *t;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         problem p = new_problem(shapes[i][0], shapes[i][1], shapes[i][2]);
@@ -204,7 +219,8 @@ static void real_shapes(void **state) {
     }
 }
 
-static void empty_sums(void **state) {
+static void empty_sums(void **state)
+{
     (void)state;
     const iv_kernels *t;
     for (size_t n = 0; (t = table_number(n)); n++) {
@@ -220,7 +236,8 @@ static void empty_sums(void **state) {
 }
 
 /* Rows, and columns, cut in two at every place give the bytes of the whole. */
-static void slices(void **state) {
+static void slices(void **state)
+{
     (void)state;
     random_state = 13;
     static const size_t shapes[][3] = {{45, 21, 19}, {31, 70, 700}, {16, 33, 1030}, {200, 64, 64}};
@@ -231,8 +248,17 @@ static void slices(void **state) {
         for (size_t number = 0; (t = table_number(number)); number++) {
             void *a = typed(t, p.a, m * k), *b = typed(t, p.b, k * n), *bias = typed(t, p.bias, n);
             void *whole = typed(t, p.before, m * n), *parts = typed(t, p.before, m * n);
-            iv_product all = {.m = m, .n = n, .k = k, .a = a, .b = b, .lda = k, .ldb = n,
-                              .c = whole, .ldc = n, .bias = bias, .act = IV_ACT_SOFTPLUS};
+            iv_product all = {.m = m,
+                              .n = n,
+                              .k = k,
+                              .a = a,
+                              .b = b,
+                              .lda = k,
+                              .ldb = n,
+                              .c = whole,
+                              .ldc = n,
+                              .bias = bias,
+                              .act = IV_ACT_SOFTPLUS};
             t->product(&all);
             for (size_t cut = 1; cut < m; cut += number < 2 ? 9 : 1) {
                 t->fill(m * n, -1, parts);
@@ -266,7 +292,8 @@ static void slices(void **state) {
     }
 }
 
-static void choice_of_table(void **state) {
+static void choice_of_table(void **state)
+{
     (void)state;
     const iv_kernels *best = iv_kernels_get(IV_PRECISION_F32, NULL);
     assert_non_null(best);
@@ -289,7 +316,8 @@ static void choice_of_table(void **state) {
 #endif
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(choice_of_table), cmocka_unit_test(small_shapes),
         cmocka_unit_test(real_shapes),     cmocka_unit_test(empty_sums),

@@ -6,13 +6,15 @@
 
 #include <float.h>
 
-static const iv_kernels *reference(void) {
+static const iv_kernels *reference(void)
+{
     return iv_kernels_get(IV_PRECISION_F64_REFERENCE, NULL);
 }
 
 /* ---- activations ---- */
 
-static void activations_far_out(void **state) {
+static void activations_far_out(void **state)
+{
     (void)state;
     zip_t *archive = open_reference("nodes/activations_far_out.npz");
     if (!archive) skip();
@@ -50,7 +52,8 @@ static void activations_far_out(void **state) {
 }
 
 /* Values of every size: each exponent, both signs, the ends, and the range that matters densely. */
-static float *sweep(size_t *n) {
+static float *sweep(size_t *n)
+{
     static const float special[] = {0.0f,     -0.0f,  INFINITY, -INFINITY, NAN,     FLT_MAX,
                                     -FLT_MAX, 600.0f, -600.0f,  88.7228f,  -87.33f, -103.9f,
                                     -104.1f,  1e-45f, -1e-45f,  FLT_MIN,   -FLT_MIN};
@@ -74,13 +77,13 @@ static const struct {
     iv_act act;
     double forward, slope;
 } ulp_bounds[] = {
-    {IV_ACT_NONE, 0, 0},       {IV_ACT_RELU, 0, 0},      {IV_ACT_LEAKY_RELU, 1, 1},
-    {IV_ACT_ELU, 3, 2},        {IV_ACT_SILU, 4, 6},      {IV_ACT_GELU, 6, 6},
-    {IV_ACT_SOFTPLUS, 3, 4},   {IV_ACT_SIGMOID, 4, 6},   {IV_ACT_TANH, 4, 6},
-    {IV_ACT_EXP, 2, 2},
+    {IV_ACT_NONE, 0, 0}, {IV_ACT_RELU, 0, 0}, {IV_ACT_LEAKY_RELU, 1, 1}, {IV_ACT_ELU, 3, 2},
+    {IV_ACT_SILU, 4, 6}, {IV_ACT_GELU, 6, 6}, {IV_ACT_SOFTPLUS, 3, 4},   {IV_ACT_SIGMOID, 4, 6},
+    {IV_ACT_TANH, 4, 6}, {IV_ACT_EXP, 2, 2},
 };
 
-static void activations_in_ulps(void **state) {
+static void activations_in_ulps(void **state)
+{
     (void)state;
     random_state = 21;
     size_t n;
@@ -103,8 +106,8 @@ static void activations_in_ulps(void **state) {
                     reference()->act_forward(act, parameter, n, wide, exact);
                 }
                 for (size_t i = 0; i < n; i++) {
-                    bool crossing = slope && fabsf(x[i]) < 4 &&
-                                    (act == IV_ACT_SILU || act == IV_ACT_GELU);
+                    bool crossing =
+                        slope && fabsf(x[i]) < 4 && (act == IV_ACT_SILU || act == IV_ACT_GELU);
                     /* x times a factor below the normal range has the factor's granularity */
                     double floor = act == IV_ACT_SILU || act == IV_ACT_GELU ? 0x1p-119 : 0;
                     double e = ulps((double)y[i], exact[i], crossing ? 0.25 : floor);
@@ -132,17 +135,22 @@ static void activations_in_ulps(void **state) {
 }
 
 /* Infinities and NaN in every table. */
-static void activations_at_the_ends(void **state) {
+static void activations_at_the_ends(void **state)
+{
     (void)state;
     static const struct {
         iv_act act;
         double below, above, slope_below, slope_above;
-    } ends[] = {
-        {IV_ACT_NONE, -INFINITY, INFINITY, 1, 1}, {IV_ACT_RELU, 0, INFINITY, 0, 1},
-        {IV_ACT_LEAKY_RELU, -INFINITY, INFINITY, 0.5, 1}, {IV_ACT_ELU, -0.5, INFINITY, 0, 1},
-        {IV_ACT_SILU, 0, INFINITY, 0, 1}, {IV_ACT_GELU, 0, INFINITY, 0, 1},
-        {IV_ACT_SOFTPLUS, 0, INFINITY, 0, 1}, {IV_ACT_SIGMOID, 0, 1, 0, 0},
-        {IV_ACT_TANH, -1, 1, 0, 0}, {IV_ACT_EXP, 0, INFINITY, 0, INFINITY}};
+    } ends[] = {{IV_ACT_NONE, -INFINITY, INFINITY, 1, 1},
+                {IV_ACT_RELU, 0, INFINITY, 0, 1},
+                {IV_ACT_LEAKY_RELU, -INFINITY, INFINITY, 0.5, 1},
+                {IV_ACT_ELU, -0.5, INFINITY, 0, 1},
+                {IV_ACT_SILU, 0, INFINITY, 0, 1},
+                {IV_ACT_GELU, 0, INFINITY, 0, 1},
+                {IV_ACT_SOFTPLUS, 0, INFINITY, 0, 1},
+                {IV_ACT_SIGMOID, 0, 1, 0, 0},
+                {IV_ACT_TANH, -1, 1, 0, 0},
+                {IV_ACT_EXP, 0, INFINITY, 0, INFINITY}};
     const double x[3] = {-INFINITY, INFINITY, NAN};
     const iv_kernels *t;
     for (size_t number = 0; (t = table_number(number)); number++) {
@@ -177,28 +185,64 @@ typedef struct call {
 } call;
 
 enum {
-    ADD, AXPY, MULTIPLY, MULTIPLY_ADD, COPY, COPY_ADD, REVERSE, REVERSE_ADD, SAMPLE, HEADS,
-    HEADS_HAT, SSE_GRADIENT, SSE_GRADIENT_W, SCALE_ROWS, SCALE_ROWS_ADD, SCALE_COLUMNS,
-    BCE_GRADIENT, BCE_PAIR_GRADIENT, BCE_METRIC, ADAM, COLUMN_SUMS, FILL
+    ADD,
+    AXPY,
+    MULTIPLY,
+    MULTIPLY_ADD,
+    COPY,
+    COPY_ADD,
+    REVERSE,
+    REVERSE_ADD,
+    SAMPLE,
+    HEADS,
+    HEADS_HAT,
+    SSE_GRADIENT,
+    SSE_GRADIENT_W,
+    SCALE_ROWS,
+    SCALE_ROWS_ADD,
+    SCALE_COLUMNS,
+    BCE_GRADIENT,
+    BCE_PAIR_GRADIENT,
+    BCE_METRIC,
+    ADAM,
+    COLUMN_SUMS,
+    FILL
 };
 
-static const call calls[] = {
-    {"add", ADD, 1e-6}, {"axpy", AXPY, 1e-6}, {"multiply", MULTIPLY, 1e-6},
-    {"multiply_add", MULTIPLY_ADD, 1e-6}, {"copy_block", COPY, 0}, {"copy_block +=", COPY_ADD, 1e-6},
-    {"act_reverse", REVERSE, 1e-6}, {"act_reverse +=", REVERSE_ADD, 1e-6}, {"sample", SAMPLE, 1e-6},
-    {"heads_reverse", HEADS, 2e-6}, {"heads_reverse with g_hat", HEADS_HAT, 2e-6},
-    {"sse_gradient", SSE_GRADIENT, 1e-6}, {"sse_gradient, weights", SSE_GRADIENT_W, 1e-6},
-    {"scale_rows", SCALE_ROWS, 1e-6}, {"scale_rows +=", SCALE_ROWS_ADD, 1e-6},
-    {"scale_columns", SCALE_COLUMNS, 1e-6}, {"bce_gradient", BCE_GRADIENT, 1e-6},
-    {"bce_pair_gradient", BCE_PAIR_GRADIENT, 1e-6}, {"bce_metric", BCE_METRIC, 1e-6},
-    {"adam", ADAM, 1e-6}, {"column_sums", COLUMN_SUMS, 1e-6}, {"fill", FILL, 1e-6}};
+static const call calls[] = {{"add", ADD, 1e-6},
+                             {"axpy", AXPY, 1e-6},
+                             {"multiply", MULTIPLY, 1e-6},
+                             {"multiply_add", MULTIPLY_ADD, 1e-6},
+                             {"copy_block", COPY, 0},
+                             {"copy_block +=", COPY_ADD, 1e-6},
+                             {"act_reverse", REVERSE, 1e-6},
+                             {"act_reverse +=", REVERSE_ADD, 1e-6},
+                             {"sample", SAMPLE, 1e-6},
+                             {"heads_reverse", HEADS, 2e-6},
+                             {"heads_reverse with g_hat", HEADS_HAT, 2e-6},
+                             {"sse_gradient", SSE_GRADIENT, 1e-6},
+                             {"sse_gradient, weights", SSE_GRADIENT_W, 1e-6},
+                             {"scale_rows", SCALE_ROWS, 1e-6},
+                             {"scale_rows +=", SCALE_ROWS_ADD, 1e-6},
+                             {"scale_columns", SCALE_COLUMNS, 1e-6},
+                             {"bce_gradient", BCE_GRADIENT, 1e-6},
+                             {"bce_pair_gradient", BCE_PAIR_GRADIENT, 1e-6},
+                             {"bce_metric", BCE_METRIC, 1e-6},
+                             {"adam", ADAM, 1e-6},
+                             {"column_sums", COLUMN_SUMS, 1e-6},
+                             {"fill", FILL, 1e-6}};
 
 /* Runs a call on one row of n elements: inputs in[], outputs out[] (which start with values). */
 static void run_call(const iv_kernels *t, int kind, size_t n, const void *const in[INPUTS],
-                     void *const out[OUTPUTS]) {
+                     void *const out[OUTPUTS])
+{
     const double row = 0.75;
-    iv_adam adam = {.rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                    .weight_decay = 0.1, .step = 3};
+    iv_adam adam = {.rate = 0.01,
+                    .beta1 = 0.9,
+                    .beta2 = 0.999,
+                    .epsilon = 1e-8,
+                    .weight_decay = 0.1,
+                    .step = 3};
     switch (kind) {
     case ADD: t->add(n, in[0], in[1], out[0]); break;
     case AXPY: t->axpy(n, 0.3, in[0], out[0]); break;
@@ -239,7 +283,8 @@ static void run_call(const iv_kernels *t, int kind, size_t n, const void *const 
     }
 }
 
-static void elementwise_against_f64(void **state) {
+static void elementwise_against_f64(void **state)
+{
     (void)state;
     random_state = 22;
     enum { N = 1003 };
@@ -275,7 +320,8 @@ static void elementwise_against_f64(void **state) {
 }
 
 /* Any piece of an array gives the bytes that the whole gives there. */
-static void place_does_not_matter(void **state) {
+static void place_does_not_matter(void **state)
+{
     (void)state;
     random_state = 23;
     enum { N = 133 };
@@ -329,7 +375,8 @@ static void place_does_not_matter(void **state) {
 }
 
 /* Where only plain arithmetic is done, the instruction set changes no byte. */
-static void adam_has_the_reference_bytes(void **state) {
+static void adam_has_the_reference_bytes(void **state)
+{
     (void)state;
     random_state = 24;
     enum { N = 77 };
@@ -361,7 +408,8 @@ static void adam_has_the_reference_bytes(void **state) {
 enum { SSE, SSE_W, NORM, BCE, ENTROPY, BCE_PAIR, KL, KL_ABOVE, KL_WIDE, ROW_SUMS };
 
 static void row_sum(const iv_kernels *t, int kind, size_t rows, size_t d, const void *x,
-                    const void *y, const void *w, double *value) {
+                    const void *y, const void *w, double *value)
+{
     switch (kind) {
     case SSE: t->sse_rows(rows, d, x, y, NULL, value); break;
     case SSE_W: t->sse_rows(rows, d, x, y, w, value); break;
@@ -378,7 +426,8 @@ static void row_sum(const iv_kernels *t, int kind, size_t rows, size_t d, const 
 
 /* Single precision against f64, relative to the value itself: all terms of all these sums are
  * positive. And a row gives the same bytes alone. */
-static void row_sums(void **state) {
+static void row_sums(void **state)
+{
     (void)state;
     random_state = 25;
     static const size_t widths[] = {1, 2, 3, 5, 8, 15, 16, 17, 20, 31, 33, 64, 784};
@@ -427,7 +476,8 @@ static void row_sums(void **state) {
     }
 }
 
-static void sums_of_squares_and_columns(void **state) {
+static void sums_of_squares_and_columns(void **state)
+{
     (void)state;
     random_state = 26;
     enum { ROWS = 37, COLS = 530 };
@@ -464,7 +514,8 @@ static void sums_of_squares_and_columns(void **state) {
 
 /* ---- gradients of the f64 reference against central differences ---- */
 
-static double central(const double *at, double h, double (*f)(double, const double *), int which) {
+static double central(const double *at, double h, double (*f)(double, const double *), int which)
+{
     double moved[4];
     memcpy(moved, at, sizeof moved);
     moved[which] = at[which] + h;
@@ -473,21 +524,24 @@ static double central(const double *at, double h, double (*f)(double, const doub
     return (up - f(0, moved)) / (2 * h);
 }
 
-static double one_sse(double unused, const double *v) {
+static double one_sse(double unused, const double *v)
+{
     (void)unused;
     double value;
     reference()->sse_rows(1, 1, v, v + 1, v + 2, &value);
     return value;
 }
 
-static double one_bce(double unused, const double *v) {
+static double one_bce(double unused, const double *v)
+{
     (void)unused;
     double value;
     reference()->bce_rows(1, 1, v, v + 1, &value);
     return value;
 }
 
-static double one_pair(double unused, const double *v) {
+static double one_pair(double unused, const double *v)
+{
     (void)unused;
     double value;
     reference()->bce_pair_rows(1, 1, v, v + 1, &value);
@@ -495,7 +549,8 @@ static double one_pair(double unused, const double *v) {
 }
 
 /* g_z z + kl_weight KL as a function of (mu, logvar), g_z = 0.7, eps = v[2], kl_weight = v[3] */
-static double one_head(double unused, const double *v) {
+static double one_head(double unused, const double *v)
+{
     (void)unused;
     double z, kl;
     reference()->sample(1, v, v + 1, -20, 20, v + 2, &z);
@@ -503,7 +558,8 @@ static double one_head(double unused, const double *v) {
     return 0.7 * z + v[3] * kl;
 }
 
-static void gradients(void **state) {
+static void gradients(void **state)
+{
     (void)state;
     random_state = 27;
     const iv_kernels *t = reference();
@@ -530,7 +586,8 @@ static void gradients(void **state) {
 }
 
 /* Beyond its limits the log variance only gets the gradient that leads back. */
-static void clipped_log_variance(void **state) {
+static void clipped_log_variance(void **state)
+{
     (void)state;
     const double mu[4] = {0, 0, 0, 0}, logvar[4] = {9, 9, -9, -9}, eps[4] = {1, -1, 1, -1},
                  g_z[4] = {50, 50, 50, 50};
@@ -554,7 +611,8 @@ static void clipped_log_variance(void **state) {
 
 /* ---- the rest ---- */
 
-static void names_of_activations(void **state) {
+static void names_of_activations(void **state)
+{
     (void)state;
     for (int i = 0; i < IV_ACT_COUNT; i++) {
         iv_act act = IV_ACT_COUNT;
@@ -569,7 +627,8 @@ static void names_of_activations(void **state) {
     assert_true(iv_act_default_parameter(IV_ACT_SILU) == 0);
 }
 
-static void flush_to_zero(void **state) {
+static void flush_to_zero(void **state)
+{
     (void)state;
 #if defined(__SSE2__) || defined(__aarch64__)
     volatile float small = 1e-30f, tiny;
@@ -590,7 +649,8 @@ static void flush_to_zero(void **state) {
 #endif
 }
 
-static void memory_and_copies(void **state) {
+static void memory_and_copies(void **state)
+{
     (void)state;
     const iv_kernels *t;
     isovae_error err;
@@ -611,7 +671,8 @@ static void memory_and_copies(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_far_out),
         cmocka_unit_test(activations_in_ulps),

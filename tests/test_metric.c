@@ -63,7 +63,8 @@ static void check_g(const iv_metric *m, const npz *file, const double *at, size_
     assert_int_equal(v->count, rows * BLOCKS * d);
     for (size_t b = 0; b < BLOCKS; b++) {
         for (size_t r = 0; r < rows; r++) {
-            memcpy(blocks + b * stride + r * d, v->values + (r * BLOCKS + b) * d, d * sizeof(double));
+            memcpy(blocks + b * stride + r * d, v->values + (r * BLOCKS + b) * d,
+                   d * sizeof(double));
             memcpy(expected + b * gv_stride + r * d, want->values + (r * BLOCKS + b) * d,
                    d * sizeof(double));
         }
@@ -229,6 +230,16 @@ static void run_differences(const char *text, bool weights)
         want = difference(m, m->kind->pair_value, ROWS, x, y, &y[i]);
         assert_true(fabs(breve[i] - want) < 1e-7 * (1 + fabs(want)));
     }
+    /* G of all rows at once, in two blocks, is that of each row alone. */
+    double v[2 * ROWS * D + 5], gv[2 * ROWS * D], one[D];
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) v[i] = wave(i + 3000);
+    m->kind->apply_g(m, ROWS, x, 2, v, ROWS * D + 5, gv, ROWS * D);
+    for (size_t b = 0; b < 2; b++) {
+        for (size_t r = 0; r < ROWS; r++) {
+            m->kind->apply_g(m, 1, x + r * D, 1, v + b * (ROWS * D + 5) + r * D, D, one, D);
+            assert_memory_equal(one, gv + (b * ROWS + r) * D, sizeof one);
+        }
+    }
     iv_metric_free(m);
 }
 
@@ -267,14 +278,28 @@ static void curvature(void **state)
 
 static void specifications(void **state)
 {
-    static const char *const good[] = {"sse", "bce", "weighted:down", "weighted:up",
-                                       "weighted:0.1,0.2", "weighted:inverse,3,1e-05",
+    static const char *const good[] = {"sse",
+                                       "bce",
+                                       "weighted:down",
+                                       "weighted:up",
+                                       "weighted:0.1,0.2",
+                                       "weighted:inverse,3,1e-05",
                                        "weighted:0.3333333333333333,0"};
-    static const char *const wrong[] = {"",           "SSE",           "sse ",
-                                        "weighted",   "weighted:",     "weighted:1",
-                                        "weighted:a,b", "weighted:0,1", "weighted:1,-1",
-                                        "weighted:nan,1", "weighted:1,inf", "weighted:1,2,3",
-                                        "weighted:inverse", "weighted:inverse,1", "ssim"};
+    static const char *const wrong[] = {"",
+                                        "SSE",
+                                        "sse ",
+                                        "weighted",
+                                        "weighted:",
+                                        "weighted:1",
+                                        "weighted:a,b",
+                                        "weighted:0,1",
+                                        "weighted:1,-1",
+                                        "weighted:nan,1",
+                                        "weighted:1,inf",
+                                        "weighted:1,2,3",
+                                        "weighted:inverse",
+                                        "weighted:inverse,1",
+                                        "ssim"};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         iv_metric_spec spec;

@@ -62,7 +62,8 @@ static void forward_of(const char *folder, const iv_model *model, const iv_kerne
     size_t rows = x->shape[0];
     passed p = pass(model, k, x->values, rows);
     assert_near("mu", p.mu, npz_get(&expected, "mu")->values, rows * model->n, tolerance);
-    assert_near("logvar", p.logvar, npz_get(&expected, "logvar")->values, rows * model->n, tolerance);
+    assert_near("logvar", p.logvar, npz_get(&expected, "logvar")->values, rows * model->n,
+                tolerance);
     if (strncmp(folder, "models", 6) == 0) {
         bool bce = model->metric.loss == IV_LOSS_BCE;
         const npz_array *out = npz_get(&expected, bce ? "logits" : "xhat");
@@ -130,9 +131,20 @@ static void build(void **state)
     check_param(model->decoder, "dec.out.weight", 2, 4, 2);
     iv_model_free(model);
 
-    static const char *const wrong[] = {"", "mlp", "mlp:", "mlp:0", "mlp:64,", "mlp:,64", "mlp:6x",
-                                        "mlp:64 64", "mlp:-3", "mlp:65537", "mlp:99999999999999999",
-                                        "linear:3", "conv", "mlp:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"};
+    static const char *const wrong[] = {"",
+                                        "mlp",
+                                        "mlp:",
+                                        "mlp:0",
+                                        "mlp:64,",
+                                        "mlp:,64",
+                                        "mlp:6x",
+                                        "mlp:64 64",
+                                        "mlp:-3",
+                                        "mlp:65537",
+                                        "mlp:99999999999999999",
+                                        "linear:3",
+                                        "conv",
+                                        "mlp:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         isovae_error err;
         ref_ok(iv_model_new(&model, &err), &err);
@@ -235,22 +247,44 @@ static void permutation_unsupported(void **state)
         ref_ok(iv_graph_input(encoder, "x", &d, &x, &err), &err);
         ref_ok(iv_graph_input(decoder, "z", &n, &z, &err), &err);
         if (with_split) {
-            iv_node_spec split = {.kind = "split", .name = "split", .n_inputs = 1, .inputs = {x},
-                                  .n_outputs = 2, .outputs = {"mu", "logvar"},
+            iv_node_spec split = {.kind = "split",
+                                  .name = "split",
+                                  .n_inputs = 1,
+                                  .inputs = {x},
+                                  .n_outputs = 2,
+                                  .outputs = {"mu", "logvar"},
                                   .attributes = {.axis = 1, .n_sizes = 2, .sizes = {2, 2}}};
             ref_ok(iv_graph_node(encoder, &split, heads, &err), &err);
         } else {
-            iv_node_spec mu = {.kind = "dense", .name = "m", .n_inputs = 1, .inputs = {x},
-                               .n_outputs = 1, .outputs = {"mu"}, .units = 2};
-            iv_node_spec logvar = {.kind = "dense", .name = "l", .n_inputs = 1, .inputs = {x},
-                                   .n_outputs = 1, .outputs = {"logvar"}, .units = 2};
+            iv_node_spec mu = {.kind = "dense",
+                               .name = "m",
+                               .n_inputs = 1,
+                               .inputs = {x},
+                               .n_outputs = 1,
+                               .outputs = {"mu"},
+                               .units = 2};
+            iv_node_spec logvar = {.kind = "dense",
+                                   .name = "l",
+                                   .n_inputs = 1,
+                                   .inputs = {x},
+                                   .n_outputs = 1,
+                                   .outputs = {"logvar"},
+                                   .units = 2};
             ref_ok(iv_graph_node(encoder, &mu, &heads[0], &err), &err);
             ref_ok(iv_graph_node(encoder, &logvar, &heads[1], &err), &err);
         }
-        iv_node_spec act = {.kind = "silu", .name = "a", .n_inputs = 1, .inputs = {z},
-                            .n_outputs = 1, .outputs = {"h"}};
-        iv_node_spec last = {.kind = "dense", .name = "o", .n_inputs = 1, .n_outputs = 1,
-                             .outputs = {"out"}, .units = 4};
+        iv_node_spec act = {.kind = "silu",
+                            .name = "a",
+                            .n_inputs = 1,
+                            .inputs = {z},
+                            .n_outputs = 1,
+                            .outputs = {"h"}};
+        iv_node_spec last = {.kind = "dense",
+                             .name = "o",
+                             .n_inputs = 1,
+                             .n_outputs = 1,
+                             .outputs = {"out"},
+                             .units = 4};
         ref_ok(iv_graph_node(decoder, &act, &h, &err), &err);
         last.inputs[0] = h;
         ref_ok(iv_graph_node(decoder, &last, &out, &err), &err);
@@ -362,6 +396,12 @@ static void spline_edges(void **state)
     assert_true(fabs(s.rms - 1.0 / 3) < 1e-15);
     assert_true(fabs(iv_spline_y(&s, beta, 2) - 6) < 1e-14);
     iv_spline_free(&s);
+    for (size_t i = 0; i < 19; i++) mu[i] = (double)(18 - i); /* descending; groups of 10 and 9 */
+    ref_ok(iv_spline_fit(mu, sigma, 19, &s, &err), &err);
+    assert_int_equal(s.n, 2);
+    assert_true(fabs(s.u[0] - 4.5) < 1e-14 && fabs(s.u[1] - 14) < 1e-14);
+    assert_true(fabs(s.g[0] - 3) < 1e-15 && fabs(s.g[1] - (5 * 2 + 4 * 4) / 9.0) < 1e-14);
+    iv_spline_free(&s);
     assert_int_equal(iv_spline_fit(mu, sigma, 0, &s, &err), ISOVAE_ERR_ARGUMENT);
     sigma[3] = 0;
     assert_int_equal(iv_spline_fit(mu, sigma, 20, &s, &err), ISOVAE_ERR_DIVERGED);
@@ -373,10 +413,13 @@ static void spline_edges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forward),          cmocka_unit_test(build),
-        cmocka_unit_test(permutation),      cmocka_unit_test(permutation_back),
+        cmocka_unit_test(forward),
+        cmocka_unit_test(build),
+        cmocka_unit_test(permutation),
+        cmocka_unit_test(permutation_back),
         cmocka_unit_test(permutation_unsupported),
-        cmocka_unit_test(splines),          cmocka_unit_test(spline_edges),
+        cmocka_unit_test(splines),
+        cmocka_unit_test(spline_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -329,8 +329,7 @@ static void forgeries(void **state)
         {"\\\"input_shape\\\":[6]", "\\\"input_shape\\\":[99999999999,99999999999]",
          ISOVAE_ERR_FORMAT, "input_shape"},
         {"\\\"kind\\\":\\\"standard\\\"", "\\\"kind\\\":\\\"no\\\"", ISOVAE_ERR_FORMAT, "'kind'"},
-        {"\\\"kind\\\":\\\"dense\\\"", "\\\"kind\\\":\\\"no\\\"", ISOVAE_ERR_UNSUPPORTED,
-         "'no'"},
+        {"\\\"kind\\\":\\\"dense\\\"", "\\\"kind\\\":\\\"no\\\"", ISOVAE_ERR_UNSUPPORTED, "'no'"},
         {"\\\"outputs\\\":[\\\"out\\\"]", "\\\"outputs\\\":[]", ISOVAE_ERR_FORMAT, "outputs"},
         {"\\\"outputs\\\":[\\\"out\\\"]", "\\\"outputs\\\":[\\\"z\\\"]", ISOVAE_ERR_FORMAT, "out"},
         {"\\\"outputs\\\":[\\\"mu\\\",", "\\\"outputs\\\":[", ISOVAE_ERR_FORMAT, "mu"},
@@ -425,7 +424,8 @@ static void golden(void **state)
         ref_ok(iv_model_load(files[i], &model, &err), &err);
         assert_int_equal(model->dtype, i == 0 ? IV_F32 : IV_F64);
         assert_string_equal(model->arch, "mlp:4");
-        assert_string_equal(model->names[2], "gr\xc3\xb6\xc3\x9f" "e");
+        assert_string_equal(model->names[2], "gr\xc3\xb6\xc3\x9f"
+                                             "e");
         assert_true(model->beta == 1.0 / 3 && model->seed == UINT64_MAX);
         assert_true(model->scaling.scale[1] == 1.25 && model->quantiles[0] == -10);
         assert_true(model->metric.c0 == 0.1 && model->variance_y[2] == 0.4);
@@ -442,9 +442,9 @@ static void golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(sparse_models), cmocka_unit_test(on_disk),
-        cmocka_unit_test(checkpoints), cmocka_unit_test(damage), cmocka_unit_test(forgeries),
-        cmocka_unit_test(foreign), cmocka_unit_test(golden),
+        cmocka_unit_test(round_trip),  cmocka_unit_test(sparse_models), cmocka_unit_test(on_disk),
+        cmocka_unit_test(checkpoints), cmocka_unit_test(damage),        cmocka_unit_test(forgeries),
+        cmocka_unit_test(foreign),     cmocka_unit_test(golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

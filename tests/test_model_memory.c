@@ -34,8 +34,7 @@ static isovae_status read_whole(isovae_error *err)
 {
     iv_model *model;
     json_t *checkpoint;
-    isovae_status status =
-        iv_model_read(whole.data, whole.length, "m", &model, &checkpoint, err);
+    isovae_status status = iv_model_read(whole.data, whole.length, "m", &model, &checkpoint, err);
     if (status != ISOVAE_OK) assert_true(model == NULL && checkpoint == NULL);
     iv_model_free(model);
     json_decref(checkpoint);

@@ -100,7 +100,7 @@ static size_t compare_gradients(const iv_model *model, const double *got, const 
             if (!has_array(path, key)) continue;
             ref_array want = ref_load(path, key);
             assert_int_equal(want.n, param->size);
-            ref_compare(key, got + param->offset, want.values, want.n, tolerance);
+            assert_near(key, got + param->offset, want.values, want.n, tolerance);
             free(want.values);
             compared++;
         }
@@ -123,10 +123,10 @@ static void check_reference(const char *name, const char *metric, const char *ob
         ref_ok(iv_metric_parse(spec, &model->metric, &err), &err);
     }
     (void)snprintf(file, sizeof file, "%s/data.npz", folder);
-    assert_non_null(reference_path(data_path, sizeof data_path, file));
+    assert_non_null(ref_path(data_path, sizeof data_path, file));
     (void)snprintf(file, sizeof file, "%s/gradients%s%s.npz", folder, metric ? "_" : "",
                    metric ? metric : "");
-    assert_non_null(reference_path(path, sizeof path, file));
+    assert_non_null(ref_path(path, sizeof path, file));
     ref_array x = ref_load(data_path, "x"), eps = ref_load(data_path, "eps");
     iv_pool *pool;
     ref_ok(iv_pool_new(&pool, 2, &err), &err);
@@ -324,9 +324,9 @@ static void check_ppca(const char *folder)
     iv_model *model;
     if (!ref_model(folder, IV_F64, &model)) skip();
     (void)snprintf(file, sizeof file, "%s/data.npz", folder);
-    assert_non_null(reference_path(data_path, sizeof data_path, file));
+    assert_non_null(ref_path(data_path, sizeof data_path, file));
     (void)snprintf(file, sizeof file, "%s/expected.npz", folder);
-    assert_non_null(reference_path(path, sizeof path, file));
+    assert_non_null(ref_path(path, sizeof path, file));
     ref_array x = ref_load(data_path, "x"), loss = ref_load(path, "loss_exact_expectation");
     size_t rows = x.shape[0], n = model->n, draws = 2 * n;
     double *eps = calloc(draws * rows * n, sizeof *eps);

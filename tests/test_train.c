@@ -1,11 +1,6 @@
 /* Training: options and their messages, the recipe on small data, the same bytes for any number of
  * threads and across interruptions. ISOVAE_TEST_SHORT=1 (sanitizers) takes fewer steps. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "support_fit.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -20,23 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static bool short_run(void) { return getenv("ISOVAE_TEST_SHORT") != NULL; }
-
-static void ok(isovae_status status, const isovae_error *err)
-{
-    if (status != ISOVAE_OK) fail_msg("%s", err->message);
-}
-
-static iv_dataset *open_data(const char *spec)
-{
-    isovae_error err;
-    iv_data_options options;
-    iv_dataset *data;
-    iv_data_options_init(&options);
-    ok(iv_dataset_open(spec, &options, &data, &err), &err);
-    return data;
-}
 
 static iv_fit_options quick(size_t steps)
 {

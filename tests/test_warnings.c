@@ -1,11 +1,6 @@
 /* The report tells a good model from an undertrained, an overfitted, a folded one and one whose file
  * names a wrong beta, and does not say of the good one what it says of them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "support_fit.h"
 
 #include "base/memory.h"
 #include "theory/analysis.h"
@@ -17,24 +12,6 @@
 #include <string.h>
 
 static iv_pool *pool;
-
-/* Whole fits: not under the sanitizers. */
-static bool short_run(void) { return getenv("ISOVAE_TEST_SHORT") != NULL; }
-
-static void ok(isovae_status status, const isovae_error *err)
-{
-    if (status != ISOVAE_OK) fail_msg("%s", err->message);
-}
-
-static iv_dataset *open_data(const char *spec)
-{
-    isovae_error err;
-    iv_data_options options;
-    iv_dataset *data;
-    iv_data_options_init(&options);
-    ok(iv_dataset_open(spec, &options, &data, &err), &err);
-    return data;
-}
 
 static iv_model *fit(const iv_dataset *data, size_t n, double beta, size_t steps, double validation)
 {

@@ -9,7 +9,9 @@
 #include <string.h>
 
 /* Indices of the rows that can be used. */
-static isovae_status usable_rows(const iv_dataset *set, size_t **rows, size_t *count, isovae_error *err) {
+static isovae_status usable_rows(const iv_dataset *set, size_t **rows, size_t *count,
+                                 isovae_error *err)
+{
     IV_TRY(IV_NEW(*rows, set->rows, "row indices", err));
     *count = 0;
     for (size_t r = 0; r < set->rows; r++)
@@ -18,7 +20,8 @@ static isovae_status usable_rows(const iv_dataset *set, size_t **rows, size_t *c
 }
 
 isovae_status isovae_score(isovae_context *context, const isovae_model *model,
-                           const isovae_data *data, double *log_density, isovae_error *err) {
+                           const isovae_data *data, double *log_density, isovae_error *err)
+{
     const iv_dataset *set;
     IV_TRY(iv_match_features(model, data, &set, err));
     size_t *rows = NULL, count = 0;
@@ -40,7 +43,8 @@ isovae_status isovae_score(isovae_context *context, const isovae_model *model,
 
 isovae_status isovae_encode(isovae_context *context, const isovae_model *model,
                             const isovae_data *data, int isometric, double *latents,
-                            isovae_error *err) {
+                            isovae_error *err)
+{
     const iv_dataset *set;
     IV_TRY(iv_match_features(model, data, &set, err));
     size_t *rows = NULL, count = 0, n = model->model->n;
@@ -52,7 +56,8 @@ isovae_status isovae_encode(isovae_context *context, const isovae_model *model,
                                 isometric ? NULL : compact, NULL, isometric ? compact : NULL, err);
     if (!status) {
         for (size_t i = 0; i < set->rows * n; i++) latents[i] = NAN;
-        for (size_t i = 0; i < count; i++) memcpy(latents + rows[i] * n, compact + i * n, n * sizeof *latents);
+        for (size_t i = 0; i < count; i++)
+            memcpy(latents + rows[i] * n, compact + i * n, n * sizeof *latents);
     }
     iv_free(rows);
     iv_free(compact);
@@ -60,14 +65,16 @@ isovae_status isovae_encode(isovae_context *context, const isovae_model *model,
 }
 
 isovae_status isovae_decode(isovae_context *context, const isovae_model *model,
-                            const double *latents, size_t rows, double *values, isovae_error *err) {
+                            const double *latents, size_t rows, double *values, isovae_error *err)
+{
     return iv_decode_rows(model->model, latents, rows, context->pool, context->isa, values, err);
 }
 
 /* The analysis with default options, and what a report of it needs. */
 static isovae_status analyse(isovae_context *context, const isovae_model *model,
                              const isovae_data *data, iv_analysis **analysis,
-                             iv_report_context *report, isovae_error *err) {
+                             iv_report_context *report, isovae_error *err)
+{
     const iv_dataset *set;
     IV_TRY(iv_match_features(model, data, &set, err));
     iv_analysis_options options;
@@ -86,7 +93,8 @@ static isovae_status analyse(isovae_context *context, const isovae_model *model,
 }
 
 isovae_status isovae_report_json(isovae_context *context, const isovae_model *model,
-                                 const isovae_data *data, char **out, isovae_error *err) {
+                                 const isovae_data *data, char **out, isovae_error *err)
+{
     *out = NULL;
     iv_analysis *analysis = NULL;
     iv_report_context report;
@@ -107,7 +115,8 @@ isovae_status isovae_report_json(isovae_context *context, const isovae_model *mo
 }
 
 isovae_status isovae_report_html(isovae_context *context, const isovae_model *model,
-                                 const isovae_data *data, char **out, isovae_error *err) {
+                                 const isovae_data *data, char **out, isovae_error *err)
+{
     *out = NULL;
     iv_analysis *analysis = NULL;
     iv_report_context report;
@@ -121,4 +130,7 @@ isovae_status isovae_report_html(isovae_context *context, const isovae_model *mo
     return status;
 }
 
-void isovae_string_free(char *string) { iv_free(string); }
+void isovae_string_free(char *string)
+{
+    iv_free(string);
+}

@@ -4,7 +4,8 @@
 #include <string.h>
 
 isovae_status isovae_data_open(isovae_context *context, const char *spec, const char *columns,
-                               const char *drop, isovae_data **out, isovae_error *err) {
+                               const char *drop, isovae_data **out, isovae_error *err)
+{
     *out = NULL;
     iv_data_options options;
     iv_data_options_init(&options);
@@ -23,7 +24,8 @@ isovae_status isovae_data_open(isovae_context *context, const char *spec, const 
 }
 
 isovae_status isovae_data_from_rows(const double *values, size_t rows, size_t cols,
-                                    const char *const *names, isovae_data **out, isovae_error *err) {
+                                    const char *const *names, isovae_data **out, isovae_error *err)
+{
     *out = NULL;
     isovae_data *data;
     IV_TRY(IV_NEW(data, 1, "a data handle", err));
@@ -36,30 +38,40 @@ isovae_status isovae_data_from_rows(const double *values, size_t rows, size_t co
     return ISOVAE_OK;
 }
 
-size_t isovae_data_rows(const isovae_data *data) { return data->set->rows; }
-size_t isovae_data_cols(const isovae_data *data) { return data->set->cols; }
+size_t isovae_data_rows(const isovae_data *data)
+{
+    return data->set->rows;
+}
+size_t isovae_data_cols(const isovae_data *data)
+{
+    return data->set->cols;
+}
 
-void isovae_data_free(isovae_data *data) {
+void isovae_data_free(isovae_data *data)
+{
     if (!data) return;
     iv_dataset_free(data->set);
     iv_free(data);
 }
 
 isovae_status iv_match_features(const isovae_model *model, const isovae_data *data,
-                                const iv_dataset **out, isovae_error *err) {
+                                const iv_dataset **out, isovae_error *err)
+{
     const iv_model *m = model->model;
     const iv_dataset *set = data->set;
     *out = NULL;
     if (set->cols != m->d)
         return iv_fail(err, ISOVAE_ERR_DATA,
-                       "%s: %zu columns, the model was trained on %zu features; choose them with columns or drop",
+                       "%s: %zu columns, the model was trained on %zu features; choose them with "
+                       "columns or drop",
                        set->source, set->cols, m->d);
     for (size_t i = 0; m->named && set->named && i < m->d; i++)
         if (strcmp(set->names[i], m->names[i]) != 0)
-            return iv_fail(err, ISOVAE_ERR_DATA,
-                           "%s: column %zu is '%s', the model's feature there is '%s'; open the data with "
-                           "the model's features as columns, in their order",
-                           set->source, i + 1, set->names[i], m->names[i]);
+            return iv_fail(
+                err, ISOVAE_ERR_DATA,
+                "%s: column %zu is '%s', the model's feature there is '%s'; open the data with "
+                "the model's features as columns, in their order",
+                set->source, i + 1, set->names[i], m->names[i]);
     *out = set;
     return ISOVAE_OK;
 }

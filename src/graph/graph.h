@@ -67,7 +67,8 @@ typedef struct iv_graph {
     iv_param *params;
     size_t n_inputs, n_outputs;
     size_t inputs[IV_MAX_PORTS], outputs[IV_MAX_PORTS];
-    size_t param_elements; /* length of the parameter vector, padding included */
+    size_t param_elements; /* where the last parameter ends: the parameter vector is as long or
+                              longer */
 } iv_graph;
 
 isovae_status iv_graph_new(iv_graph **out, isovae_error *err) ISOVAE_MUST_CHECK;

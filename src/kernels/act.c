@@ -19,11 +19,13 @@ static const struct {
     [IV_ACT_EXP] = {"exp", 0},
 };
 
-const char *iv_act_name(iv_act act) {
+const char *iv_act_name(iv_act act)
+{
     return (unsigned)act < IV_ACT_COUNT ? acts[act].name : "unknown";
 }
 
-bool iv_act_parse(const char *name, iv_act *out) {
+bool iv_act_parse(const char *name, iv_act *out)
+{
     for (int i = 0; i < IV_ACT_COUNT; i++) {
         if (strcmp(name, acts[i].name) == 0) {
             *out = (iv_act)i;
@@ -33,6 +35,7 @@ bool iv_act_parse(const char *name, iv_act *out) {
     return false;
 }
 
-double iv_act_default_parameter(iv_act act) {
+double iv_act_default_parameter(iv_act act)
+{
     return (unsigned)act < IV_ACT_COUNT ? acts[act].parameter : 0;
 }

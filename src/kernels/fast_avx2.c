@@ -4,9 +4,15 @@
 #define FAST_ISA "avx2"
 #include "kernels/fast.inc.h"
 
-const iv_kernels *iv_kernels_fast_avx2(void) { return &fast_table; }
+const iv_kernels *iv_kernels_fast_avx2(void)
+{
+    return &fast_table;
+}
 #else
 #include "kernels/tables.h"
 
-const iv_kernels *iv_kernels_fast_avx2(void) { return NULL; }
+const iv_kernels *iv_kernels_fast_avx2(void)
+{
+    return NULL;
+}
 #endif

@@ -5,9 +5,15 @@
 #define FAST_ISA "avx512"
 #include "kernels/fast.inc.h"
 
-const iv_kernels *iv_kernels_fast_avx512(void) { return &fast_table; }
+const iv_kernels *iv_kernels_fast_avx512(void)
+{
+    return &fast_table;
+}
 #else
 #include "kernels/tables.h"
 
-const iv_kernels *iv_kernels_fast_avx512(void) { return NULL; }
+const iv_kernels *iv_kernels_fast_avx512(void)
+{
+    return NULL;
+}
 #endif

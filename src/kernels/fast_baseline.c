@@ -3,4 +3,7 @@
 #define FAST_ISA "baseline"
 #include "kernels/fast.inc.h"
 
-const iv_kernels *iv_kernels_fast_baseline(void) { return &fast_table; }
+const iv_kernels *iv_kernels_fast_baseline(void)
+{
+    return &fast_table;
+}

@@ -2,7 +2,8 @@
  * as the rest of it, in lanes filled up with zeros, so that an element's bytes do not depend on its
  * place. */
 
-INLINE vf act_lanes(iv_act act, vf parameter, vf x) {
+INLINE vf act_lanes(iv_act act, vf parameter, vf x)
+{
     const vf zero = set1(0.0f);
     switch (act) {
     case IV_ACT_RELU: return greatest(zero, x);
@@ -21,12 +22,14 @@ INLINE vf act_lanes(iv_act act, vf parameter, vf x) {
 }
 
 /* 1 where x > 0, else low; NaN stays */
-INLINE vf step_lanes(vf low, vf x) {
+INLINE vf step_lanes(vf low, vf x)
+{
     vf y = choose((vi)(x > set1(0.0f)), set1(1.0f), low);
     return choose((vi)(x == x), y, x);
 }
 
-INLINE vf act_slope_lanes(iv_act act, vf parameter, vf x) {
+INLINE vf act_slope_lanes(iv_act act, vf parameter, vf x)
+{
     const vf zero = set1(0.0f), one = set1(1.0f);
     switch (act) {
     case IV_ACT_RELU: return step_lanes(zero, x);
@@ -68,39 +71,49 @@ INLINE vf act_slope_lanes(iv_act act, vf parameter, vf x) {
     CASE(IV_ACT_EXP)
 
 /* rows x cols, for the tiles of a product too */
-INLINE void act_block(iv_act act, vf parameter, size_t rows, size_t cols, const float *x,
-                      float *y, size_t ld) {
+INLINE void act_block(iv_act act, vf parameter, size_t rows, size_t cols, const float *x, float *y,
+                      size_t ld)
+{
     for (size_t r = 0; r < rows; r++, x += ld, y += ld)
         for (size_t i = 0; i < cols; i += W)
             store_up_to(y + i, act_lanes(act, parameter, load_up_to(x + i, cols - i)), cols - i);
 }
 
 static void act_rows(iv_act act, double parameter, size_t rows, size_t cols, const float *x,
-                     float *y, size_t ld) {
+                     float *y, size_t ld)
+{
 #define CASE(which)                                                                                \
     case which: act_block(which, set1((float)parameter), rows, cols, x, y, ld); break;
-    switch (act) { EACH_ACT(CASE) case IV_ACT_COUNT: break; }
+    switch (act) {
+        EACH_ACT(CASE) case IV_ACT_COUNT : break;
+    }
 #undef CASE
 }
 
-static void fast_act_forward(iv_act act, double parameter, size_t n, const void *x, void *y) {
+static void fast_act_forward(iv_act act, double parameter, size_t n, const void *x, void *y)
+{
     act_rows(act, parameter, 1, n, x, y, n);
 }
 
-INLINE void slope_loop(iv_act act, vf parameter, size_t n, const float *x, float *d) {
+INLINE void slope_loop(iv_act act, vf parameter, size_t n, const float *x, float *d)
+{
     for (size_t i = 0; i < n; i += W)
         store_up_to(d + i, act_slope_lanes(act, parameter, load_up_to(x + i, n - i)), n - i);
 }
 
-static void fast_act_derivative(iv_act act, double parameter, size_t n, const void *x, void *d) {
+static void fast_act_derivative(iv_act act, double parameter, size_t n, const void *x, void *d)
+{
 #define CASE(which)                                                                                \
     case which: slope_loop(which, set1((float)parameter), n, x, d); break;
-    switch (act) { EACH_ACT(CASE) case IV_ACT_COUNT: break; }
+    switch (act) {
+        EACH_ACT(CASE) case IV_ACT_COUNT : break;
+    }
 #undef CASE
 }
 
 INLINE void reverse_loop(iv_act act, vf parameter, size_t n, const float *x, const float *gy,
-                         float *gx, bool accumulate) {
+                         float *gx, bool accumulate)
+{
     for (size_t i = 0; i < n; i += W) {
         size_t left = n - i;
         vf slope = act_slope_lanes(act, parameter, load_up_to(x + i, left));
@@ -111,17 +124,21 @@ INLINE void reverse_loop(iv_act act, vf parameter, size_t n, const float *x, con
 }
 
 static void fast_act_reverse(iv_act act, double parameter, size_t n, const void *x, const void *gy,
-                             void *gx, bool accumulate) {
+                             void *gx, bool accumulate)
+{
 #define CASE(which)                                                                                \
     case which: reverse_loop(which, set1((float)parameter), n, x, gy, gx, accumulate); break;
-    switch (act) { EACH_ACT(CASE) case IV_ACT_COUNT: break; }
+    switch (act) {
+        EACH_ACT(CASE) case IV_ACT_COUNT : break;
+    }
 #undef CASE
 }
 
 /* The Gaussian heads; formulas as in the reference. */
 
 static void fast_sample(size_t count, const void *muv, const void *logvarv, double lo, double hi,
-                        const void *epsv, void *zv) {
+                        const void *epsv, void *zv)
+{
     const float *mu = muv, *logvar = logvarv, *eps = epsv;
     float *z = zv;
     const vf low = set1((float)lo), high = set1((float)hi);
@@ -135,7 +152,8 @@ static void fast_sample(size_t count, const void *muv, const void *logvarv, doub
 
 static void fast_heads_reverse(size_t count, const void *muv, const void *logvarv, double lo,
                                double hi, const void *epsv, const void *g_zv, const void *g_hatv,
-                               double kl_weight, void *g_muv, void *g_logvarv) {
+                               double kl_weight, void *g_muv, void *g_logvarv)
+{
     const float *mu = muv, *logvar = logvarv, *eps = epsv, *g_z = g_zv, *g_hat = g_hatv;
     float *g_mu = g_muv, *g_logvar = g_logvarv;
     const vf zero = set1(0.0f), half = set1(0.5f);
@@ -163,9 +181,13 @@ typedef struct lane_sum {
     vd lane[2];
 } lane_sum;
 
-INLINE vd widen(vh v) { return __builtin_convertvector(v, vd); }
+INLINE vd widen(vh v)
+{
+    return __builtin_convertvector(v, vd);
+}
 
-INLINE void sum_add(lane_sum *sum, vf v) {
+INLINE void sum_add(lane_sum *sum, vf v)
+{
     union {
         vf whole;
         vh half[2];
@@ -174,7 +196,8 @@ INLINE void sum_add(lane_sum *sum, vf v) {
     sum->lane[1] += widen(u.half[1]);
 }
 
-INLINE double sum_total(const lane_sum *sum) {
+INLINE double sum_total(const lane_sum *sum)
+{
     double total = 0;
     for (int h = 0; h < 2; h++)
         for (int i = 0; i < W / 2; i++) total += sum->lane[h][i];
@@ -182,7 +205,8 @@ INLINE double sum_total(const lane_sum *sum) {
 }
 
 /* One row of squares: w (a - b)^2, b and w may be NULL. The difference is in float. */
-INLINE double squares(size_t n, const float *a, const float *b, const float *w) {
+INLINE double squares(size_t n, const float *a, const float *b, const float *w)
+{
     lane_sum sum = {{{0}, {0}}};
     for (size_t i = 0; i < n; i += W) {
         size_t left = n - i;
@@ -201,21 +225,27 @@ INLINE double squares(size_t n, const float *a, const float *b, const float *w) 
 }
 
 static void fast_sse_rows(size_t rows, size_t d, const void *xv, const void *xhatv, const void *wv,
-                          double *value) {
+                          double *value)
+{
     const float *x = xv, *xhat = xhatv, *w = wv;
     for (size_t r = 0; r < rows; r++, x += d, xhat += d)
         value[r] = w ? squares(d, xhat, x, w) : squares(d, xhat, x, NULL);
 }
 
-static double fast_sum_squares(size_t n, const void *x) { return squares(n, x, NULL, NULL); }
+static double fast_sum_squares(size_t n, const void *x)
+{
+    return squares(n, x, NULL, NULL);
+}
 
-static void fast_norm_rows(size_t rows, size_t d, const void *xv, double *value) {
+static void fast_norm_rows(size_t rows, size_t d, const void *xv, double *value)
+{
     const float *x = xv;
     for (size_t r = 0; r < rows; r++, x += d) value[r] = squares(d, x, NULL, NULL);
 }
 
 static void fast_kl_rows(size_t rows, size_t n, const void *muv, const void *logvarv, double lo,
-                         double hi, double *kl) {
+                         double hi, double *kl)
+{
     const float *mu = muv, *logvar = logvarv;
     const vf low = set1((float)lo), high = set1((float)hi);
     for (size_t r = 0; r < rows; r++, mu += n, logvar += n) {
@@ -229,8 +259,8 @@ static void fast_kl_rows(size_t rows, size_t n, const void *muv, const void *log
 }
 
 /* softplus(l) - x l = |l| times (1 - x or x) + log(1 + e^-|l|): both terms are positive */
-static void fast_bce_rows(size_t rows, size_t d, const void *xv, const void *logitsv,
-                          double *value) {
+static void fast_bce_rows(size_t rows, size_t d, const void *xv, const void *logitsv, double *value)
+{
     const float *x = xv, *logits = logitsv;
     for (size_t r = 0; r < rows; r++, x += d, logits += d) {
         lane_sum sum = {{{0}, {0}}};
@@ -238,14 +268,16 @@ static void fast_bce_rows(size_t rows, size_t d, const void *xv, const void *log
             size_t left = d - i;
             vf l = load_up_to(logits + i, left), t = load_up_to(x + i, left), a = absolute(l);
             vf miss = choose((vi)(l > set1(0.0f)), set1(1.0f) - t, t);
-            sum_add(&sum, keep(madd(a, miss, log1p_unit_lanes(exp_lanes(-a))), left < W ? left : W));
+            sum_add(&sum,
+                    keep(madd(a, miss, log1p_unit_lanes(exp_lanes(-a))), left < W ? left : W));
         }
         value[r] = sum_total(&sum);
     }
 }
 
 static void fast_bce_gradient(size_t rows, size_t d, const void *xv, const void *logitsv,
-                              double factor, void *gv, bool accumulate) {
+                              double factor, void *gv, bool accumulate)
+{
     const float *x = xv, *l = logitsv;
     float *g = gv;
     size_t n = rows * d;
@@ -259,7 +291,8 @@ static void fast_bce_gradient(size_t rows, size_t d, const void *xv, const void 
 }
 
 /* -x log x - (1 - x) log(1 - x); log(1 - x) gets back what the rounding of 1 - x took */
-INLINE vf entropy_lanes(vf x) {
+INLINE vf entropy_lanes(vf x)
+{
     const vf zero = set1(0.0f), one = set1(1.0f), tiny = set1(1.17549435e-38f);
     vf y = one - x;
     vf lost = (one - y) - x;
@@ -269,7 +302,8 @@ INLINE vf entropy_lanes(vf x) {
     return choose((vi)(x == x), zero - (lower + upper), x);
 }
 
-static void fast_entropy_rows(size_t rows, size_t d, const void *xv, double *value) {
+static void fast_entropy_rows(size_t rows, size_t d, const void *xv, double *value)
+{
     const float *x = xv;
     for (size_t r = 0; r < rows; r++, x += d) {
         lane_sum sum = {{{0}, {0}}};
@@ -282,7 +316,8 @@ static void fast_entropy_rows(size_t rows, size_t d, const void *xv, double *val
 /* softplus(l) - softplus(h) - p (l - h), p = sigmoid(h), with all signs turned so that h <= 0 and
  * p <= 1/2. With t = l - h, v = p (e^t - 1) and s = v / (2 + v) it is
  * log(1 + v) - p t = p (e^t - 1 - t) - v s + s^3 P(s^2), which keeps its digits as t vanishes. */
-INLINE vf bce_pair_lanes(vf h, vf l) {
+INLINE vf bce_pair_lanes(vf h, vf l)
+{
     const vf zero = set1(0.0f);
     l = choose((vi)(h > zero), -l, l);
     h = -absolute(h);
@@ -298,7 +333,8 @@ INLINE vf bce_pair_lanes(vf h, vf l) {
 }
 
 static void fast_bce_pair_rows(size_t rows, size_t d, const void *lhatv, const void *lv,
-                               double *value) {
+                               double *value)
+{
     const float *h = lhatv, *l = lv;
     for (size_t r = 0; r < rows; r++, h += d, l += d) {
         lane_sum sum = {{{0}, {0}}};
@@ -310,7 +346,8 @@ static void fast_bce_pair_rows(size_t rows, size_t d, const void *lhatv, const v
 
 static void fast_bce_pair_gradient(size_t rows, size_t d, const void *lhatv, const void *lv,
                                    double factor, void *g_hatv, void *gv, bool accumulate_hat,
-                                   bool accumulate) {
+                                   bool accumulate)
+{
     const float *h = lhatv, *l = lv;
     float *g_hat = g_hatv, *g = gv;
     size_t n = rows * d;
@@ -333,7 +370,8 @@ static void fast_bce_pair_gradient(size_t rows, size_t d, const void *lhatv, con
     }
 }
 
-static void fast_bce_metric(size_t rows, size_t d, const void *logitsv, const void *vv, void *yv) {
+static void fast_bce_metric(size_t rows, size_t d, const void *logitsv, const void *vv, void *yv)
+{
     const float *l = logitsv, *v = vv;
     float *y = yv;
     size_t n = rows * d;

@@ -24,16 +24,16 @@
 #define DEPTH ((size_t)512)
 
 typedef struct tile_job {
-    size_t depth;        /* values of k in this block */
-    const float *a;      /* first row (column, if transposed) of the tile at the block's first k */
+    size_t depth;   /* values of k in this block */
+    const float *a; /* first row (column, if transposed) of the tile at the block's first k */
     size_t lda;
-    const float *b;      /* panel at the block's first k */
-    size_t ldb;          /* PANEL where packed */
-    const float *from;   /* what C holds already, or NULL to start from zero */
-    float *to;           /* where the sums go; both with ldc */
+    const float *b;    /* panel at the block's first k */
+    size_t ldb;        /* PANEL where packed */
+    const float *from; /* what C holds already, or NULL to start from zero */
+    float *to;         /* where the sums go; both with ldc */
     size_t ldc;
-    size_t cols;         /* columns of C under the panel */
-    const float *bias;   /* of these columns, at the end of the sum, or NULL */
+    size_t cols;       /* columns of C under the panel */
+    const float *bias; /* of these columns, at the end of the sum, or NULL */
 } tile_job;
 
 #if TILE_ROWS == 14
@@ -49,7 +49,8 @@ typedef struct tile_job {
 /* One tile. `rows`, `wide` and `transposed` are constants where it is used, so each use is compiled
  * for its own. Row r has two sums, s_r and t_r, and (A not transposed) a pointer a_r; they are
  * variables of their own, not arrays, for only so do compilers keep them all in registers. */
-INLINE void tile(const size_t rows, const bool wide, const bool transposed, const tile_job *job) {
+INLINE void tile(const size_t rows, const bool wide, const bool transposed, const tile_job *job)
+{
     const size_t ldc = job->ldc, ldb = job->ldb, lda = job->lda, depth = job->depth;
     const size_t cols_s = job->cols, cols_t = job->cols - (wide ? W : 0);
     const float *a = job->a, *b = job->b;
@@ -107,10 +108,22 @@ INLINE void tile(const size_t rows, const bool wide, const bool transposed, cons
 }
 
 #define TILE_FUNCTIONS(r)                                                                          \
-    static void tile_##r##_narrow(const tile_job *job) { tile(r, false, false, job); }                 \
-    static void tile_##r##_wide(const tile_job *job) { tile(r, true, false, job); }                   \
-    static void tile_##r##_narrow_t(const tile_job *job) { tile(r, false, true, job); }                \
-    static void tile_##r##_wide_t(const tile_job *job) { tile(r, true, true, job); }
+    static void tile_##r##_narrow(const tile_job *job)                                             \
+    {                                                                                              \
+        tile(r, false, false, job);                                                                \
+    }                                                                                              \
+    static void tile_##r##_wide(const tile_job *job)                                               \
+    {                                                                                              \
+        tile(r, true, false, job);                                                                 \
+    }                                                                                              \
+    static void tile_##r##_narrow_t(const tile_job *job)                                           \
+    {                                                                                              \
+        tile(r, false, true, job);                                                                 \
+    }                                                                                              \
+    static void tile_##r##_wide_t(const tile_job *job)                                             \
+    {                                                                                              \
+        tile(r, true, true, job);                                                                  \
+    }
 EACH_ROW(TILE_FUNCTIONS)
 
 typedef void (*tile_function)(const tile_job *job);
@@ -124,7 +137,8 @@ static const tile_function tiles[2][2][TILE_ROWS] = {{{EACH_ROW(NARROW)}, {EACH_
 
 /* depth x cols of op(B), from its element b on, as a panel of full width. */
 static void pack_panel(size_t depth, size_t cols, const float *b, size_t ldb, bool b_transposed,
-                       float *panel) {
+                       float *panel)
+{
     if (!b_transposed) {
         for (size_t p = 0; p < depth; p++, b += ldb, panel += PANEL) {
             vf low = load_up_to(b, cols);
@@ -143,10 +157,14 @@ static void pack_panel(size_t depth, size_t cols, const float *b, size_t ldb, bo
     }
 }
 
-static size_t fast_pack_size(size_t k, size_t n) { return (n + PANEL - 1) / PANEL * PANEL * k; }
+static size_t fast_pack_size(size_t k, size_t n)
+{
+    return (n + PANEL - 1) / PANEL * PANEL * k;
+}
 
 static void fast_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_transposed,
-                      void *packed) {
+                      void *packed)
+{
     const float *b = bv;
     float *panel = packed;
     for (size_t j = 0; j < n; j += PANEL, panel += k * PANEL)
@@ -154,7 +172,8 @@ static void fast_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_tra
                    b_transposed, panel);
 }
 
-static void fast_product(const iv_product *p) {
+static void fast_product(const iv_product *p)
+{
     const float *a = p->a, *b = p->b, *packed = p->packed, *bias = p->bias;
     float *c = p->c, *pre = p->pre;
     const size_t m = p->m, n = p->n, k = p->k;
@@ -180,8 +199,9 @@ static void fast_product(const iv_product *p) {
                 job.b = b + q * p->ldb + j;
                 job.ldb = p->ldb;
             } else {
-                pack_panel(job.depth, cols, p->b_transposed ? b + j * p->ldb + q : b + q * p->ldb + j,
-                           p->ldb, p->b_transposed, stack_panel);
+                pack_panel(job.depth, cols,
+                           p->b_transposed ? b + j * p->ldb + q : b + q * p->ldb + j, p->ldb,
+                           p->b_transposed, stack_panel);
                 job.b = stack_panel;
             }
             const tile_function *table = tiles[p->a_transposed][cols > W];

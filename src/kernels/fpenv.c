@@ -7,13 +7,15 @@
 
 #define FLUSH 0x8040u /* results (FTZ) and operands (DAZ) */
 
-unsigned iv_fp_enter(void) {
+unsigned iv_fp_enter(void)
+{
     unsigned before = _mm_getcsr();
     _mm_setcsr(before | FLUSH);
     return before;
 }
 
-void iv_fp_leave(unsigned before) {
+void iv_fp_leave(unsigned before)
+{
     /* Only the two bits: status flags and the host's own settings stay as they are. */
     _mm_setcsr((_mm_getcsr() & ~FLUSH) | (before & FLUSH));
 }
@@ -22,30 +24,40 @@ void iv_fp_leave(unsigned before) {
 
 #define FLUSH (UINT64_C(1) << 24) /* FPCR.FZ */
 
-static uint64_t control_read(void) {
+static uint64_t control_read(void)
+{
     uint64_t value;
     __asm__ volatile("mrs %0, fpcr" : "=r"(value));
     return value;
 }
 
-static void control_write(uint64_t value) {
+static void control_write(uint64_t value)
+{
     __asm__ volatile("msr fpcr, %0" : : "r"(value));
 }
 
-unsigned iv_fp_enter(void) {
+unsigned iv_fp_enter(void)
+{
     uint64_t before = control_read();
     control_write(before | FLUSH);
     return (before & FLUSH) != 0;
 }
 
-void iv_fp_leave(unsigned before) {
+void iv_fp_leave(unsigned before)
+{
     uint64_t now = control_read();
     control_write(before ? now | FLUSH : now & ~FLUSH);
 }
 
 #else
 
-unsigned iv_fp_enter(void) { return 0; }
-void iv_fp_leave(unsigned before) { (void)before; }
+unsigned iv_fp_enter(void)
+{
+    return 0;
+}
+void iv_fp_leave(unsigned before)
+{
+    (void)before;
+}
 
 #endif

@@ -23,57 +23,125 @@ typedef int32_t vi __attribute__((vector_size(4 * W)));
 typedef float vh __attribute__((vector_size(2 * W))); /* half as many */
 typedef double vd __attribute__((vector_size(4 * W)));
 
-INLINE vf load(const float *p) { return *(const vf_anywhere *)p; }
-INLINE void store(float *p, vf v) { *(vf_anywhere *)p = v; }
+INLINE vf load(const float *p)
+{
+    return *(const vf_anywhere *)p;
+}
+INLINE void store(float *p, vf v)
+{
+    *(vf_anywhere *)p = v;
+}
 
 #if W == 16
 
-INLINE vf set1(float x) { return (vf)_mm512_set1_ps(x); }
-INLINE vf madd(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-INLINE vf least(vf limit, vf x) { return (vf)_mm512_min_ps((__m512)limit, (__m512)x); }
-INLINE vf greatest(vf limit, vf x) { return (vf)_mm512_max_ps((__m512)limit, (__m512)x); }
-INLINE __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); }
-INLINE vf load_some(const float *p, size_t n) {
+INLINE vf set1(float x)
+{
+    return (vf)_mm512_set1_ps(x);
+}
+INLINE vf madd(vf a, vf b, vf c)
+{
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+INLINE vf least(vf limit, vf x)
+{
+    return (vf)_mm512_min_ps((__m512)limit, (__m512)x);
+}
+INLINE vf greatest(vf limit, vf x)
+{
+    return (vf)_mm512_max_ps((__m512)limit, (__m512)x);
+}
+INLINE __mmask16 first(size_t n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+INLINE vf load_some(const float *p, size_t n)
+{
     return (vf)_mm512_maskz_loadu_ps(first(n), p);
 }
-INLINE void store_some(float *p, vf v, size_t n) { _mm512_mask_storeu_ps(p, first(n), (__m512)v); }
-INLINE vf keep(vf v, size_t n) { return (vf)_mm512_maskz_mov_ps(first(n), (__m512)v); }
+INLINE void store_some(float *p, vf v, size_t n)
+{
+    _mm512_mask_storeu_ps(p, first(n), (__m512)v);
+}
+INLINE vf keep(vf v, size_t n)
+{
+    return (vf)_mm512_maskz_mov_ps(first(n), (__m512)v);
+}
 
 #elif W == 8
 
 static const int32_t masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
-INLINE vf set1(float x) { return (vf)_mm256_set1_ps(x); }
-INLINE vf madd(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-INLINE vf least(vf limit, vf x) { return (vf)_mm256_min_ps((__m256)limit, (__m256)x); }
-INLINE vf greatest(vf limit, vf x) { return (vf)_mm256_max_ps((__m256)limit, (__m256)x); }
-INLINE __m256i first(size_t n) { return _mm256_loadu_si256((const __m256i *)(masks + 8 - n)); }
-INLINE vf load_some(const float *p, size_t n) { return (vf)_mm256_maskload_ps(p, first(n)); }
-INLINE void store_some(float *p, vf v, size_t n) { _mm256_maskstore_ps(p, first(n), (__m256)v); }
-INLINE vf keep(vf v, size_t n) { return (vf)((vi)first(n) & (vi)v); }
+INLINE vf set1(float x)
+{
+    return (vf)_mm256_set1_ps(x);
+}
+INLINE vf madd(vf a, vf b, vf c)
+{
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+INLINE vf least(vf limit, vf x)
+{
+    return (vf)_mm256_min_ps((__m256)limit, (__m256)x);
+}
+INLINE vf greatest(vf limit, vf x)
+{
+    return (vf)_mm256_max_ps((__m256)limit, (__m256)x);
+}
+INLINE __m256i first(size_t n)
+{
+    return _mm256_loadu_si256((const __m256i *)(masks + 8 - n));
+}
+INLINE vf load_some(const float *p, size_t n)
+{
+    return (vf)_mm256_maskload_ps(p, first(n));
+}
+INLINE void store_some(float *p, vf v, size_t n)
+{
+    _mm256_maskstore_ps(p, first(n), (__m256)v);
+}
+INLINE vf keep(vf v, size_t n)
+{
+    return (vf)((vi)first(n) & (vi)v);
+}
 
 #else
 
-INLINE vf set1(float x) { return (vf){x, x, x, x}; }
+INLINE vf set1(float x)
+{
+    return (vf){x, x, x, x};
+}
 #if defined(__aarch64__)
-INLINE vf madd(vf a, vf b, vf c) {
+INLINE vf madd(vf a, vf b, vf c)
+{
     return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
 #else
-INLINE vf madd(vf a, vf b, vf c) { return a * b + c; } /* two roundings: no such instruction */
+INLINE vf madd(vf a, vf b, vf c)
+{
+    return a * b + c;
+} /* two roundings: no such instruction */
 #endif
-INLINE vf load_some(const float *p, size_t n) {
+INLINE vf load_some(const float *p, size_t n)
+{
     vf v = {0};
     memcpy(&v, p, n * sizeof *p);
     return v;
 }
-INLINE void store_some(float *p, vf v, size_t n) { memcpy(p, &v, n * sizeof *p); }
-INLINE vf keep(vf v, size_t n) { return load_some((const float *)&v, n); }
+INLINE void store_some(float *p, vf v, size_t n)
+{
+    memcpy(p, &v, n * sizeof *p);
+}
+INLINE vf keep(vf v, size_t n)
+{
+    return load_some((const float *)&v, n);
+}
 /* The second operand where either is NaN, as the x86 instructions do. */
-INLINE vf least(vf limit, vf x) {
+INLINE vf least(vf limit, vf x)
+{
     vi m = (vi)(limit < x);
     return (vf)((m & (vi)limit) | (~m & (vi)x));
 }
-INLINE vf greatest(vf limit, vf x) {
+INLINE vf greatest(vf limit, vf x)
+{
     vi m = (vi)(limit > x);
     return (vf)((m & (vi)limit) | (~m & (vi)x));
 }
@@ -81,23 +149,35 @@ INLINE vf greatest(vf limit, vf x) {
 #endif
 
 /* n or all; the lanes beyond are zeros, and not stored */
-INLINE vf load_up_to(const float *p, size_t n) { return n >= W ? load(p) : load_some(p, n); }
-INLINE void store_up_to(float *p, vf v, size_t n) {
+INLINE vf load_up_to(const float *p, size_t n)
+{
+    return n >= W ? load(p) : load_some(p, n);
+}
+INLINE void store_up_to(float *p, vf v, size_t n)
+{
     if (n >= W)
         store(p, v);
     else
         store_some(p, v, n);
 }
 
-INLINE vf choose(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
-INLINE vf absolute(vf x) { return (vf)((vi)x & 0x7fffffff); }
-INLINE vf with_sign_of(vf x, vf sign) {
+INLINE vf choose(vi mask, vf a, vf b)
+{
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+INLINE vf absolute(vf x)
+{
+    return (vf)((vi)x & 0x7fffffff);
+}
+INLINE vf with_sign_of(vf x, vf sign)
+{
     vi bit = (vi)set1(-0.0f);
     return (vf)((vi)x | ((vi)sign & bit));
 }
 
 /* c[0] + c[1] x + ... */
-INLINE vf polynomial(const float *c, int degree, vf x) {
+INLINE vf polynomial(const float *c, int degree, vf x)
+{
     vf y = set1(c[degree]);
     for (int i = degree - 1; i >= 0; i--) y = madd(y, x, set1(c[i]));
     return y;
@@ -111,10 +191,9 @@ static const float log_terms[] = {6.666666865e-01f, 4.000005126e-01f, 2.85684108
                                   2.230127901e-01f, 1.714952886e-01f, 2.178758085e-01f};
 /* (a + 3) Phi(-a) e^(a^2/2) in t = (a - 3)/(a + 3), for 0 <= a <= 14.6 (beyond, e^(-a^2/2) is 0 in
  * single precision), relative error 6e-8 */
-static const float tail_terms[] = {7.290837169e-01f,  -5.093321800e-01f, 2.300176919e-01f,
-                                   -4.725815356e-02f, -1.046225801e-02f, 6.937329192e-03f,
-                                   1.016388997e-03f,  -9.468281642e-04f, -2.029632305e-04f,
-                                   5.240151950e-05f};
+static const float tail_terms[] = {
+    7.290837169e-01f, -5.093321800e-01f, 2.300176919e-01f,  -4.725815356e-02f, -1.046225801e-02f,
+    6.937329192e-03f, 1.016388997e-03f,  -9.468281642e-04f, -2.029632305e-04f, 5.240151950e-05f};
 
 #define LN2_HIGH 0.693359375f /* ln 2 in two parts; multiples of the first are exact */
 #define LN2_LOW -2.12194440e-4f
@@ -126,7 +205,8 @@ typedef struct exp_parts {
     vf n, r, q, scale, scale2;
 } exp_parts;
 
-INLINE exp_parts exp_split(vf hi, vf lo) {
+INLINE exp_parts exp_split(vf hi, vf lo)
+{
     const vf shift = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to whole numbers */
     vf shifted = madd(hi + lo, set1(1.44269504089f), shift);
     vi n = (vi)shifted - (vi)shift;
@@ -140,26 +220,30 @@ INLINE exp_parts exp_split(vf hi, vf lo) {
     return e;
 }
 
-INLINE vf exp_join(exp_parts e) {
+INLINE vf exp_join(exp_parts e)
+{
     vf y = madd(e.r * e.r, e.q, e.r) + set1(1.0f);
     return y * e.scale * e.scale2;
 }
 
 /* exp, 2 ULP; below the normal range to the nearest or, with flush-to-zero, zero */
-INLINE vf exp_lanes(vf x) {
+INLINE vf exp_lanes(vf x)
+{
     x = least(set1(89.0f), greatest(set1(-104.0f), x));
     return exp_join(exp_split(x, set1(0.0f)));
 }
 
 /* e^x - 1 for x <= 88, 3 ULP: with t = 2^n it is t (r + r^2 q) + (t - 1) */
-INLINE vf expm1_lanes(vf x) {
+INLINE vf expm1_lanes(vf x)
+{
     exp_parts e = exp_split(greatest(set1(-80.0f), x), set1(0.0f));
     vf t = e.scale * e.scale2;
     return madd(t, madd(e.r * e.r, e.q, e.r), t - set1(1.0f));
 }
 
 /* e^x - 1 - x = t r^2 q + (t - 1)(1 + r) - n ln 2: keeps its digits where it vanishes */
-INLINE vf exp_excess_lanes(vf x) {
+INLINE vf exp_excess_lanes(vf x)
+{
     vf held = least(set1(88.0f), greatest(set1(-80.0f), x));
     exp_parts e = exp_split(held, set1(0.0f));
     vf t = e.scale * e.scale2;
@@ -168,14 +252,16 @@ INLINE vf exp_excess_lanes(vf x) {
 }
 
 /* log(1 + e) with s = e / (2 + e) up to 1/3: 2 s + s^3 P(s^2), 3 ULP */
-INLINE vf log1p_unit_lanes(vf e) {
+INLINE vf log1p_unit_lanes(vf e)
+{
     vf s = e / (e + set1(2.0f));
     vf u = s * s;
     return madd(s * u, polynomial(log_terms, 5, u), s + s);
 }
 
 /* log of normal x > 0, or -inf for smaller ones, 3 ULP away from 1 */
-INLINE vf log_lanes(vf x) {
+INLINE vf log_lanes(vf x)
+{
     vi bits = (vi)x;
     /* 2^n m with m from 0.7071 to 1.4142 */
     vi n = (bits - 0x3f3504f3) >> 23;
@@ -195,34 +281,40 @@ typedef struct logistic_parts {
     vf upper, lower; /* sigmoid(|x|), sigmoid(-|x|) */
 } logistic_parts;
 
-INLINE logistic_parts logistic_split(vf x) {
+INLINE logistic_parts logistic_split(vf x)
+{
     vf e = exp_lanes(-absolute(x));
     vf upper = set1(1.0f) / (set1(1.0f) + e);
     return (logistic_parts){upper, e * upper};
 }
 
-INLINE vf logistic_lanes(vf x) {
+INLINE vf logistic_lanes(vf x)
+{
     logistic_parts s = logistic_split(x);
     return choose((vi)(x < set1(0.0f)), s.lower, s.upper);
 }
 
-INLINE vf logistic_slope_lanes(vf x) {
+INLINE vf logistic_slope_lanes(vf x)
+{
     logistic_parts s = logistic_split(x);
     return s.lower * s.upper;
 }
 
-INLINE vf softplus_lanes(vf x) {
+INLINE vf softplus_lanes(vf x)
+{
     return greatest(set1(0.0f), x) + log1p_unit_lanes(exp_lanes(-absolute(x)));
 }
 
-INLINE vf tanh_lanes(vf x) {
+INLINE vf tanh_lanes(vf x)
+{
     vf a = least(set1(10.0f), absolute(x));
     vf e = expm1_lanes(a + a);
     return with_sign_of(e / (e + set1(2.0f)), x);
 }
 
 /* e^(-x^2/2), with the square in two parts: its rounding alone would cost a hundred ULP */
-INLINE exp_parts bell_split(vf x) {
+INLINE exp_parts bell_split(vf x)
+{
     vf top = (vf)((vi)x & -4096);
     vf rest = x - top;
     return exp_split(set1(-0.5f) * (top * top), set1(-0.5f) * (rest * (x + top)));
@@ -232,7 +324,8 @@ typedef struct normal_parts {
     vf below, bell; /* Phi(x); e^(-x^2/2) */
 } normal_parts;
 
-INLINE normal_parts normal_split(vf x) {
+INLINE normal_parts normal_split(vf x)
+{
     vf a = least(set1(15.0f), absolute(x));
     vf bell = exp_join(bell_split(a));
     vf r = set1(1.0f) / (a + set1(3.0f));

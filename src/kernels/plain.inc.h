@@ -19,50 +19,61 @@
 #define IV_LANES _Pragma("GCC ivdep")
 #endif
 
-static isovae_status plain_alloc(void **out, size_t elements, const char *what, isovae_error *err) {
+static isovae_status plain_alloc(void **out, size_t elements, const char *what, isovae_error *err)
+{
     return iv_alloc(out, elements, sizeof(T), what, err);
 }
 
-static void plain_release(void *memory) { iv_free(memory); }
+static void plain_release(void *memory)
+{
+    iv_free(memory);
+}
 
-static void plain_upload(void *to, const double *from, size_t n) {
+static void plain_upload(void *to, const double *from, size_t n)
+{
     T *y = to;
     IV_LANES
     for (size_t i = 0; i < n; i++) y[i] = (T)from[i];
 }
 
-static void plain_upload_f32(void *to, const float *from, size_t n) {
+static void plain_upload_f32(void *to, const float *from, size_t n)
+{
     T *y = to;
     IV_LANES
     for (size_t i = 0; i < n; i++) y[i] = (T)from[i];
 }
 
-static void plain_download(double *to, const void *from, size_t n) {
+static void plain_download(double *to, const void *from, size_t n)
+{
     const T *x = from;
     IV_LANES
     for (size_t i = 0; i < n; i++) to[i] = (double)x[i];
 }
 
-static void plain_download_f32(float *to, const void *from, size_t n) {
+static void plain_download_f32(float *to, const void *from, size_t n)
+{
     const T *x = from;
     IV_LANES
     for (size_t i = 0; i < n; i++) to[i] = (float)x[i];
 }
 
-static void plain_fill(size_t n, double value, void *yv) {
+static void plain_fill(size_t n, double value, void *yv)
+{
     T *y = yv;
     T v = (T)value;
     for (size_t i = 0; i < n; i++) y[i] = v;
 }
 
-static void plain_add(size_t n, const void *av, const void *bv, void *yv) {
+static void plain_add(size_t n, const void *av, const void *bv, void *yv)
+{
     const T *a = av, *b = bv;
     T *y = yv;
     IV_LANES
     for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-static void plain_axpy(size_t n, double alpha, const void *xv, void *yv) {
+static void plain_axpy(size_t n, double alpha, const void *xv, void *yv)
+{
     const T *x = xv;
     T *y = yv;
     T c = (T)alpha;
@@ -70,14 +81,16 @@ static void plain_axpy(size_t n, double alpha, const void *xv, void *yv) {
     for (size_t i = 0; i < n; i++) y[i] += c * x[i];
 }
 
-static void plain_multiply(size_t n, const void *av, const void *bv, void *yv) {
+static void plain_multiply(size_t n, const void *av, const void *bv, void *yv)
+{
     const T *a = av, *b = bv;
     T *y = yv;
     IV_LANES
     for (size_t i = 0; i < n; i++) y[i] = a[i] * b[i];
 }
 
-static void plain_multiply_add(size_t n, const void *av, const void *bv, void *yv) {
+static void plain_multiply_add(size_t n, const void *av, const void *bv, void *yv)
+{
     const T *a = av, *b = bv;
     T *y = yv;
     IV_LANES
@@ -85,7 +98,8 @@ static void plain_multiply_add(size_t n, const void *av, const void *bv, void *y
 }
 
 static void plain_copy_block(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
-                             size_t ldy, bool accumulate) {
+                             size_t ldy, bool accumulate)
+{
     const T *x = xv;
     T *y = yv;
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
@@ -100,7 +114,8 @@ static void plain_copy_block(size_t rows, size_t cols, const void *xv, size_t ld
 
 /* The columns go in blocks whose sums fit on the stack; each sum runs over the rows in order. */
 static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
-                              bool accumulate) {
+                              bool accumulate)
+{
     enum { BLOCK = 512 };
     const T *x = xv;
     T *y = yv;
@@ -122,7 +137,8 @@ static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t l
 /* d/dxhat of w (xhat - x)^2, times factor and the row's own weight. */
 static void plain_sse_gradient(size_t rows, size_t d, const void *xv, const void *xhatv,
                                const void *wv, const double *row, double factor, void *gv,
-                               bool accumulate) {
+                               bool accumulate)
+{
     const T *x = xv, *xhat = xhatv, *w = wv;
     T *g = gv;
     for (size_t r = 0; r < rows; r++, x += d, xhat += d, g += d) {
@@ -144,7 +160,8 @@ static void plain_sse_gradient(size_t rows, size_t d, const void *xv, const void
 }
 
 static void plain_scale_rows(size_t rows, size_t d, const double *row, const void *xv, void *yv,
-                             bool accumulate) {
+                             bool accumulate)
+{
     const T *x = xv;
     T *y = yv;
     for (size_t r = 0; r < rows; r++, x += d, y += d) {
@@ -159,7 +176,8 @@ static void plain_scale_rows(size_t rows, size_t d, const double *row, const voi
     }
 }
 
-static void plain_scale_columns(size_t rows, size_t d, const void *wv, const void *xv, void *yv) {
+static void plain_scale_columns(size_t rows, size_t d, const void *wv, const void *xv, void *yv)
+{
     const T *x = xv, *w = wv;
     T *y = yv;
     if (!w) {
@@ -175,8 +193,8 @@ static void plain_scale_columns(size_t rows, size_t d, const void *wv, const voi
 /* Adam (Kingma and Ba 2015) with the decay taken off the weight itself. Both moments are freed of
  * their start at zero by 1 - beta^step:
  * w = w (1 - rate decay) - rate m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon) */
-static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, void *mv,
-                       void *vv) {
+static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, void *mv, void *vv)
+{
     T *w = wv, *m = mv, *v = vv;
     const T *g = gv;
     double steps = (double)adam->step;

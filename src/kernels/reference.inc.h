@@ -6,10 +6,14 @@
 
 /* Matrix product. The packed form is op(B) itself, row-major k x n. */
 
-static size_t ref_pack_size(size_t k, size_t n) { return k * n; }
+static size_t ref_pack_size(size_t k, size_t n)
+{
+    return k * n;
+}
 
 static void ref_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_transposed,
-                     void *packed) {
+                     void *packed)
+{
     const T *b = bv;
     T *y = packed;
     for (size_t p = 0; p < k; p++)
@@ -21,7 +25,8 @@ static T act_value(iv_act act, T parameter, T x);
 
 /* Each element is a sum over k in order, started from zero: columns in blocks, so that a row of
  * sums can be kept beside the running row of B. */
-static void ref_product(const iv_product *p) {
+static void ref_product(const iv_product *p)
+{
     enum { BLOCK = 128 };
     const T *a = p->a, *b = p->packed ? p->packed : p->b, *bias = p->bias;
     size_t ldb = p->packed ? p->n : p->ldb;
@@ -56,27 +61,42 @@ static void ref_product(const iv_product *p) {
 /* Activations. exp(-|x|) never overflows; 1/(1 + it) and it/(1 + it) are sigmoid(|x|) and
  * sigmoid(-|x|), both to full relative precision. */
 
-static T logistic(T x) {
+static T logistic(T x)
+{
     T e = K(exp)(-K(fabs)(x));
     return (x < 0 ? e : 1) / (1 + e);
 }
 
-static T softplus(T x) { return (x > 0 ? x : 0) + K(log1p)(K(exp)(x > 0 ? -x : x)); }
+static T softplus(T x)
+{
+    return (x > 0 ? x : 0) + K(log1p)(K(exp)(x > 0 ? -x : x));
+}
 
 /* sigmoid'(x) = s (1 - s) */
-static T logistic_slope(T x) {
+static T logistic_slope(T x)
+{
     T e = K(exp)(-K(fabs)(x));
     return e / ((1 + e) * (1 + e));
 }
 
 /* Phi(x), the normal distribution function; erfc keeps the digits of the lower tail. */
-static T normal_below(T x) { return (T)0.5 * K(erfc)((T)-0.70710678118654752440 * x); }
+static T normal_below(T x)
+{
+    return (T)0.5 * K(erfc)((T)-0.70710678118654752440 * x);
+}
 
-static T normal_density(T x) { return (T)0.39894228040143267794 * K(exp)((T)-0.5 * x * x); }
+static T normal_density(T x)
+{
+    return (T)0.39894228040143267794 * K(exp)((T)-0.5 * x * x);
+}
 
-static T hold(T x, T limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+static T hold(T x, T limit)
+{
+    return x > limit ? limit : x < -limit ? -limit : x;
+}
 
-static T act_value(iv_act act, T parameter, T x) {
+static T act_value(iv_act act, T parameter, T x)
+{
     switch (act) {
     case IV_ACT_RELU: return x < 0 ? 0 : x;
     case IV_ACT_LEAKY_RELU: return x < 0 ? parameter * x : x;
@@ -93,7 +113,8 @@ static T act_value(iv_act act, T parameter, T x) {
     return x;
 }
 
-static T act_slope(iv_act act, T parameter, T x) {
+static T act_slope(iv_act act, T parameter, T x)
+{
     if (x != x && act != IV_ACT_NONE) return x;
     switch (act) {
     case IV_ACT_RELU: return x > 0 ? 1 : 0;
@@ -115,20 +136,23 @@ static T act_slope(iv_act act, T parameter, T x) {
     return 1;
 }
 
-static void ref_act_forward(iv_act act, double parameter, size_t n, const void *xv, void *yv) {
+static void ref_act_forward(iv_act act, double parameter, size_t n, const void *xv, void *yv)
+{
     const T *x = xv;
     T *y = yv;
     for (size_t i = 0; i < n; i++) y[i] = act_value(act, (T)parameter, x[i]);
 }
 
-static void ref_act_derivative(iv_act act, double parameter, size_t n, const void *xv, void *dv) {
+static void ref_act_derivative(iv_act act, double parameter, size_t n, const void *xv, void *dv)
+{
     const T *x = xv;
     T *d = dv;
     for (size_t i = 0; i < n; i++) d[i] = act_slope(act, (T)parameter, x[i]);
 }
 
 static void ref_act_reverse(iv_act act, double parameter, size_t n, const void *xv, const void *gyv,
-                            void *gxv, bool accumulate) {
+                            void *gxv, bool accumulate)
+{
     const T *x = xv, *gy = gyv;
     T *gx = gxv;
     for (size_t i = 0; i < n; i++) {
@@ -139,10 +163,14 @@ static void ref_act_reverse(iv_act act, double parameter, size_t n, const void *
 
 /* The Gaussian heads. */
 
-static T clip(T x, double lo, double hi) { return x < (T)lo ? (T)lo : x > (T)hi ? (T)hi : x; }
+static T clip(T x, double lo, double hi)
+{
+    return x < (T)lo ? (T)lo : x > (T)hi ? (T)hi : x;
+}
 
 static void ref_sample(size_t count, const void *muv, const void *logvarv, double lo, double hi,
-                       const void *epsv, void *zv) {
+                       const void *epsv, void *zv)
+{
     const T *mu = muv, *logvar = logvarv, *eps = epsv;
     T *z = zv;
     for (size_t i = 0; i < count; i++)
@@ -151,7 +179,8 @@ static void ref_sample(size_t count, const void *muv, const void *logvarv, doubl
 
 static void ref_heads_reverse(size_t count, const void *muv, const void *logvarv, double lo,
                               double hi, const void *epsv, const void *g_zv, const void *g_hatv,
-                              double kl_weight, void *g_muv, void *g_logvarv) {
+                              double kl_weight, void *g_muv, void *g_logvarv)
+{
     const T *mu = muv, *logvar = logvarv, *eps = epsv, *g_z = g_zv, *g_hat = g_hatv;
     T *g_mu = g_muv, *g_logvar = g_logvarv;
     T weight = (T)kl_weight;
@@ -169,7 +198,8 @@ static void ref_heads_reverse(size_t count, const void *muv, const void *logvarv
 
 /* sigma^2 - 1 - logvar as expm1(logvar) - logvar, in double: it vanishes with logvar squared. */
 static void ref_kl_rows(size_t rows, size_t n, const void *muv, const void *logvarv, double lo,
-                        double hi, double *kl) {
+                        double hi, double *kl)
+{
     const T *mu = muv, *logvar = logvarv;
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
@@ -184,7 +214,8 @@ static void ref_kl_rows(size_t rows, size_t n, const void *muv, const void *logv
 /* Pieces of metrics. */
 
 static void ref_sse_rows(size_t rows, size_t d, const void *xv, const void *xhatv, const void *wv,
-                         double *value) {
+                         double *value)
+{
     const T *x = xv, *xhat = xhatv, *w = wv;
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
@@ -196,20 +227,22 @@ static void ref_sse_rows(size_t rows, size_t d, const void *xv, const void *xhat
     }
 }
 
-static double ref_sum_squares(size_t n, const void *xv) {
+static double ref_sum_squares(size_t n, const void *xv)
+{
     const T *x = xv;
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
     return sum;
 }
 
-static void ref_norm_rows(size_t rows, size_t d, const void *xv, double *value) {
+static void ref_norm_rows(size_t rows, size_t d, const void *xv, double *value)
+{
     const T *x = xv;
     for (size_t r = 0; r < rows; r++) value[r] = ref_sum_squares(d, x + r * d);
 }
 
-static void ref_bce_rows(size_t rows, size_t d, const void *xv, const void *logitsv,
-                         double *value) {
+static void ref_bce_rows(size_t rows, size_t d, const void *xv, const void *logitsv, double *value)
+{
     const T *x = xv, *l = logitsv;
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
@@ -220,7 +253,8 @@ static void ref_bce_rows(size_t rows, size_t d, const void *xv, const void *logi
 }
 
 static void ref_bce_gradient(size_t rows, size_t d, const void *xv, const void *logitsv,
-                             double factor, void *gv, bool accumulate) {
+                             double factor, void *gv, bool accumulate)
+{
     const T *x = xv, *l = logitsv;
     T *g = gv;
     T c = (T)factor;
@@ -231,7 +265,8 @@ static void ref_bce_gradient(size_t rows, size_t d, const void *xv, const void *
 }
 
 /* -x log x - (1 - x) log(1 - x), 0 at both ends */
-static void ref_entropy_rows(size_t rows, size_t d, const void *xv, double *value) {
+static void ref_entropy_rows(size_t rows, size_t d, const void *xv, double *value)
+{
     const T *x = xv;
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
@@ -248,7 +283,8 @@ static void ref_entropy_rows(size_t rows, size_t d, const void *xv, double *valu
 /* softplus(l) - softplus(h) - p (l - h) with p = sigmoid(h). It vanishes with (l - h)^2, so for
  * close logits it is taken as log(1 + p (e^t - 1)) - p t, t = l - h, turned so that t <= 0 (the
  * value is the same under a change of all signs, p becoming 1 - p). */
-static double bce_pair(double h, double l) {
+static double bce_pair(double h, double l)
+{
     double t = l - h;
     if (fabs(t) <= 1) {
         double p = 1 / (1 + exp(t > 0 ? h : -h));
@@ -261,12 +297,12 @@ static double bce_pair(double h, double l) {
 }
 
 static void ref_bce_pair_rows(size_t rows, size_t d, const void *lhatv, const void *lv,
-                              double *value) {
+                              double *value)
+{
     const T *h = lhatv, *l = lv;
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
-        for (size_t i = 0; i < d; i++)
-            sum += bce_pair((double)h[r * d + i], (double)l[r * d + i]);
+        for (size_t i = 0; i < d; i++) sum += bce_pair((double)h[r * d + i], (double)l[r * d + i]);
         value[r] = sum;
     }
 }
@@ -275,7 +311,8 @@ static void ref_bce_pair_rows(size_t rows, size_t d, const void *lhatv, const vo
  * difference itself is good to the rounding of p, which is what single precision can ask. */
 static void ref_bce_pair_gradient(size_t rows, size_t d, const void *lhatv, const void *lv,
                                   double factor, void *g_hatv, void *gv, bool accumulate_hat,
-                                  bool accumulate) {
+                                  bool accumulate)
+{
     const T *h = lhatv, *l = lv;
     T *g_hat = g_hatv, *g = gv;
     T c = (T)factor;
@@ -287,49 +324,29 @@ static void ref_bce_pair_gradient(size_t rows, size_t d, const void *lhatv, cons
     }
 }
 
-static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const void *vv, void *yv) {
+static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const void *vv, void *yv)
+{
     const T *l = logitsv, *v = vv;
     T *y = yv;
     for (size_t i = 0; i < rows * d; i++) y[i] = (T)0.5 * logistic_slope(l[i]) * v[i];
 }
 
 #define REFERENCE_TABLE(table_name, table_dtype)                                                   \
-    {.name = table_name,                                                                           \
-     .isa = "scalar",                                                                              \
-     .dtype = table_dtype,                                                                         \
-     .size = sizeof(T),                                                                            \
-     .alloc = plain_alloc,                                                                         \
-     .release = plain_release,                                                                     \
-     .upload = plain_upload,                                                                       \
-     .upload_f32 = plain_upload_f32,                                                               \
-     .download = plain_download,                                                                   \
-     .download_f32 = plain_download_f32,                                                           \
-     .pack_size = ref_pack_size,                                                                   \
-     .pack = ref_pack,                                                                             \
-     .product = ref_product,                                                                       \
-     .fill = plain_fill,                                                                           \
-     .add = plain_add,                                                                             \
-     .axpy = plain_axpy,                                                                           \
-     .multiply = plain_multiply,                                                                   \
-     .multiply_add = plain_multiply_add,                                                           \
-     .copy_block = plain_copy_block,                                                               \
-     .act_forward = ref_act_forward,                                                               \
-     .act_derivative = ref_act_derivative,                                                         \
-     .act_reverse = ref_act_reverse,                                                               \
-     .column_sums = plain_column_sums,                                                             \
-     .sample = ref_sample,                                                                         \
-     .heads_reverse = ref_heads_reverse,                                                           \
-     .kl_rows = ref_kl_rows,                                                                       \
-     .sse_rows = ref_sse_rows,                                                                     \
-     .sse_gradient = plain_sse_gradient,                                                           \
-     .norm_rows = ref_norm_rows,                                                                   \
-     .scale_rows = plain_scale_rows,                                                               \
-     .scale_columns = plain_scale_columns,                                                         \
-     .bce_rows = ref_bce_rows,                                                                     \
-     .bce_gradient = ref_bce_gradient,                                                             \
-     .entropy_rows = ref_entropy_rows,                                                             \
-     .bce_pair_rows = ref_bce_pair_rows,                                                           \
-     .bce_pair_gradient = ref_bce_pair_gradient,                                                   \
-     .bce_metric = ref_bce_metric,                                                                 \
-     .adam = plain_adam,                                                                           \
-     .sum_squares = ref_sum_squares}
+    {                                                                                              \
+        .name = table_name, .isa = "scalar", .dtype = table_dtype, .size = sizeof(T),              \
+        .alloc = plain_alloc, .release = plain_release, .upload = plain_upload,                    \
+        .upload_f32 = plain_upload_f32, .download = plain_download,                                \
+        .download_f32 = plain_download_f32, .pack_size = ref_pack_size, .pack = ref_pack,          \
+        .product = ref_product, .fill = plain_fill, .add = plain_add, .axpy = plain_axpy,          \
+        .multiply = plain_multiply, .multiply_add = plain_multiply_add,                            \
+        .copy_block = plain_copy_block, .act_forward = ref_act_forward,                            \
+        .act_derivative = ref_act_derivative, .act_reverse = ref_act_reverse,                      \
+        .column_sums = plain_column_sums, .sample = ref_sample,                                    \
+        .heads_reverse = ref_heads_reverse, .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows,      \
+        .sse_gradient = plain_sse_gradient, .norm_rows = ref_norm_rows,                            \
+        .scale_rows = plain_scale_rows, .scale_columns = plain_scale_columns,                      \
+        .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
+        .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
+        .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
+        .adam = plain_adam, .sum_squares = ref_sum_squares                                         \
+    }

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static const iv_kernels *fast_avx512(void) {
+static const iv_kernels *fast_avx512(void)
+{
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -13,7 +14,8 @@ static const iv_kernels *fast_avx512(void) {
     return NULL;
 }
 
-static const iv_kernels *fast_avx2(void) {
+static const iv_kernels *fast_avx2(void)
+{
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return iv_kernels_fast_avx2();
@@ -21,7 +23,8 @@ static const iv_kernels *fast_avx2(void) {
     return NULL;
 }
 
-static const iv_kernels *fast(const char *isa) {
+static const iv_kernels *fast(const char *isa)
+{
     const iv_kernels *table = NULL;
     if (!isa || strcmp(isa, "avx512") == 0) table = fast_avx512();
     if (!table && (!isa || strcmp(isa, "avx2") == 0)) table = fast_avx2();
@@ -29,7 +32,8 @@ static const iv_kernels *fast(const char *isa) {
     return table;
 }
 
-const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa) {
+const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa)
+{
     switch (precision) {
     case IV_PRECISION_F32: return fast(isa);
     case IV_PRECISION_F32_REFERENCE: return &iv_kernels_f32_reference;

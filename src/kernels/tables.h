@@ -12,8 +12,8 @@ const iv_kernels *iv_kernels_fast_baseline(void);
 const iv_kernels *iv_kernels_fast_avx2(void);
 const iv_kernels *iv_kernels_fast_avx512(void);
 
-/* What every table shares (act.c): the limits between which an activation's x is held where it
- * multiplies a factor that has vanished already, so that infinity times zero is not formed. */
+/* Where x multiplies a factor that has vanished at this distance from zero it is held there, so
+ * that infinity times zero is not formed. */
 #define IV_SILU_LIMIT 800.0
 #define IV_GELU_LIMIT 40.0
 

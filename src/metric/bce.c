@@ -1,6 +1,6 @@
-/* Cross-entropy of x in [0, 1] under sigmoid(l), l the decoder's logits; plain against the data, with
- * the entropy of the first argument subtracted in the pair. G in logits: diag(p (1 - p)/2),
- * p = sigmoid(l). All from logits, so nothing is 0/0 where p saturates. */
+/* Cross-entropy of x in [0, 1] under sigmoid(l), l the decoder's logits; plain against the data,
+ * with the entropy of the first argument subtracted in the pair. G in logits: diag(p (1 - p)/2), p
+ * = sigmoid(l). All from logits, so nothing is 0/0 where p saturates. */
 #include "metric/kinds.h"
 
 static void value(const iv_metric *m, size_t rows, const void *x, const void *logits, double *out)

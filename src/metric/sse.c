@@ -20,8 +20,8 @@ static void pair_gradient(const iv_metric *m, size_t rows, const void *xhat, con
     m->k->sse_gradient(rows, m->d, xhat, xbreve, m->weight, NULL, factor, g_breve, false);
 }
 
-static void apply_g(const iv_metric *m, size_t rows, const void *xhat, size_t blocks,
-                    const void *v, size_t stride, void *gv, size_t gv_stride)
+static void apply_g(const iv_metric *m, size_t rows, const void *xhat, size_t blocks, const void *v,
+                    size_t stride, void *gv, size_t gv_stride)
 {
     (void)xhat;
     for (size_t b = 0; b < blocks; b++) {

@@ -52,8 +52,8 @@ static void gradient(const iv_metric *m, size_t rows, const void *x, const void 
     }
 }
 
-/* In the first argument: dD/dxhat = a(xhat) 2 w (xhat - xbreve) + S(xhat, xbreve) a' 2 xhat, with a'
- * the slope in |xhat|^2. */
+/* In the first argument: dD/dxhat = a(xhat) 2 w (xhat - xbreve) + S(xhat, xbreve) a' 2 xhat, with
+ * a' the slope in |xhat|^2. */
 static void pair_gradient(const iv_metric *m, size_t rows, const void *xhat, const void *xbreve,
                           double factor, void *g_hat, void *g_breve)
 {
@@ -70,13 +70,13 @@ static void pair_gradient(const iv_metric *m, size_t rows, const void *xhat, con
         m->k->sse_gradient(count, m->d, breve, hat, m->weight, a, factor, iv_at(m->k, g_hat, at),
                            true);
         m->k->scale_rows(count, m->d, slope, hat, iv_at(m->k, g_hat, at), true);
-        m->k->sse_gradient(count, m->d, hat, breve, m->weight, a, factor,
-                           iv_at(m->k, g_breve, at), false);
+        m->k->sse_gradient(count, m->d, hat, breve, m->weight, a, factor, iv_at(m->k, g_breve, at),
+                           false);
     }
 }
 
-static void apply_g(const iv_metric *m, size_t rows, const void *xhat, size_t blocks,
-                    const void *v, size_t stride, void *gv, size_t gv_stride)
+static void apply_g(const iv_metric *m, size_t rows, const void *xhat, size_t blocks, const void *v,
+                    size_t stride, void *gv, size_t gv_stride)
 {
     for (size_t first = 0; first < rows; first += IV_METRIC_CHUNK) {
         double a[IV_METRIC_CHUNK];

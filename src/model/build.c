@@ -41,8 +41,13 @@ static isovae_status add_dense(iv_graph *graph, const char *node, size_t input, 
                                size_t units, iv_act act, size_t *value, isovae_error *err)
 {
     iv_node_spec spec = {
-        .kind = "dense", .name = node, .n_inputs = 1, .inputs = {input}, .n_outputs = 1,
-        .outputs = {output}, .units = units,
+        .kind = "dense",
+        .name = node,
+        .n_inputs = 1,
+        .inputs = {input},
+        .n_outputs = 1,
+        .outputs = {output},
+        .units = units,
         .attributes = {.act = act, .parameter = iv_act_default_parameter(act)},
     };
     return iv_graph_node(graph, &spec, value, err);

@@ -43,9 +43,10 @@ static isovae_status make_metadata(const iv_model *model, bool checkpoint, const
     bad |= json_object_set_new(metadata, "isovae",
                                model_text != NULL ? json_string(model_text) : NULL);
     if (checkpoint) {
-        bad |= json_object_set_new(
-            metadata, "checkpoint",
-            extra == NULL ? json_string("{}") : extra_text != NULL ? json_string(extra_text) : NULL);
+        bad |= json_object_set_new(metadata, "checkpoint",
+                                   extra == NULL        ? json_string("{}")
+                                   : extra_text != NULL ? json_string(extra_text)
+                                                        : NULL);
     }
     free(model_text);
     free(extra_text);
@@ -138,8 +139,8 @@ static isovae_status check_format(const iv_safetensors *file, const char *name, 
         version = version * 10 + (unsigned long)(*p - '0');
     }
     if (*p != '\0' || version == 0) {
-        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: metadata 'format' is '%.40s', which is no version",
-                       name, format);
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "%s: metadata 'format' is '%.40s', which is no version", name, format);
     }
     if (version > IV_MODEL_FORMAT_VERSION) {
         return iv_fail(err, ISOVAE_ERR_VERSION,

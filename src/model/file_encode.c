@@ -146,8 +146,7 @@ static json_t *history(encoder *e, const iv_model *model)
     json_t *array = json_array();
     for (size_t i = 0; i < model->n_history; i++) {
         const iv_history *h = &model->history[i];
-        const double values[] = {h->beta,       h->rate, h->loss,
-                                 h->distortion, h->kl,   h->validation};
+        const double values[] = {h->beta, h->rate, h->loss, h->distortion, h->kl, h->validation};
         json_t *line = json_array();
         append(e, line, json_integer((json_int_t)h->step));
         for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
@@ -199,8 +198,7 @@ static json_t *calibration(encoder *e, const iv_model *model)
     set(e, object, "quantiles",
         numbers(e, "calibration.quantiles", model->quantiles, model->n_quantiles));
     set(e, object, "splines", splines);
-    set(e, object, "variance_y",
-        numbers(e, "calibration.variance_y", model->variance_y, model->n));
+    set(e, object, "variance_y", numbers(e, "calibration.variance_y", model->variance_y, model->n));
     return object;
 }
 

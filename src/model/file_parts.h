@@ -9,12 +9,12 @@
 enum { IV_MODEL_FORMAT_VERSION = 1 };
 
 /* A new reference. ISOVAE_ERR_DIVERGED where a number that must be one is not. */
-isovae_status iv_model_to_json(const iv_model *model, json_t **out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_model_to_json(const iv_model *model, json_t **out,
+                               isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The network with its parameters from `tensors`, and everything else. `file` is for messages. */
 isovae_status iv_model_from_json(const json_t *json, const iv_safetensors *tensors,
-                                 const char *file, iv_model **out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                                 const char *file, iv_model **out,
+                                 isovae_error *err) ISOVAE_MUST_CHECK;
 
 #endif

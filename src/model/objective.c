@@ -13,15 +13,16 @@ struct iv_objective {
     iv_objective_kind kind;
     iv_pool *pool;
     size_t rows, draws, slices, d, n;
-    size_t hat_blocks;    /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
-    void *eps;            /* draws x rows x n */
-    void *g_mu, *g_logvar; /* rows x n, one draw's share; only with several draws */
+    size_t hat_blocks;        /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
+    void *eps;                /* draws x rows x n */
+    void *g_mu, *g_logvar;    /* rows x n, one draw's share; only with several draws */
     double *hat, *breve, *kl; /* rows; draws x rows; rows */
 };
 
 isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
                                const iv_objective_config *config, iv_objective **out,
-                               isovae_error *err) {
+                               isovae_error *err)
+{
     *out = NULL;
     iv_objective *o;
     IV_TRY(IV_NEW(o, 1, "the objective", err));
@@ -38,8 +39,8 @@ isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
 
     isovae_status status = ISOVAE_OK;
     size_t blocks = o->draws + o->hat_blocks, decoder_rows, draw_rows, eps_size;
-    if (!iv_size_mul(blocks, o->rows, &decoder_rows) || !iv_size_mul(o->draws, o->rows, &draw_rows) ||
-        !iv_size_mul(draw_rows, o->n, &eps_size)) {
+    if (!iv_size_mul(blocks, o->rows, &decoder_rows) ||
+        !iv_size_mul(o->draws, o->rows, &draw_rows) || !iv_size_mul(draw_rows, o->n, &eps_size)) {
         status = iv_fail(err, ISOVAE_ERR_MEMORY, "a batch of %zu rows and %zu draws is too large",
                          o->rows, o->draws);
         goto fail;
@@ -53,7 +54,8 @@ isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
     if ((status = k->alloc(&o->eps, eps_size, "the noise of a batch", err))) goto fail;
     if (config->gradient && o->draws > 1) {
         if ((status = k->alloc(&o->g_mu, o->rows * o->n, "gradients of the heads", err))) goto fail;
-        if ((status = k->alloc(&o->g_logvar, o->rows * o->n, "gradients of the heads", err))) goto fail;
+        if ((status = k->alloc(&o->g_logvar, o->rows * o->n, "gradients of the heads", err)))
+            goto fail;
     }
     if ((status = IV_NEW(o->hat, o->rows, "losses", err))) goto fail;
     if ((status = IV_NEW(o->breve, draw_rows, "losses", err))) goto fail;
@@ -65,7 +67,8 @@ fail:
     return status;
 }
 
-void iv_objective_free(iv_objective *o) {
+void iv_objective_free(iv_objective *o)
+{
     if (!o) return;
     iv_exec_free(o->encoder);
     iv_exec_free(o->decoder);
@@ -88,7 +91,8 @@ typedef struct batch {
     size_t encoder_tasks; /* tasks below this belong to the encoder */
 } batch;
 
-static void prepare_task(void *argument, size_t task) {
+static void prepare_task(void *argument, size_t task)
+{
     batch *b = argument;
     if (task < b->encoder_tasks)
         iv_exec_prepare(b->o->encoder, b->params, task);
@@ -98,12 +102,14 @@ static void prepare_task(void *argument, size_t task) {
 
 /* Place of a row of a block in an array of `width` elements a row; the blocks of a batch lie behind
  * one another without a gap, so the parameter gradients see one run of rows. */
-static void *block_at(const batch *b, void *base, size_t block, size_t first, size_t width) {
+static void *block_at(const batch *b, void *base, size_t block, size_t first, size_t width)
+{
     return iv_at(b->o->k, base, (block * b->call->rows + first) * width);
 }
 
 /* dL/dDec for every block of the slice's rows. */
-static void decoder_seeds(const batch *b, const void *x, size_t first, size_t count) {
+static void decoder_seeds(const batch *b, const void *x, size_t first, size_t count)
+{
     iv_objective *o = b->o;
     const iv_metric_kind *metric = o->metric->kind;
     void *out = iv_exec_value(o->decoder, o->model->out);
@@ -125,7 +131,8 @@ static void decoder_seeds(const batch *b, const void *x, size_t first, size_t co
 
 /* dL/dmu and dL/dlogvar from the decoder's input gradients and the KL term. */
 static void heads_seeds(const batch *b, const void *mu, const void *logvar, size_t first,
-                        size_t count) {
+                        size_t count)
+{
     iv_objective *o = b->o;
     const iv_kernels *k = o->k;
     const iv_model *model = o->model;
@@ -142,7 +149,8 @@ static void heads_seeds(const batch *b, const void *mu, const void *logvar, size
             k->heads_reverse(cells, mu, logvar, model->logvar_lo, model->logvar_hi, eps, g_draw,
                              g_hat, kl_weight, g_mu, g_logvar);
         } else {
-            void *more_mu = iv_at(k, o->g_mu, first * n), *more_logvar = iv_at(k, o->g_logvar, first * n);
+            void *more_mu = iv_at(k, o->g_mu, first * n),
+                 *more_logvar = iv_at(k, o->g_logvar, first * n);
             k->heads_reverse(cells, mu, logvar, model->logvar_lo, model->logvar_hi, eps, g_draw,
                              NULL, 0.0, more_mu, more_logvar);
             k->add(cells, g_mu, more_mu, g_mu);
@@ -151,7 +159,8 @@ static void heads_seeds(const batch *b, const void *mu, const void *logvar, size
     }
 }
 
-static void slice_task(void *argument, size_t slice) {
+static void slice_task(void *argument, size_t slice)
+{
     batch *b = argument;
     iv_objective *o = b->o;
     const iv_kernels *k = o->k;
@@ -171,8 +180,7 @@ static void slice_task(void *argument, size_t slice) {
 
     void *z = iv_exec_value(o->decoder, model->decoder->inputs[0]);
     void *out = iv_exec_value(o->decoder, model->out);
-    if (o->hat_blocks)
-        k->copy_block(count, n, mu, n, block_at(b, z, 0, first, n), n, false);
+    if (o->hat_blocks) k->copy_block(count, n, mu, n, block_at(b, z, 0, first, n), n, false);
     for (size_t draw = 0; draw < o->draws; draw++)
         k->sample(count * n, mu, logvar, model->logvar_lo, model->logvar_hi,
                   block_at(b, o->eps, draw, first, n),
@@ -201,7 +209,8 @@ static void slice_task(void *argument, size_t slice) {
     iv_fp_leave(fp);
 }
 
-static void gradient_task(void *argument, size_t task) {
+static void gradient_task(void *argument, size_t task)
+{
     batch *b = argument;
     iv_objective *o = b->o;
     unsigned fp = iv_fp_enter();
@@ -213,13 +222,15 @@ static void gradient_task(void *argument, size_t task) {
     iv_fp_leave(fp);
 }
 
-static double mean(const double *values, size_t count) {
+static double mean(const double *values, size_t count)
+{
     double sum = 0.0;
     for (size_t i = 0; i < count; i++) sum += values[i];
     return count ? sum / (double)count : NAN;
 }
 
-static void run(batch *b, bool same_params, iv_objective_means *means) {
+static void run(batch *b, bool same_params, iv_objective_means *means)
+{
     iv_objective *o = b->o;
     size_t rows = b->call->rows;
     if (!same_params) {
@@ -240,13 +251,15 @@ static void run(batch *b, bool same_params, iv_objective_means *means) {
 }
 
 void iv_objective_value(iv_objective *objective, const void *params, bool same_params,
-                        const iv_objective_call *call, iv_objective_means *means) {
+                        const iv_objective_call *call, iv_objective_means *means)
+{
     batch b = {.o = objective, .params = params, .call = call};
     run(&b, same_params, means);
 }
 
 void iv_objective_gradient(iv_objective *objective, const void *params, void *grads,
-                           const iv_objective_call *call, iv_objective_means *means) {
+                           const iv_objective_call *call, iv_objective_means *means)
+{
     batch b = {.o = objective, .params = params, .grads = grads, .call = call};
     run(&b, false, means);
 }

@@ -39,11 +39,11 @@ typedef struct iv_objective_call {
 
 /* Means over the rows, summed in double in the order of the rows, without the weights. */
 typedef struct iv_objective_means {
-    double transform; /* D(x, Dec(mu)); decomposed only, else NaN */
-    double coding;    /* decomposed: E D(Dec(mu), Dec(z)); conventional: NaN */
+    double transform;  /* D(x, Dec(mu)); decomposed only, else NaN */
+    double coding;     /* decomposed: E D(Dec(mu), Dec(z)); conventional: NaN */
     double distortion; /* transform + coding, or E D(x, Dec(z)) */
     double kl;
-    double loss;      /* weighted sum */
+    double loss; /* weighted sum */
 } iv_objective_means;
 
 /* Borrows the model's graphs and settings; not its parameters, which come with each call. */

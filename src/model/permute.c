@@ -38,7 +38,8 @@ static bool has_param(const iv_node *node, size_t param)
     return false;
 }
 
-/* The dense node that writes `value`, if it alone has its parameters and nothing reads the value. */
+/* The dense node that writes `value`, if it alone has its parameters and nothing reads the value.
+ */
 static isovae_status find_head(const iv_graph *graph, size_t value, const iv_node **out,
                                isovae_error *err)
 {
@@ -176,8 +177,8 @@ static isovae_status copy_of(void **out, const void *from, size_t count, size_t 
 static isovae_status copy_old(const iv_model *model, per_latent *old, isovae_error *err)
 {
     size_t n = model->n;
-    IV_TRY(copy_of(&old->params, model->params, model->param_elements,
-                   iv_dtype_size(model->dtype), err));
+    IV_TRY(copy_of(&old->params, model->params, model->param_elements, iv_dtype_size(model->dtype),
+                   err));
     IV_TRY(copy_of((void **)&old->active, model->active, n, sizeof *old->active, err));
     IV_TRY(copy_of((void **)&old->kl_mean, model->kl_mean, n, sizeof *old->kl_mean, err));
     IV_TRY(copy_of((void **)&old->variance_y, model->variance_y, n, sizeof *old->variance_y, err));

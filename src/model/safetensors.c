@@ -172,8 +172,9 @@ static isovae_status check_cover(const iv_safetensors *file, const unsigned char
         at += t->size * iv_dtype_size(t->dtype);
     }
     if (at != data_length) {
-        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: %zu bytes behind the last tensor belong to none",
-                       name, data_length - at);
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "%s: %zu bytes behind the last tensor belong to none", name,
+                       data_length - at);
     }
     return ISOVAE_OK;
 }
@@ -218,8 +219,8 @@ isovae_status iv_safetensors_read(const unsigned char *bytes, size_t length, con
     size_t header;
     *out = file;
     IV_TRY(header_length(bytes, length, name, &header, err));
-    IV_TRY(iv_json_load((const char *)bytes + LENGTH_BYTES, header, name, "the header", &file.header,
-                        err));
+    IV_TRY(iv_json_load((const char *)bytes + LENGTH_BYTES, header, name, "the header",
+                        &file.header, err));
     size_t begin = LENGTH_BYTES + header;
     isovae_status status = read_entries(&file, bytes + begin, length - begin, name, err);
     if (status != ISOVAE_OK) {
@@ -276,10 +277,11 @@ isovae_status iv_safetensors_verify(const unsigned char *bytes, size_t length, c
     IV_TRY(checksum_of(bytes, length, &sum, err));
     (void)snprintf(text, sizeof text, "%016" PRIx64, sum);
     if (memcmp(text, bytes + CHECKSUM_AT, DIGITS) != 0) {
-        return iv_fail(err, ISOVAE_ERR_FORMAT,
-                       "%s: the checksum is %.16s but should be %s; the file was damaged or changed "
-                       "after it was written: use a copy, or train again",
-                       name, (const char *)bytes + CHECKSUM_AT, text);
+        return iv_fail(
+            err, ISOVAE_ERR_FORMAT,
+            "%s: the checksum is %.16s but should be %s; the file was damaged or changed "
+            "after it was written: use a copy, or train again",
+            name, (const char *)bytes + CHECKSUM_AT, text);
     }
     if (checksum != NULL) *checksum = sum;
     return ISOVAE_OK;
@@ -305,7 +307,8 @@ static json_t *entry_of(const iv_tensor *tensor, size_t begin, size_t end)
     bad |= json_array_append_new(offsets, json_integer((json_int_t)begin));
     bad |= json_array_append_new(offsets, json_integer((json_int_t)end));
     bad |= json_object_set_new(entry, "data_offsets", offsets);
-    bad |= json_object_set_new(entry, "dtype", json_string(tensor->dtype == IV_F64 ? "F64" : "F32"));
+    bad |=
+        json_object_set_new(entry, "dtype", json_string(tensor->dtype == IV_F64 ? "F64" : "F32"));
     bad |= json_object_set_new(entry, "shape", shape);
     if (bad == 0) return entry;
     json_decref(entry);
@@ -420,8 +423,7 @@ isovae_status iv_safetensors_write(const iv_tensor *tensors, size_t n, const jso
     if (n > 0) memcpy(sorted, tensors, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_width_and_name);
     json_t *entries = json_object();
-    isovae_status status =
-        write_sorted(sorted, n, metadata, entries, &header, bytes, length, err);
+    isovae_status status = write_sorted(sorted, n, metadata, entries, &header, bytes, length, err);
     json_decref(entries);
     iv_text_free(&header);
     iv_free(sorted);

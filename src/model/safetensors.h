@@ -26,8 +26,9 @@ typedef struct iv_safetensors {
     iv_tensor *tensors; /* by name */
 } iv_safetensors;
 
-/* Looks through `length` bytes, which must outlive `out`. Every length, shape and offset is checked;
- * the tensors cover the data exactly. `name` is for messages. ISOVAE_ERR_FORMAT, _MEMORY. */
+/* Looks through `length` bytes, which must outlive `out`. Every length, shape and offset is
+ * checked; the tensors cover the data exactly. `name` is for messages. ISOVAE_ERR_FORMAT, _MEMORY.
+ */
 isovae_status iv_safetensors_read(const unsigned char *bytes, size_t length, const char *name,
                                   iv_safetensors *out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_safetensors_free(iv_safetensors *file);
@@ -36,10 +37,11 @@ const iv_tensor *iv_safetensors_find(const iv_safetensors *file, const char *nam
 /* The bytes of a file (iv_free) with these tensors and `metadata`, an object of strings, to which
  * the checksum is added. Equal input gives equal bytes whatever the order of the tensors. */
 isovae_status iv_safetensors_write(const iv_tensor *tensors, size_t n, const json_t *metadata,
-                                   unsigned char **bytes, size_t *length, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                                   unsigned char **bytes, size_t *length,
+                                   isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* JSON text that is one object, no key twice. `what` names the text in messages about file `name`. */
+/* JSON text that is one object, no key twice. `what` names the text in messages about file `name`.
+ */
 isovae_status iv_json_load(const char *text, size_t length, const char *name, const char *what,
                            json_t **out, isovae_error *err) ISOVAE_MUST_CHECK;
 

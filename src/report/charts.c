@@ -11,7 +11,7 @@ static const iv_chart_kind *const charts[] = {
 
 size_t iv_n_charts(void)
 {
-    return sizeof charts / sizeof *charts;
+    return sizeof charts / sizeof(const iv_chart_kind *);
 }
 
 const iv_chart_kind *iv_chart(size_t i)
@@ -34,8 +34,11 @@ void iv_chart_draw(const iv_chart_kind *chart, const iv_report_context *context,
     iv_text alt = {0};
     chart->says(context, facts, &alt);
     if (alt.failed) out->failed = true;
-    const iv_canvas canvas = {.width = width, .standalone = standalone, .key = key,
-                              .title = chart->title, .alt = alt.data != NULL ? alt.data : ""};
+    const iv_canvas canvas = {.width = width,
+                              .standalone = standalone,
+                              .key = key,
+                              .title = chart->title,
+                              .alt = alt.data != NULL ? alt.data : ""};
     chart->draw(context, facts, &canvas, out);
     iv_text_free(&alt);
 }

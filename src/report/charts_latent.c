@@ -1,4 +1,4 @@
-/* Charts with one place per latent: importance, optimality, rate, cosines, feature profile. */
+/* Charts with one place per latent: importance, optimality, rate, cosines. */
 #include "report/chart_kinds.h"
 #include "report/csv.h"
 
@@ -19,8 +19,14 @@ static bool always(const iv_report_context *context, const iv_facts *facts)
     return context->analysis->n > 0;
 }
 
-static double smaller(double a, double b) { return b < a ? b : a; }
-static double larger(double a, double b) { return b > a ? b : a; }
+static double smaller(double a, double b)
+{
+    return b < a ? b : a;
+}
+static double larger(double a, double b)
+{
+    return b > a ? b : a;
+}
 
 /* "latent 3: 0.167" */
 static void tip_text(char *out, size_t size, const char *what, size_t rank, double value)
@@ -73,8 +79,9 @@ static void importance_marks(iv_svg *svg, const iv_analysis *a, size_t n)
         tip_text(tip, sizeof tip, "variance_y", j, l->variance_y);
         iv_svg_rect(svg, l->active ? "f1" : "off", left, y, bar, svg->bottom - y, tip);
         if (l->variance_y > l->variance_y_se) {
-            iv_svg_line(svg, "bar", left + bar / 2, iv_axis_at(&svg->y, l->variance_y - l->variance_y_se),
-                        left + bar / 2, iv_axis_at(&svg->y, l->variance_y + l->variance_y_se));
+            iv_svg_line(svg, "bar", left + bar / 2,
+                        iv_axis_at(&svg->y, l->variance_y - l->variance_y_se), left + bar / 2,
+                        iv_axis_at(&svg->y, l->variance_y + l->variance_y_se));
         }
         if (p > svg->y.lo) {
             tip_text(tip, sizeof tip, "PCA eigenvalue", j, p);
@@ -157,8 +164,9 @@ static void says_importance(const iv_report_context *context, const iv_facts *fa
     }
 }
 
-const iv_chart_kind iv_chart_importance = {"importance", "Importance of each latent", always,
-                                           draw_importance, csv_importance, says_importance};
+const iv_chart_kind iv_chart_importance = {"importance",   "Variance along each latent",
+                                           always,         draw_importance,
+                                           csv_importance, says_importance};
 
 /* ---- optimality ---- */
 
@@ -267,8 +275,9 @@ static void says_optimality(const iv_report_context *context, const iv_facts *fa
                       "the line mean unfinished training.");
 }
 
-const iv_chart_kind iv_chart_optimality = {"optimality", "Distance from the optimum", always,
-                                           draw_optimality, csv_optimality, says_optimality};
+const iv_chart_kind iv_chart_optimality = {"optimality",   "Optimality and stationarity",
+                                           always,         draw_optimality,
+                                           csv_optimality, says_optimality};
 
 /* ---- rate ---- */
 
@@ -324,8 +333,8 @@ static void says_rate(const iv_report_context *context, const iv_facts *facts, i
     iv_text_puts(out, " bits); a latent counts as active above 0.05 nats.");
 }
 
-const iv_chart_kind iv_chart_rate = {"rate", "Information in each latent", always, draw_rate,
-                                     csv_rate, says_rate};
+const iv_chart_kind iv_chart_rate = {
+    "rate", "Information in each latent", always, draw_rate, csv_rate, says_rate};
 
 /* ---- cosines ---- */
 
@@ -345,9 +354,10 @@ static size_t active_latents(const iv_analysis *a, size_t *out)
     return n;
 }
 
+/* Opacity of a cell; never so strong that its number cannot be read. */
 static double shade(double cosine)
 {
-    return smaller(cosine / 0.5, 1);
+    return 0.7 * smaller(cosine / 0.5, 1);
 }
 
 /* The scale beneath the map. */
@@ -389,14 +399,15 @@ static void draw_cosines(const iv_report_context *context, const iv_facts *facts
             double x = left + cell * (double)k + 0.5, y = top + cell * (double)i + 0.5;
             iv_svg_rect(&svg, "bg", x, y, cell - 1, cell - 1, NULL);
             if (i == k || !isfinite(c)) continue;
-            iv_text_printf(out, "<rect class=\"f1\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
-                                "height=\"%.1f\" fill-opacity=\"%.3f\"><title>latents %zu and %zu: "
-                                "%.3f</title></rect>",
+            iv_text_printf(out,
+                           "<rect class=\"f1\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+                           "height=\"%.1f\" fill-opacity=\"%.3f\"><title>latents %zu and %zu: "
+                           "%.3f</title></rect>",
                            x, y, cell - 1, cell - 1, shade(c), place[i], place[k], c);
             if (cell >= 30) {
                 snprintf(text, sizeof text, cell >= 42 ? "%.3f" : "%.2f", c);
-                iv_svg_text(&svg, shade(c) > 0.6 ? "small paper" : "small on",
-                            x + (cell - 1) / 2, y + (cell - 1) / 2 + 4, IV_MIDDLE, text);
+                iv_svg_text(&svg, shade(c) > 0.52 ? "small over" : "small on", x + (cell - 1) / 2,
+                            y + (cell - 1) / 2 + 4, IV_MIDDLE, text);
             }
         }
     }
@@ -425,7 +436,7 @@ static void says_cosines(const iv_report_context *context, const iv_facts *facts
 {
     const iv_analysis *a = context->analysis;
     (void)facts;
-    iv_text_puts(out, "Pale cells are pairs of latents that move the data in directions at right "
+    iv_text_puts(out, "Faint cells are pairs of latents that move the data in directions at right "
                       "angles, as PCA axes do; the mean |cosine| is ");
     iv_put_fixed(out, a->orthogonality.mean_abs_cosine, 3);
     iv_text_puts(out, ", the largest ");
@@ -435,70 +446,5 @@ static void says_cosines(const iv_report_context *context, const iv_facts *facts
     iv_text_puts(out, " nats a row.");
 }
 
-const iv_chart_kind iv_chart_cosines = {"cosines", "Angles between latents", has_cosines,
-                                        draw_cosines, csv_cosines, says_cosines};
-
-/* ---- feature profile ---- */
-
-void iv_draw_profile(const iv_report_context *context, const iv_facts *facts, size_t rank,
-                     const iv_canvas *canvas, iv_text *out)
-{
-    const iv_latent_report *l = &context->analysis->latents[rank];
-    iv_svg svg;
-    double row = 22, top = 6, most = 0, height = top + row * (double)l->n_top + 24;
-    (void)facts;
-    iv_svg_open(&svg, out, canvas->width, height, canvas->key, canvas->title, canvas->alt,
-                canvas->standalone);
-    for (size_t i = 0; i < l->n_top; i++) most = larger(most, fabs(l->top[i].mean));
-    if (!(most > 0)) most = 1;
-    double name_width = canvas->width * 0.38, room = canvas->width - name_width - 8;
-    size_t letters = (size_t)(name_width / 6.6);
-    double zero = name_width + 8 + room / 2, reach = room / 2 - 44;
-    for (size_t i = 0; i < l->n_top; i++) {
-        const iv_loading *t = &l->top[i];
-        iv_text name = {0}, cut = {0}, tip = {0};
-        char number[40];
-        double y = top + row * (double)i, length = reach * fabs(t->mean) / most;
-        iv_facts_feature(context, t->feature, &name);
-        iv_put_clean(&cut, name.data != NULL ? name.data : "", letters, false);
-        iv_svg_number(number, sizeof number, t->mean);
-        iv_text_printf(&tip, "%s: %s, share %.1f %%, sign consistency %.2f",
-                       name.data != NULL ? name.data : "", number, 100 * t->share, t->sign);
-        if (name.failed || cut.failed || tip.failed) out->failed = true;
-        iv_svg_text(&svg, "on", name_width, y + 15, IV_END, cut.data != NULL ? cut.data : "");
-        iv_text_printf(out, "<g%s>", iv_facts_mixed(t) ? " opacity=\".5\"" : "");
-        iv_svg_rect(&svg, t->mean < 0 ? "f2" : "f1", t->mean < 0 ? zero - length : zero, y + 4,
-                    length, row - 8, tip.data);
-        iv_text_puts(out, "</g>");
-        snprintf(number, sizeof number, "%.3g", t->mean);
-        iv_svg_text(&svg, "small", t->mean < 0 ? zero - length - 4 : zero + length + 4, y + 15,
-                    t->mean < 0 ? IV_END : IV_START, number);
-        iv_text_free(&name);
-        iv_text_free(&cut);
-        iv_text_free(&tip);
-    }
-    iv_svg_line(&svg, "axis", zero, top, zero, height - 22);
-    iv_svg_text(&svg, "small", zero - 8, height - 6, IV_END, "falls");
-    iv_svg_text(&svg, "small", zero + 8, height - 6, IV_START, "rises");
-    iv_svg_close(&svg);
-}
-
-void iv_profile_csv(const iv_report_context *context, const iv_facts *facts, size_t rank,
-                    iv_text *out)
-{
-    const iv_latent_report *l = &context->analysis->latents[rank];
-    (void)facts;
-    iv_text_puts(out, "latent,feature,mean,share,sign_consistency\n");
-    for (size_t i = 0; i < l->n_top; i++) {
-        iv_text name = {0};
-        iv_facts_feature(context, l->top[i].feature, &name);
-        if (name.failed) out->failed = true;
-        iv_csv_count(out, true, rank);
-        iv_csv_text(out, false, name.data != NULL ? name.data : "");
-        iv_csv_number(out, false, l->top[i].mean);
-        iv_csv_number(out, false, l->top[i].share);
-        iv_csv_number(out, false, l->top[i].sign);
-        iv_csv_end(out);
-        iv_text_free(&name);
-    }
-}
+const iv_chart_kind iv_chart_cosines = {
+    "cosines", "Angles between latents", has_cosines, draw_cosines, csv_cosines, says_cosines};

@@ -95,8 +95,8 @@ static void draw_density(const iv_report_context *context, const iv_facts *facts
         double y = iv_axis_at(&svg.y, (double)h.count[i]);
         char tip[96];
         double left = h.lo + (h.hi - h.lo) * (double)i / BINS;
-        snprintf(tip, sizeof tip, "%.4g to %.4g nats: %zu rows", left,
-                 left + (h.hi - h.lo) / BINS, h.count[i]);
+        snprintf(tip, sizeof tip, "%.4g to %.4g nats: %zu rows", left, left + (h.hi - h.lo) / BINS,
+                 h.count[i]);
         if (h.count[i] > 0) {
             iv_svg_rect(&svg, "f1", svg.left + wide * (double)i + 0.5, y, wide - 1, svg.bottom - y,
                         tip);
@@ -149,8 +149,8 @@ static void says_density(const iv_report_context *context, const iv_facts *facts
     }
 }
 
-const iv_chart_kind iv_chart_density = {"density", "How probable the rows are", has_density,
-                                        draw_density, csv_density, says_density};
+const iv_chart_kind iv_chart_density = {
+    "density", "How probable the rows are", has_density, draw_density, csv_density, says_density};
 
 /* ---- density against the truth ---- */
 
@@ -250,7 +250,8 @@ static void says_truth(const iv_report_context *context, const iv_facts *facts, 
 }
 
 const iv_chart_kind iv_chart_density_truth = {"density-truth", "Estimated against true density",
-                                              has_truth, draw_truth, csv_truth, says_truth};
+                                              has_truth,       draw_truth,
+                                              csv_truth,       says_truth};
 
 /* ---- training ---- */
 
@@ -267,7 +268,8 @@ static void widen(double value, double *lo, double *hi)
     if (value > *hi) *hi = value;
 }
 
-/* Without the first lines a long fall from the start would flatten the rest; log where it can be. */
+/* Without the first lines a long fall from the start would flatten the rest; log where it can be.
+ */
 static void history_range(const iv_model *m, iv_axis *loss, iv_axis *beta)
 {
     *loss = (iv_axis){.lo = (double)INFINITY, .hi = -(double)INFINITY};
@@ -302,9 +304,18 @@ static void history_path(iv_svg *svg, const iv_model *m, const char *class,
     iv_svg_path(svg, class, x, y, n);
 }
 
-static double get_loss(const iv_history *h) { return h->loss; }
-static double get_validation(const iv_history *h) { return h->validation; }
-static double get_beta(const iv_history *h) { return h->beta; }
+static double get_loss(const iv_history *h)
+{
+    return h->loss;
+}
+static double get_validation(const iv_history *h)
+{
+    return h->validation;
+}
+static double get_beta(const iv_history *h)
+{
+    return h->beta;
+}
 
 static bool validated(const iv_model *m)
 {
@@ -324,8 +335,10 @@ static void draw_training(const iv_report_context *context, const iv_facts *fact
     iv_svg svg;
     (void)facts;
     history_range(m, &loss, &beta);
-    iv_svg_open(&svg, out, canvas->width, 380, canvas->key, canvas->title, canvas->alt,
-                canvas->standalone);
+    /* A beta that never moved needs no panel of its own. */
+    bool moved = m->history[0].beta > m->beta * 1.001 || m->history[0].beta < m->beta * 0.999;
+    iv_svg_open(&svg, out, canvas->width, moved ? 380 : 274, canvas->key, canvas->title,
+                canvas->alt, canvas->standalone);
     double used = iv_svg_legend(&svg, legend, validated(m) ? 2 : 1);
     svg.x = (iv_axis){.lo = 0, .hi = (double)m->history[m->n_history - 1].step};
     if (!(svg.x.hi > 0)) svg.x.hi = 1;
@@ -334,6 +347,11 @@ static void draw_training(const iv_report_context *context, const iv_facts *fact
     iv_svg_axis_y(&svg, 5, loss.log ? "loss, log scale" : "loss");
     history_path(&svg, m, "l1", get_loss, true);
     history_path(&svg, m, "l2", get_validation, false);
+    if (!moved) {
+        iv_svg_axis_x(&svg, canvas->width > 500 ? 8 : 4, "step");
+        iv_svg_close(&svg);
+        return;
+    }
     svg.y = beta;
     iv_svg_area(&svg, 56, 262, canvas->width - 24, 380 - 46);
     iv_svg_axis_y(&svg, 2, beta.log ? "beta, log scale" : "beta");
@@ -380,5 +398,5 @@ static void says_training(const iv_report_context *context, const iv_facts *fact
                       "overfitting.");
 }
 
-const iv_chart_kind iv_chart_training = {"training", "Training", has_history, draw_training,
-                                         csv_training, says_training};
+const iv_chart_kind iv_chart_training = {"training",    "Loss over the steps", has_history,
+                                         draw_training, csv_training,          says_training};

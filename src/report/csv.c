@@ -63,13 +63,23 @@ static void latents_csv(const iv_report_context *context, iv_text *out)
         iv_csv_count(out, true, j);
         iv_csv_count(out, false, l->index);
         iv_csv_count(out, false, l->active);
-        const double values[] = {l->variance_y, l->variance_y_se, l->importance, l->importance_se,
+        const double values[] = {l->variance_y,
+                                 l->variance_y_se,
+                                 l->importance,
+                                 l->importance_se,
                                  l->share,
                                  l->degenerate_group >= 0 ? (double)l->degenerate_group
                                                           : (double)NAN,
-                                 l->kl, l->sigma2_mean, l->norm_mean, l->norm_sd,
-                                 l->optimality_mean, l->optimality_sd, l->stationarity_mean,
-                                 l->stationarity_se, l->spline_rms, l->rotation,
+                                 l->kl,
+                                 l->sigma2_mean,
+                                 l->norm_mean,
+                                 l->norm_sd,
+                                 l->optimality_mean,
+                                 l->optimality_sd,
+                                 l->stationarity_mean,
+                                 l->stationarity_se,
+                                 l->spline_rms,
+                                 l->rotation,
                                  j < a->pca.n ? a->pca.eigenvalues[j] : (double)NAN};
         for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
             iv_csv_number(out, false, values[i]);
@@ -223,8 +233,7 @@ static isovae_status save_charts(const iv_report_context *context, const char *f
     return status;
 }
 
-isovae_status iv_report_csv(const iv_report_context *context, const char *folder,
-                            isovae_error *err)
+isovae_status iv_report_csv(const iv_report_context *context, const char *folder, isovae_error *err)
 {
     static const struct {
         const char *name;

@@ -44,14 +44,15 @@ void iv_facts_of(const iv_report_context *context, iv_facts *out)
     out->width = m->height > 0 ? m->width : context->data->width;
     out->channels = m->height > 0 ? m->channels : context->data->channels;
     if (out->channels == 0) out->channels = 1;
-    out->image = out->height > 1 && out->width > 1 &&
-                 out->height * out->width * out->channels == a->d;
+    out->image =
+        out->height > 1 && out->width > 1 && out->height * out->width * out->channels == a->d;
 }
 
 const iv_warning *iv_facts_warning(const iv_analysis *analysis, const char *code)
 {
     for (size_t i = 0; i < analysis->n_warnings; i++) {
-        if (strcmp(analysis->warnings[i].code, code) == 0 && !analysis->warnings[i].note) return &analysis->warnings[i];
+        if (strcmp(analysis->warnings[i].code, code) == 0 && !analysis->warnings[i].note)
+            return &analysis->warnings[i];
     }
     return NULL;
 }
@@ -113,14 +114,18 @@ iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts
         iv_text_printf(out, "%zu of %zu latents %s information", a->active, a->n,
                        a->active == 1 ? "carries" : "carry");
     } else {
-        iv_text_printf(out, a->n == 1 ? "The one latent carries information"
-                                      : "All %zu latents carry information", a->n);
+        iv_text_printf(out,
+                       a->n == 1 ? "The one latent carries information"
+                                 : "All %zu latents carry information",
+                       a->n);
     }
     iv_text_puts(out, "; ");
     warning = iv_facts_warning(a, "wrong_beta");
     if (warning != NULL) {
-        iv_text_printf(out, "they agree on a beta of %.3g, not on the file's %.3g, so nothing in "
-                            "units of beta holds.", warning->value, warning->limit);
+        iv_text_printf(out,
+                       "they agree on a beta of %.3g, not on the file's %.3g, so nothing in "
+                       "units of beta holds.",
+                       warning->value, warning->limit);
         return IV_MOOD_BAD;
     }
     if (iv_facts_warning(a, "folded") != NULL) {
@@ -182,6 +187,7 @@ static void put_places(const iv_facts *f, const double *loading, iv_text *out)
 {
     double high = 0, low = 0;
     size_t at_high = 0, at_low = 0;
+    if (f->width == 0) return;
     for (size_t i = 0; i < f->height * f->width; i++) {
         double value = smooth(f, loading, i / f->width, i % f->width);
         if (value > high) {

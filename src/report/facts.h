@@ -1,5 +1,5 @@
-/* What every form of the report says alike: the verdict, summary figures, names and numbers as text.
- * Appends to an iv_text, whose errors are sticky. */
+/* What every form of the report says alike: the verdict, summary figures, names and numbers as
+ * text. Appends to an iv_text, whose errors are sticky. */
 #ifndef IV_REPORT_FACTS_H
 #define IV_REPORT_FACTS_H
 
@@ -9,12 +9,12 @@ typedef struct iv_facts {
     /* Over rows and active latents (all latents where none is active): mean and SD of E1, mean of
      * E0 over the same latents, NaN where unknown. */
     double optimality, optimality_sd, stationarity;
-    double share;          /* sum of the shares of the active latents */
-    double variance;       /* sum of variance_y over the active latents */
-    double pca_smallest;   /* smallest comparable PCA eigenvalue held, NaN where none */
-    bool image;            /* rows are pictures */
+    double share;        /* sum of the shares of the active latents */
+    double variance;     /* sum of variance_y over the active latents */
+    double pca_smallest; /* smallest comparable PCA eigenvalue held, NaN where none */
+    bool image;          /* rows are pictures */
     size_t height, width, channels;
-    const char *loss;      /* "sse", "weighted", "bce" */
+    const char *loss;        /* "sse", "weighted", "bce" */
     double variance_y_floor; /* beta/2 */
 } iv_facts;
 void iv_facts_of(const iv_report_context *context, iv_facts *out);
@@ -39,9 +39,9 @@ const char *iv_facts_base(const char *path);
 const char *iv_facts_loss(const iv_model *model);
 
 /* Numbers. NaN gives "-". */
-void iv_put_count(iv_text *out, uint64_t count);               /* 12,345 */
-void iv_put_number(iv_text *out, double value, int digits);    /* significant digits, plain decimal
-                                                                  between 1e-4 and 1e7 */
+void iv_put_count(iv_text *out, uint64_t count);            /* 12,345 */
+void iv_put_number(iv_text *out, double value, int digits); /* significant digits, plain decimal
+                                                               between 1e-4 and 1e7 */
 void iv_put_fixed(iv_text *out, double value, int decimals);
 /* Decimals with which `values` line up: `digits` significant ones for the largest, and as many for
  * the smallest as `most` decimals allow. */

@@ -88,8 +88,10 @@ static void put_header(const iv_page *p)
     iv_mood mood = iv_facts_verdict(p->context, &p->facts, &verdict);
     iv_text_puts(p->out, "<header><p class=\"kicker\"><span><b>isovae</b> report on ");
     iv_put_escaped(p->out, source != NULL ? iv_facts_base(source) : "data in memory");
-    iv_text_printf(p->out, "</span><button id=\"theme\" type=\"button\" hidden>Theme</button>"
-                           "</p><div class=\"mood m%d\"><h1>", (int)mood);
+    iv_text_printf(p->out,
+                   "</span><button id=\"theme\" type=\"button\" hidden>Theme</button>"
+                   "</p><div class=\"mood m%d\"><h1>",
+                   (int)mood);
     /* "+-" is for terminals. */
     char *rest = verdict.data, *mark;
     while (rest != NULL && (mark = strstr(rest, "+-")) != NULL) {
@@ -181,7 +183,8 @@ static void put_warnings(const iv_page *p)
 
 static void open_section(const iv_page *p, const char *id, const char *title, const char *lead)
 {
-    iv_text_printf(p->out, "<section id=\"%s\"><h2>%s</h2><p class=\"lead\">%s</p>", id, title, lead);
+    iv_text_printf(p->out, "<section id=\"%s\"><h2>%s</h2><p class=\"lead\">%s</p>", id, title,
+                   lead);
 }
 
 static void chart(const iv_page *p, const char *id, double width, const char *class)
@@ -209,11 +212,15 @@ static void put_distortion(const iv_page *p)
                          "predicted</th><th scope=\"col\" class=\"text\">meaning</th></tr></thead>"
                          "<tbody>");
     number_row(p, "total", p->a->distortion.total, none, 4, "of a decoded noisy code");
-    number_row(p, "reconstruction", p->a->distortion.transform, none, 4, "of the decoded mean code");
+    number_row(p, "transform", p->a->distortion.transform, none, 4,
+               "of the decoded mean code: the reconstruction");
     number_row(p, "coding", p->a->distortion.coding, p->a->distortion.coding_predicted, 4,
                "added by the code's noise; predicted beta/2 \xCE\xA3(1 - sigma\xC2\xB2)");
     number_row(p, "residual", p->a->distortion.residual,
-               p->a->pca.comparable ? p->a->pca.residual : none, 4,
+               !p->a->pca.comparable                           ? none
+               : p->a->pca.residual < 1e-9 * p->facts.variance ? 0 /* rounding */
+                                                               : p->a->pca.residual,
+               4,
                p->a->pca.comparable ? "what no latent holds; beside it what PCA leaves"
                                     : "what no latent holds");
     double ratio = p->a->distortion.coding / p->a->distortion.coding_predicted;
@@ -226,11 +233,12 @@ static void put_distortion(const iv_page *p)
 static void put_truth(const iv_page *p)
 {
     if (p->a->truth.known && p->a->truth.n_factors > 0) {
-        iv_text_puts(p->out, "<figure><h3>Factors</h3><div class=\"scroll\" tabindex=\"0\" role="
-                             "\"region\" aria-label=\"True factors\"><table><thead><tr><th scope="
-                             "\"col\" class=\"text\">factor</th><th scope=\"col\">true variance</th>"
-                             "<th scope=\"col\">latent</th><th scope=\"col\">variance_y / true</th>"
-                             "<th scope=\"col\">rank correlation</th></tr></thead><tbody>");
+        iv_text_puts(p->out,
+                     "<figure><h3>Factors</h3><div class=\"scroll\" tabindex=\"0\" role="
+                     "\"region\" aria-label=\"True factors\"><table><thead><tr><th scope="
+                     "\"col\" class=\"text\">factor</th><th scope=\"col\">true variance</th>"
+                     "<th scope=\"col\">latent</th><th scope=\"col\">variance_y / true</th>"
+                     "<th scope=\"col\">rank correlation</th></tr></thead><tbody>");
         int decimals = iv_decimals(p->a->truth.variances, p->a->truth.n_factors, 4, 6);
         for (size_t i = 0; i < p->a->truth.n_factors; i++) {
             iv_text_puts(p->out, "<tr><th scope=\"row\" class=\"text\">");
@@ -248,11 +256,12 @@ static void put_truth(const iv_page *p)
                              "variance right.</figcaption></figure>");
     }
     if (!p->a->truth.density_known) return;
-    iv_text_puts(p->out, "<figure><h3>Density estimates</h3><div class=\"scroll\" tabindex=\"0\" role="
-                         "\"region\" aria-label=\"Density estimates\"><table><thead><tr><th scope="
-                         "\"col\" class=\"text\">estimate</th><th scope=\"col\">r</th><th scope="
-                         "\"col\">r, log</th><th scope=\"col\">bias, nats</th><th scope=\"col\">SD, "
-                         "nats</th></tr></thead><tbody>");
+    iv_text_puts(p->out,
+                 "<figure><h3>Density estimates</h3><div class=\"scroll\" tabindex=\"0\" role="
+                 "\"region\" aria-label=\"Density estimates\"><table><thead><tr><th scope="
+                 "\"col\" class=\"text\">estimate</th><th scope=\"col\">r</th><th scope="
+                 "\"col\">r, log</th><th scope=\"col\">bias, nats</th><th scope=\"col\">SD, "
+                 "nats</th></tr></thead><tbody>");
     for (int e = 0; e < IV_ESTIMATES; e++) {
         const iv_density_truth *d = &p->a->truth.density[e];
         iv_text_printf(p->out, "<tr><th scope=\"row\" class=\"text\">%s</th><td>",
@@ -266,9 +275,10 @@ static void put_truth(const iv_page *p)
         iv_put_fixed(p->out, d->sd_nats, 3);
         iv_text_puts(p->out, "</td></tr>");
     }
-    iv_text_puts(p->out, "</tbody></table></div><figcaption>How well each estimate follows the true "
-                         "density: r is the correlation of the densities, then of their logarithms."
-                         "</figcaption></figure>");
+    iv_text_puts(p->out,
+                 "</tbody></table></div><figcaption>How well each estimate follows the true "
+                 "density: r is the correlation of the densities, then of their logarithms."
+                 "</figcaption></figure>");
 }
 
 static void put_iwae(const iv_page *p)
@@ -298,8 +308,9 @@ static void put_footer(const iv_page *p)
     iv_put_escaped(p->out, p->context->data->source != NULL ? p->context->data->source : "memory");
     iv_text_printf(p->out, " (hash <code>%016llx</code>)</dd>",
                    (unsigned long long)p->context->data->hash);
-    iv_text_printf(p->out, "<dt>Model</dt><dd>hash <code>%016llx</code></dd><dt>Seed</dt><dd>%llu</dd>"
-                           "</dl>",
+    iv_text_printf(p->out,
+                   "<dt>Model</dt><dd>hash <code>%016llx</code></dd><dt>Seed</dt><dd>%llu</dd>"
+                   "</dl>",
                    (unsigned long long)p->context->model_hash,
                    (unsigned long long)p->context->seed);
     iv_text_puts(p->out, "<p>Information is in nats; importance and distortion in ");
@@ -309,34 +320,38 @@ static void put_footer(const iv_page *p)
 
 static isovae_status put_body(const iv_page *p, isovae_error *err)
 {
-    iv_text_puts(p->out, "<main id=\"main\"><section id=\"importance\"><h2>Importance</h2><p class="
-                         "\"lead\">Read it as an eigenvalue plot: how much of the data varies along "
-                         "each latent.</p>");
+    iv_text_puts(p->out,
+                 "<main id=\"main\"><section id=\"importance\"><h2>Importance</h2><p class="
+                 "\"lead\">Read it as an eigenvalue plot: how much of the data varies along "
+                 "each latent.</p>");
     chart(p, "importance", 680, "beside");
     iv_text_puts(p->out, "</section>");
     open_section(p, "latents", "Latents", "Every latent in order of its variance.");
     iv_html_latents(p);
     iv_text_puts(p->out, "</section>");
     if (p->facts.image) {
-        open_section(p, "images", "Images", "What the model keeps of an image, and what each latent "
-                                            "does to it.");
+        open_section(p, "images", "Images",
+                     "What the model keeps of an image, and what each latent "
+                     "does to it.");
         IV_TRY(iv_html_images(p, err));
         iv_text_puts(p->out, "</section>");
     } else if (p->a->active > 0) {
-        open_section(p, "features", "What each latent moves",
-                     "Change of each feature, in its own units, when the latent moves by one standard "
-                     "deviation of y; pale bars go both ways over the data.");
+        open_section(
+            p, "features", "What each latent moves",
+            "Change of each feature, in its own units, when the latent moves by one standard "
+            "deviation of y; pale bars go both ways over the data.");
         iv_html_profiles(p);
         iv_text_puts(p->out, "</section>");
     }
     if (p->a->truth.known || p->a->truth.density_known) {
-        open_section(p, "truth", "Against the known truth", "These data come with their truth: the "
-                                                            "model is held against it.");
+        open_section(p, "truth", "Against the known truth",
+                     "These data come with their truth: the "
+                     "model is held against it.");
         iv_text_puts(p->out, "<div class=\"pair\">");
         put_truth(p);
         iv_text_puts(p->out, "</div></section>");
     }
-    open_section(p, "optimum", "Distance from the optimum",
+    open_section(p, "optimum", "Is the model at its optimum?",
                  "At the optimum every latent meets the same equations, whatever the data.");
     iv_text_puts(p->out, "<div class=\"pair\">");
     chart(p, "optimality", 540, "");
@@ -376,7 +391,8 @@ static void put_nav(const iv_page *p)
     }
     iv_text_printf(p->out, "<a href=\"#optimum\">Optimum</a><a href=\"#density\">%s</a>",
                    p->a->density.absolute ? "Density" : "Score");
-    if (p->context->model->n_history > 1) iv_text_puts(p->out, "<a href=\"#training\">Training</a>");
+    if (p->context->model->n_history > 1)
+        iv_text_puts(p->out, "<a href=\"#training\">Training</a>");
     iv_text_puts(p->out, "</nav>");
 }
 

@@ -16,10 +16,11 @@ void iv_html_script(iv_text *out); /* content of <script> */
 
 /* A chart in both widths, its sentence, and its downloads. `width` is that of the wide one; a class
  * "beside" puts the sentence beside it where there is room. */
-void iv_html_chart(const iv_page *page, const iv_chart_kind *chart, double width, const char *class);
+void iv_html_chart(const iv_page *page, const iv_chart_kind *chart, double width,
+                   const char *class);
 /* <a download> with the content in it. */
-void iv_html_download(const iv_page *page, const char *file, const char *type, const iv_text *content,
-                      const char *label, const char *what);
+void iv_html_download(const iv_page *page, const char *file, const char *type,
+                      const iv_text *content, const char *label, const char *what);
 
 void iv_html_latents(const iv_page *page);  /* the table */
 void iv_html_profiles(const iv_page *page); /* features that each latent moves */

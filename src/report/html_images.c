@@ -15,8 +15,9 @@ static isovae_status reconstructions(const iv_page *p, isovae_error *err)
     IV_TRY(iv_reconstruction_picture(p->context, &p->facts, count, &sheet, rows, err));
     iv_text_puts(p->out, "<figure><h3>Reconstructions</h3><img class=\"pixels\" src=\"");
     isovae_status status = iv_put_png(p->out, &sheet, err);
-    iv_text_printf(p->out, "\" width=\"%zu\" height=\"%zu\" alt=\"%zu inputs above their "
-                           "reconstructions, from the least to the most probable row\">",
+    iv_text_printf(p->out,
+                   "\" width=\"%zu\" height=\"%zu\" alt=\"%zu inputs above their "
+                   "reconstructions, from the least to the most probable row\">",
                    sheet.width, sheet.height, count);
     iv_free(sheet.pixels);
     iv_text_puts(p->out, "<figcaption>Above the inputs, below what the decoder makes of their code "
@@ -114,10 +115,12 @@ static isovae_status traversals(const iv_page *p, isovae_error *err)
     size_t ranks[MOST_WALKS + 1], n = choose(p, ranks);
     double even[2 * (MOST_WALKS + 1)];
     if (n == 0) return ISOVAE_OK;
-    iv_text_puts(p->out, "<h3 class=\"spaced\">Traversals</h3><p class=\"lead\">Each row moves one latent, the "
-                         "strongest first, in equal steps of y from -3 to +3 standard deviations, the "
-                         "others at rest. Left: where it acts (blue brightens, orange darkens); next "
-                         "the image at the slider's place.</p>");
+    iv_text_puts(
+        p->out,
+        "<h3 class=\"spaced\">Traversals</h3><p class=\"lead\">Each row moves one latent, the "
+        "strongest first, in equal steps of y from -3 to +3 standard deviations, the "
+        "others at rest. Left: where it acts (blue brightens, orange darkens); next "
+        "the image at the slider's place.</p>");
     IV_TRY(sheets(p, ranks, n, even, err));
     iv_text_printf(p->out,
                    "<div class=\"walks\" style=\"--k:%d\"><div class=\"step\" hidden><label "

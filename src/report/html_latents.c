@@ -60,8 +60,10 @@ static void table_row(const iv_page *p, size_t rank, int decimals, int pca_decim
     cell_pm(p, l->variance_y, l->variance_y_se, decimals);
     open_cell(p, l->share);
     iv_put_fixed(p->out, 100 * l->share, 1);
-    iv_text_printf(p->out, " %%<span class=\"share\" aria-hidden=\"true\"><i style=\"width:%.1f%%\">"
-                           "</i></span></td>", 100 * (isnan(share) ? 0 : share));
+    iv_text_printf(p->out,
+                   " %%<span class=\"share\" aria-hidden=\"true\"><i style=\"width:%.1f%%\">"
+                   "</i></span></td>",
+                   100 * (isnan(share) ? 0 : share));
     cell(p, l->kl, 2);
     cell_pm(p, l->optimality_mean, l->optimality_sd, 2);
     cell_pm(p, l->stationarity_mean, l->stationarity_se, 3);
@@ -84,8 +86,9 @@ static int decimals_of(const iv_page *p, size_t n, bool pca)
 {
     double values[SHOWN_ROWS];
     for (size_t j = 0; j < n; j++) {
-        values[j] = !pca ? p->a->latents[j].variance_y
-                         : j < p->a->pca.n ? p->a->pca.eigenvalues[j] : (double)NAN;
+        values[j] = !pca              ? p->a->latents[j].variance_y
+                    : j < p->a->pca.n ? p->a->pca.eigenvalues[j]
+                                      : (double)NAN;
     }
     return iv_decimals(values, n, 4, 6);
 }
@@ -114,15 +117,18 @@ void iv_html_latents(const iv_page *p)
         table_tail(p);
         iv_text_puts(p->out, "</details>");
     }
-    iv_text_puts(p->out, "<p class=\"key\">variance_y: variance along the latent, the analogue of a "
-                         "PCA eigenvalue, in ");
+    iv_text_puts(p->out,
+                 "<p class=\"key\">variance_y: variance along the latent, the analogue of a "
+                 "PCA eigenvalue, in ");
     iv_put_escaped(p->out, p->a->unit != NULL ? p->a->unit : "metric units");
-    iv_text_puts(p->out, " (\xC2\xB1 standard error). share: of the sum over active latents and the "
-                         "residual. optimality and stationarity: 1 at the optimum (\xC2\xB1 SD over "
-                         "rows, \xC2\xB1 standard error).");
+    iv_text_puts(p->out,
+                 " (\xC2\xB1 standard error). share: of the sum over active latents and the "
+                 "residual. optimality and stationarity: 1 at the optimum (\xC2\xB1 SD over "
+                 "rows, \xC2\xB1 standard error).");
     if (p->facts.image) {
-        iv_text_puts(p->out, " moves most: row,column, counted from 0, where brightness rises (+) and "
-                             "falls (-) most.");
+        iv_text_puts(p->out,
+                     " moves most: row,column, counted from 0, where brightness rises (+) and "
+                     "falls (-) most.");
     } else {
         iv_text_puts(p->out, " moves most: + rises, - falls, ~ both ways over the data.");
     }
@@ -147,13 +153,15 @@ static void profile(const iv_page *p, size_t rank)
     iv_facts_moves(p->context, &p->facts, rank, 3, 90, &moves);
     iv_text_puts(&alt, "Moves most: ");
     iv_text_puts(&alt, moves.data != NULL ? moves.data : "nothing");
-    iv_canvas canvas = {.width = 350, .key = key, .title = title,
-                        .alt = alt.data != NULL ? alt.data : ""};
+    iv_canvas canvas = {
+        .width = 350, .key = key, .title = title, .alt = alt.data != NULL ? alt.data : ""};
     iv_text_printf(p->out, "<figure><h3>Latent %zu <span>\xC2\xB7 ", rank);
     iv_put_fixed(p->out, 100 * l->share, 1);
     iv_text_puts(p->out, " % of importance</span></h3><div class=\"draw\">");
     iv_draw_profile(p->context, &p->facts, rank, &canvas, p->out);
-    iv_text_puts(p->out, "</div><p class=\"get\">");
+    iv_text_puts(p->out, "</div><figcaption>");
+    iv_put_escaped(p->out, canvas.alt);
+    iv_text_puts(p->out, ".</figcaption><p class=\"get\">");
     canvas.standalone = true;
     canvas.width = 480;
     iv_draw_profile(p->context, &p->facts, rank, &canvas, &svg);
@@ -179,7 +187,9 @@ void iv_html_profiles(const iv_page *p)
     }
     iv_text_puts(p->out, "</div>");
     if (p->a->active > SHOWN_PROFILES) {
-        iv_text_printf(p->out, "<p class=\"key\">The %d strongest of %zu active latents are "
-                               "shown.</p>", SHOWN_PROFILES, p->a->active);
+        iv_text_printf(p->out,
+                       "<p class=\"key\">The %d strongest of %zu active latents are "
+                       "shown.</p>",
+                       SHOWN_PROFILES, p->a->active);
     }
 }

@@ -12,8 +12,8 @@ typedef struct iv_picture {
     size_t height, width, channels;
 } iv_picture;
 /* Appends "data:image/png;base64,..." */
-isovae_status iv_put_png(iv_text *out, const iv_picture *picture, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_put_png(iv_text *out, const iv_picture *picture,
+                         isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* One row of `steps` decoded images per rank of `ranks`, the other latents at 0, stepped equally in
  * y over +-3 standard deviations about its mean (a latent that is off: of the prior). `even` (2 per
@@ -21,8 +21,8 @@ isovae_status iv_put_png(iv_text *out, const iv_picture *picture, isovae_error *
  * the length that y gives it: 1, 1 where the coordinates are truly isometric. */
 isovae_status iv_traverse_picture(const iv_report_context *context, const iv_facts *facts,
                                   const size_t *ranks, size_t n_ranks, size_t steps,
-                                  iv_picture *out, double *even, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                                  iv_picture *out, double *even,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
 /* Inputs above, reconstructions through mu beneath, of `count` rows in order of density, least
  * probable first. `rows` (count) receives their places in the analysis. */
 isovae_status iv_reconstruction_picture(const iv_report_context *context, const iv_facts *facts,

@@ -288,8 +288,9 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     ok = ok && put(o, "loss", json_string(iv_facts_loss(m)));
     ok = ok && put(o, "beta", number(a->beta));
     ok = ok && put(o, "beta_estimate", number(a->beta_estimate));
-    ok = ok && put(o, "objective", json_string(m->objective == IV_OBJECTIVE_DECOMPOSED
-                                                   ? "decomposed" : "conventional"));
+    ok = ok &&
+         put(o, "objective",
+             json_string(m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional"));
     ok = ok && put(o, "space", string(a->space));
     ok = ok && put(o, "unit", string(a->unit));
     ok = ok && put(o, "latents", latents(context));

@@ -38,7 +38,8 @@ isovae_status iv_png_encode(const unsigned char *pixels, size_t height, size_t w
         (channels != 1 && channels != 3)) {
         return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
                        "an image of %zu x %zu pixels and %zu channels cannot be a PNG (1 or 3 "
-                       "channels)", height, width, channels);
+                       "channels)",
+                       height, width, channels);
     }
     memset(&image, 0, sizeof image);
     image.version = PNG_IMAGE_VERSION;
@@ -48,8 +49,8 @@ isovae_status iv_png_encode(const unsigned char *pixels, size_t height, size_t w
     png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
     IV_TRY(IV_NEW(buffer, size, "a PNG image", err));
     if (png_image_write_to_memory(&image, buffer, &size, 0, pixels, 0, NULL) == 0) {
-        isovae_status status = iv_fail(err, ISOVAE_ERR_INTERNAL, "writing a PNG image: %s",
-                                       image.message);
+        isovae_status status =
+            iv_fail(err, ISOVAE_ERR_INTERNAL, "writing a PNG image: %s", image.message);
         png_image_free(&image);
         iv_free(buffer);
         return status;

@@ -11,27 +11,27 @@ typedef struct iv_report_context {
     const iv_model *model;
     const iv_dataset *data;
     const iv_analysis *analysis;
-    const char *command;   /* as typed, for provenance; may be NULL */
+    const char *command; /* as typed, for provenance; may be NULL */
     uint64_t model_hash;
     uint64_t seed;
-    bool color;            /* text: terminal colours */
-    size_t width;          /* text: terminal width, 0: 80 */
+    bool color;   /* text: terminal colours */
+    size_t width; /* text: terminal width, 0: 80 */
     iv_pool *pool;
 } iv_report_context;
 
 /* Ten lines for a person, then a table of at most ten latents. */
-isovae_status iv_report_text(const iv_report_context *context, iv_text *out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_report_text(const iv_report_context *context, iv_text *out,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
 /* "isovae-report/1" (docs/report.schema.json). A new reference. */
-isovae_status iv_report_json(const iv_report_context *context, json_t **out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_report_json(const iv_report_context *context, json_t **out,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
 /* latents.csv, loadings.csv, rows.csv, cosines.csv, pca.csv, history.csv, and every chart as SVG
  * and CSV, into a folder (made where absent). */
 isovae_status iv_report_csv(const iv_report_context *context, const char *folder,
                             isovae_error *err) ISOVAE_MUST_CHECK;
 /* One self-contained page. */
-isovae_status iv_report_html(const iv_report_context *context, iv_text *out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_report_html(const iv_report_context *context, iv_text *out,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* A grey or RGB image (8 bit) as PNG bytes (release with iv_free). */
 isovae_status iv_png_encode(const unsigned char *pixels, size_t height, size_t width,

@@ -31,7 +31,7 @@ static tone tone_of(const iv_report_context *context, const size_t *rows, size_t
 static unsigned char level(tone t, double value)
 {
     double v = (value - t.shift) * t.factor;
-    return !(v > 0) ? 0 : v >= 255 ? 255 : (unsigned char)(v + 0.5);
+    return !(v > 0) ? 0 : v >= 255 ? 255 : (unsigned char)lround(v);
 }
 
 static isovae_status picture_new(iv_picture *out, size_t height, size_t width, size_t channels,
@@ -52,8 +52,8 @@ static void put_image(iv_picture *sheet, const iv_facts *f, size_t row, size_t c
 {
     for (size_t y = 0; y < f->height; y++) {
         for (size_t x = 0; x < f->width; x++) {
-            size_t to = ((row * f->height + y) * sheet->width + column * f->width + x) *
-                        sheet->channels;
+            size_t to =
+                ((row * f->height + y) * sheet->width + column * f->width + x) * sheet->channels;
             const double *from = image + (y * f->width + x) * f->channels;
             for (size_t c = 0; c < sheet->channels; c++) sheet->pixels[to + c] = level(t, from[c]);
         }
@@ -89,7 +89,8 @@ static double step_length(const iv_model *m, const double *from, const double *t
     double sum = 0, size = 0;
     const iv_scaling *s = &m->scaling;
     for (size_t i = 0; i < m->d; i++) {
-        double scale = s->scale != NULL ? s->scale[i] : 1, shift = s->shift != NULL ? s->shift[i] : 0;
+        double scale = s->scale != NULL ? s->scale[i] : 1,
+               shift = s->shift != NULL ? s->shift[i] : 0;
         double weight = s->weight != NULL ? s->weight[i] : 1;
         double a = (from[i] - shift) / scale, b = (to[i] - shift) / scale;
         if (m->metric.loss == IV_LOSS_BCE) {
@@ -166,8 +167,8 @@ isovae_status iv_traverse_picture(const iv_report_context *context, const iv_fac
         return iv_fail(err, ISOVAE_ERR_UNSUPPORTED, "only image models have a sheet of images");
     }
     tone t = tone_of(context, a->row_index, a->row_index != NULL ? sample : 0, m->d);
-    isovae_status status = picture_new(out, n_ranks * facts->height, steps * facts->width,
-                                       sheet_channels(facts), err);
+    isovae_status status =
+        picture_new(out, n_ranks * facts->height, steps * facts->width, sheet_channels(facts), err);
     size_t z_size = 0, image_size = 0;
     if (status == ISOVAE_OK &&
         (!iv_size_mul(steps, m->n, &z_size) || !iv_size_mul(steps, m->d, &image_size))) {
@@ -200,8 +201,8 @@ isovae_status iv_traverse_sheet(const iv_report_context *context, size_t latents
     if (latents > context->analysis->n) latents = context->analysis->n;
     IV_TRY(IV_NEW(ranks, latents, "a traversal", err));
     for (size_t j = 0; j < latents; j++) ranks[j] = j;
-    isovae_status status = iv_traverse_picture(context, &facts, ranks, latents, steps, &sheet, NULL,
-                                               err);
+    isovae_status status =
+        iv_traverse_picture(context, &facts, ranks, latents, steps, &sheet, NULL, err);
     iv_free(ranks);
     if (status != ISOVAE_OK) return status;
     *pixels = sheet.pixels;
@@ -296,11 +297,12 @@ isovae_status iv_reconstruction_picture(const iv_report_context *context, const 
     if (status == ISOVAE_OK) status = IV_NEW(image, count * a->d, "images", err);
     if (status == ISOVAE_OK) status = IV_NEW(z, count * a->n, "codes", err);
     if (status == ISOVAE_OK) {
-        status = picture_new(out, 2 * facts->height, count * facts->width, sheet_channels(facts),
-                             err);
+        status =
+            picture_new(out, 2 * facts->height, count * facts->width, sheet_channels(facts), err);
     }
     if (status == ISOVAE_OK) {
-        status = fill_reconstructions(context, facts, rows, places, count, input, image, z, out, err);
+        status =
+            fill_reconstructions(context, facts, rows, places, count, input, image, z, out, err);
     }
     iv_free(places);
     iv_free(input);

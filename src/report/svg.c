@@ -114,16 +114,18 @@ void iv_svg_number(char *out, size_t size, double value)
 /* ---- style ---- */
 
 typedef struct palette {
-    const char *paper, *ink, *soft, *grid, *s1, *s2, *s3, *alert;
+    const char *paper, *ink, *soft, *grid, *s1, *s2, *s3, *alert, *over;
 } palette;
 
-/* Text in ink or soft has a contrast of 4.5 or more with the paper in both. */
-static const palette light = {"#ffffff", "#1c2127", "#56606b", "#e4e8ec",
-                              "#2b6ca3", "#c4701f", "#3a7d55", "#b23a2a"};
-static const palette dark = {"#161a1f", "#e8ebee", "#a3adb8", "#2d343c",
-                             "#6fa8dc", "#e3a15c", "#7cc297", "#f08a77"};
-static const palette page = {"var(--paper)", "var(--ink)", "var(--soft)", "var(--grid)",
-                             "var(--s1)",    "var(--s2)",  "var(--s3)",   "var(--alert)"};
+/* Text in ink or soft has a contrast of 4.5 or more with the paper in both; `over` is for text on
+ * a strong shade of s1. */
+static const palette light = {"#ffffff", "#1c2127", "#56606b", "#e4e8ec", "#2b6ca3",
+                              "#c4701f", "#3a7d55", "#b23a2a", "#1c2127"};
+static const palette dark = {"#161a1f", "#e8ebee", "#a3adb8", "#2d343c", "#6fa8dc",
+                             "#e3a15c", "#7cc297", "#f08a77", "#0d1116"};
+static const palette page = {"var(--paper)", "var(--ink)",   "var(--soft)",
+                             "var(--grid)",  "var(--s1)",    "var(--s2)",
+                             "var(--s3)",    "var(--alert)", "var(--over)"};
 
 static void put_rules(iv_text *out, const palette *p)
 {
@@ -132,8 +134,8 @@ static void put_rules(iv_text *out, const palette *p)
                    "sans-serif;font-variant-numeric:tabular-nums;fill:%s}"
                    ".ivc .strong{fill:%s;font-weight:600}.ivc .head{fill:%s;font-size:15px;"
                    "font-weight:600}.ivc .small{font-size:11px}.ivc .on{fill:%s}"
-                   ".ivc .paper{fill:%s}",
-                   p->soft, p->ink, p->ink, p->ink, p->paper);
+                   ".ivc .paper{fill:%s}.ivc .over{fill:%s}",
+                   p->soft, p->ink, p->ink, p->ink, p->paper, p->over);
     iv_text_printf(out,
                    ".ivc .grid{stroke:%s;stroke-width:1}.ivc .axis{stroke:%s;stroke-width:1}"
                    ".ivc .bg{fill:%s}.ivc .f1{fill:%s}.ivc .f2{fill:%s}.ivc .f3{fill:%s}"
@@ -269,8 +271,9 @@ void iv_svg_rect(iv_svg *svg, const char *class, double x, double y, double widt
                  const char *tip)
 {
     if (!isfinite(x + y + width + height) || width < 0 || height < 0) return;
-    iv_text_printf(svg->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"",
-                   class, x, y, width, height);
+    iv_text_printf(svg->out,
+                   "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"", class,
+                   x, y, width, height);
     close_mark(svg, "rect", tip);
 }
 
@@ -317,8 +320,8 @@ void iv_svg_text(iv_svg *svg, const char *class, double x, double y, iv_anchor a
 {
     static const char *const names[] = {"start", "middle", "end"};
     if (!isfinite(x + y)) return;
-    iv_text_printf(svg->out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", class, x,
-                   y, names[anchor]);
+    iv_text_printf(svg->out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", class,
+                   x, y, names[anchor]);
     iv_put_escaped(svg->out, text);
     iv_text_puts(svg->out, "</text>");
 }

@@ -20,8 +20,8 @@ size_t iv_axis_ticks(const iv_axis *axis, size_t wanted, double *out);
 
 typedef struct iv_svg {
     iv_text *out;
-    double width, height;               /* of the picture */
-    double left, right, top, bottom;    /* edges of the plotting area */
+    double width, height;            /* of the picture */
+    double left, right, top, bottom; /* edges of the plotting area */
     iv_axis x, y;
 } iv_svg;
 
@@ -32,7 +32,7 @@ void iv_svg_open(iv_svg *svg, iv_text *out, double width, double height, const c
                  const char *title, const char *alt, bool standalone);
 void iv_svg_close(iv_svg *svg);
 /* The rules for pictures on a page, whose colours are the page's variables --paper, --ink, --soft,
- * --grid, --s1, --s2, --s3, --alert. */
+ * --grid, --s1, --s2, --s3, --alert, --over. */
 void iv_svg_page_rules(iv_text *out);
 
 /* Plotting area with room for axis labels on all sides; sets the pixel ends of both axes. */

@@ -108,7 +108,9 @@ static void line_importance(const page *p)
         iv_put_number(&t, p->a->distortion.residual, 3);
         if (p->a->pca.comparable) {
             iv_text_printf(&t, " (PCA with %zu: ", p->a->active);
-            iv_put_number(&t, p->a->pca.residual, 3);
+            /* Rounding is not variance. */
+            double left = p->a->pca.residual;
+            iv_put_number(&t, left < 1e-9 * p->facts.variance ? 0 : left, 3);
             iv_text_puts(&t, ")");
         }
     }
@@ -135,7 +137,7 @@ static void line_distortion(const page *p)
 {
     iv_text t = {0};
     iv_put_number(&t, p->a->distortion.total, 3);
-    iv_text_puts(&t, ": reconstruction ");
+    iv_text_puts(&t, ": transform ");
     iv_put_number(&t, p->a->distortion.transform, 3);
     iv_text_puts(&t, ", coding ");
     iv_put_number(&t, p->a->distortion.coding, 4);

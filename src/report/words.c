@@ -35,12 +35,15 @@ void iv_put_number(iv_text *out, double value, int digits)
         return;
     }
     double size = fabs(value);
-    if (isinf(value) || (size > 0 && (size < 1e-4 || size >= 1e7))) {
+    if (size == 0) {
+        iv_text_puts(out, "0");
+        return;
+    }
+    if (isinf(value) || size < 1e-4 || size >= 1e7) {
         iv_text_printf(out, "%.*g", digits, value);
         return;
     }
-    int decimals = digits - 1;
-    if (size > 0) decimals = digits - 1 - (int)floor(log10(size) + 1e-12);
+    int decimals = digits - 1 - (int)floor(log10(size) + 1e-12);
     if (decimals < 0) decimals = 0;
     put_decimal(out, value, decimals);
 }

@@ -40,12 +40,14 @@ static void elbo_of(const iv_rows *rows, const iv_model *model, double normalise
 
 /* The bound on the training rows: measured where they are at hand, else from the loss that training
  * left in the model. Sets gap_se, too. */
+#include <stdio.h>
 static double training_elbo(const iv_summary *s, double normaliser, double *se)
 {
     double mean = (double)NAN;
     *se = 0;
     if (s->train != NULL && s->train->total != NULL) {
         elbo_of(s->train, s->model, normaliser, &mean, se);
+        { size_t below=0; for(size_t i=0;i<s->rows->rows;i++)for(size_t k=0;k<s->train->rows;k++)below+=row_elbo(s->train,s->model,normaliser,k)>row_elbo(s->rows,s->model,normaliser,i); double n1=(double)s->rows->rows,n2=(double)s->train->rows; double auc=(double)below/n1/n2; printf("DBG auc %.3f z %.2f\n",auc,(auc-.5)/sqrt((n1+n2+1)/12/n1/n2)); }
     } else if (!s->analysis->data_is_training_set) {
         if (s->model->metric.loss == IV_LOSS_SSE) {
             mean = -s->model->train_loss / s->model->beta + normaliser;

@@ -79,7 +79,7 @@ void iv_rows_free(iv_rows *rows)
     double *arrays[] = {rows->mu,     rows->logvar,   rows->transform, rows->coding_jacobian,
                         rows->norm,   rows->e0,       rows->e0_plain,  rows->total,
                         rows->coding, rows->volume,   rows->cosine_cost, rows->abs_cosine,
-                        rows->loading, rows->loading_square};
+                        rows->loading, rows->loading_square, rows->shift};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) iv_free(arrays[i]);
     for (size_t i = 0; i < IV_ESTIMATES; i++) iv_free(rows->estimate[i]);
     iv_free(rows->active);
@@ -232,6 +232,7 @@ static isovae_status make_room(iv_rows *rows, const iv_pass *pass, const iv_rows
     if (pass->draws && plan->draws != NULL) {
         IV_TRY(take(&rows->e0, count, n, err));
         IV_TRY(take(&rows->e0_plain, count, n, err));
+        IV_TRY(take(&rows->shift, count, n, err));
         IV_TRY(take(&rows->total, count, 1, err));
         IV_TRY(take(&rows->coding, count, 1, err));
     }

@@ -31,6 +31,7 @@ typedef struct iv_rows {
     double *norm;         /* rows x n, or NULL */
     /* By sampling, or NULL: */
     double *e0, *e0_plain; /* rows x n: E0 with the control variate, and without */
+    double *shift;         /* rows x n: sigma_j dL/dmu_j / beta, 0 where mu is at its optimum */
     double *total;         /* rows: mean D(x, Dec(z)) */
     double *coding;        /* rows: mean D(xhat, Dec(z)) */
     /* Log densities in data units, nats; NULL where not computed. */

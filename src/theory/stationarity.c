@@ -7,7 +7,12 @@
  * spread:
  *
  *   E0_j = sigma_j^2 + (sigma_j/beta) ( 2 M_jj sigma_j
- *            + E[ eps_j ( g_j(z) - g_j(mu) - 2 sum_k M_jk sigma_k eps_k ) ] ) */
+ *            + E[ eps_j ( g_j(z) - g_j(mu) - 2 sum_k M_jk sigma_k eps_k ) ] )
+ *
+ * The same passes give stationarity in mu: shift_j = sigma_j (mu_j + E[dD/dmu_j]/beta) is how far, in
+ * posterior standard deviations, a Newton step would move mu_j (the curvature there is 1/sigma_j^2),
+ * and 1/2 shift_j^2 the nats that it would gain. Antithetic draws take most of the noise out of
+ * it. */
 #include "theory/rows.h"
 
 #include <math.h>
@@ -28,7 +33,6 @@ static void gradient_in_z(iv_lane *lane, size_t count, double *out)
     size_t n = pass->n, d = pass->d;
     void *g = iv_at(k, iv_exec_gradient(decoder, pass->model->out), lane->slot * d);
     if (is_decomposed(pass)) {
-        k->fill(count * d, 0, lane->sink);
         metric->kind->pair_gradient(metric, count, lane->xhat, iv_lane_out(lane), 1, lane->sink, g);
     } else {
         metric->kind->gradient(metric, count, iv_lane_x(lane), iv_lane_out(lane), 1, g);
@@ -55,6 +59,28 @@ static void add_row(size_t n, const double *gram, const double *logvar, const do
     }
 }
 
+/* The decomposed form sees mu through Dec(mu), too: dD(x, xhat)/dmu and, through the first argument
+ * of D(xhat, xbreve), what the draws left in the sink. */
+static void add_gradient_at_mu(iv_lane *lane, const double *mu, size_t count, double draws,
+                               double *out)
+{
+    iv_pass *pass = lane->pass;
+    const iv_kernels *k = pass->k;
+    iv_exec *decoder = pass->eval->decoder;
+    size_t n = pass->n, d = pass->d;
+    void *g = iv_at(k, iv_exec_gradient(decoder, pass->model->out), lane->slot * d);
+    iv_lane_decode(lane, count, mu);
+    pass->eval->metric->kind->gradient(pass->eval->metric, count, iv_lane_x(lane),
+                                       iv_lane_out(lane), 1, g);
+    k->axpy(count * d, 1 / draws, lane->sink, g);
+    iv_exec_reverse(decoder, pass->eval->params, lane->slot, count, true, lane->index);
+    k->download(lane->gz,
+                iv_at(k, iv_exec_gradient(decoder, pass->model->decoder->inputs[0]),
+                      lane->slot * n),
+                count * n);
+    for (size_t i = 0; i < count * n; i++) out[i] += draws * lane->gz[i];
+}
+
 static void one_draw(iv_lane *lane, const iv_draw_work *work, size_t first, size_t count,
                      size_t draw)
 {
@@ -75,6 +101,7 @@ static void one_draw(iv_lane *lane, const iv_draw_work *work, size_t first, size
     }
     if (draw < plan->e0_draws) {
         gradient_in_z(lane, count, lane->gz);
+        for (size_t i = 0; i < count * n; i++) rows->shift[first * n + i] += lane->gz[i];
         for (size_t r = 0; r < count; r++) {
             add_row(n, lane->gram + r * n * n, rows->logvar + (first + r) * n,
                     lane->eps_host + r * n, lane->gz + r * n, lane->g_mu + r * n,
@@ -93,6 +120,8 @@ static void finish_row(const iv_rows *rows, size_t place, const double *gram, do
         *plain = square + sigma / rows->beta * (*plain / draws);
         *controlled =
             square + sigma / rows->beta * (2 * gram[j * n + j] * sigma + *controlled / draws);
+        double *shift = rows->shift + place * n + j;
+        *shift = sigma * (rows->mu[place * n + j] + *shift / draws / rows->beta);
     }
 }
 
@@ -103,12 +132,17 @@ void iv_lane_draws(iv_lane *lane, const iv_draw_work *work, size_t first, size_t
     size_t n = rows->n;
     if (is_decomposed(lane->pass)) {
         memset(lane->g_mu, 0, count * n * sizeof *lane->g_mu); /* D(xhat, .) is least at xhat */
+        lane->pass->k->fill(count * lane->pass->d, 0, lane->sink);
     } else {
         gradient_in_z(lane, count, lane->g_mu); /* the decoder stands at mu */
     }
     iv_lane_posterior(lane, count, rows->mu + first * n, rows->logvar + first * n);
     size_t draws = plan->e0_draws > plan->mean_draws ? plan->e0_draws : plan->mean_draws;
     for (size_t draw = 0; draw < draws; draw++) one_draw(lane, work, first, count, draw);
+    if (is_decomposed(lane->pass) && plan->e0_draws > 0) {
+        add_gradient_at_mu(lane, rows->mu + first * n, count, (double)plan->e0_draws,
+                           rows->shift + first * n);
+    }
     for (size_t r = 0; r < count; r++) {
         if (plan->mean_draws > 0) {
             rows->total[first + r] /= (double)plan->mean_draws;

@@ -15,24 +15,28 @@ enum { vectors = 5 };
 static const char *const vector_names[vectors] = {"train.params", "train.moment1", "train.moment2",
                                                   "train.best", "train.kept"};
 
-static void *vector(const iv_trainer *t, size_t i) {
+static void *vector(const iv_trainer *t, size_t i)
+{
     void *all[vectors] = {t->params, t->moment1, t->moment2, t->best, t->kept};
     return all[i];
 }
 
-/* JSON has no infinity or NaN, and 17 digits keep a double exactly. */
-static json_t *exact(double value) {
+/* As text: JSON has no infinity or NaN. 17 digits keep a double exactly. */
+static json_t *exact(double value)
+{
     char text[40];
-    snprintf(text, sizeof text, "%a", value);
+    iv_format_double(text, sizeof text, value, 17);
     return json_string(text);
 }
 
-static bool read_exact(const json_t *object, const char *key, double *out) {
+static bool read_exact(const json_t *object, const char *key, double *out)
+{
     const char *text = json_string_value(json_object_get(object, key));
-    return text && sscanf(text, "%la", out) == 1;
+    return text && iv_parse_double(text, strlen(text), out);
 }
 
-static bool read_count(const json_t *object, const char *key, uint64_t *out) {
+static bool read_count(const json_t *object, const char *key, uint64_t *out)
+{
     const json_t *value = json_object_get(object, key);
     if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
     *out = (uint64_t)json_integer_value(value);
@@ -41,7 +45,8 @@ static bool read_count(const json_t *object, const char *key, uint64_t *out) {
 
 /* Everything that decides the bytes of the result, as text under the option that sets it, so that a
  * resume with other options can name the one that differs. */
-static json_t *settings(const iv_trainer *t) {
+static json_t *settings(const iv_trainer *t)
+{
     const iv_fit_plan *p = t->plan;
     char metric[96], hash[24], seed[24];
     iv_metric_format(&p->metric, metric, sizeof metric);
@@ -72,13 +77,13 @@ static json_t *settings(const iv_trainer *t) {
     return o;
 }
 
-isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_error *err) {
+isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_error *err)
+{
     iv_model *model = t->model;
     iv_extra_tensor extra[vectors];
     for (size_t i = 0; i < vectors; i++)
-        extra[i] = (iv_extra_tensor){.name = vector_names[i],
-                                     .dtype = t->k->dtype,
-                                     .size = model->param_elements};
+        extra[i] = (iv_extra_tensor){
+            .name = vector_names[i], .dtype = t->k->dtype, .size = model->param_elements};
     isovae_status status = ISOVAE_OK;
     for (size_t i = 0; i < vectors && !status; i++) {
         status = iv_alloc(&extra[i].data, model->param_elements, t->k->size, "a checkpoint", err);
@@ -119,17 +124,20 @@ isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_
 
 /* Names the first option under which the checkpoint was made and this run was not. */
 static isovae_status same_settings(const iv_trainer *t, const json_t *saved, const char *path,
-                                   isovae_error *err) {
+                                   isovae_error *err)
+{
     json_t *mine = settings(t);
     const char *key;
     json_t *value;
     isovae_status status = ISOVAE_OK;
-    json_object_foreach(mine, key, value) {
+    json_object_foreach(mine, key, value)
+    {
         if (!json_equal(value, json_object_get(saved, key))) {
-            status = iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                             "%s: was made with another %s; resume with the options (and the data) of "
-                             "the first run, or delete it to begin anew",
-                             path, key);
+            status =
+                iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                        "%s: was made with another %s; resume with the options (and the data) of "
+                        "the first run, or delete it to begin anew",
+                        path, key);
             break;
         }
     }
@@ -139,30 +147,35 @@ static isovae_status same_settings(const iv_trainer *t, const json_t *saved, con
 
 static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t *state,
                              const unsigned char *bytes, size_t length, const char *path,
-                             isovae_error *err) {
+                             isovae_error *err)
+{
     iv_model *model = t->model;
     IV_TRY(same_settings(t, json_object_get(state, "settings"), path, err));
     uint64_t attempt, stale;
     if (!read_count(state, "step", &t->step) || !read_count(state, "attempt", &attempt) ||
         !read_count(state, "best_step", &t->best_step) || !read_count(state, "stale", &stale) ||
         !read_count(state, "sum_steps", &t->sum_steps) || !read_exact(state, "beta", &t->beta) ||
-        !read_exact(state, "follow", &t->follow) || !read_exact(state, "best_value", &t->best_value) ||
+        !read_exact(state, "follow", &t->follow) ||
+        !read_exact(state, "best_value", &t->best_value) ||
         !read_exact(state, "kept_value", &t->kept_value) ||
         !read_exact(state, "kept_beta", &t->kept_beta) ||
         !read_exact(state, "sum_loss", &t->sum_loss) ||
         !read_exact(state, "sum_distortion", &t->sum_distortion) ||
         !read_exact(state, "sum_kl", &t->sum_kl) || attempt > 2 || t->step > t->plan->steps)
-        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: its training state is incomplete; delete it to begin anew", path);
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "%s: its training state is incomplete; delete it to begin anew", path);
     t->attempt = (size_t)attempt;
     t->stale = (size_t)stale;
     size_t size = model->param_elements;
     if (saved->param_elements != size)
-        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: holds another network; delete it to begin anew", path);
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: holds another network; delete it to begin anew",
+                       path);
     void *staged;
     IV_TRY(iv_alloc(&staged, size, t->k->size, "a checkpoint", err));
     isovae_status status = ISOVAE_OK;
     for (size_t i = 0; i < vectors && !status; i++) {
-        status = iv_model_read_tensor(bytes, length, vector_names[i], t->k->dtype, size, staged, err);
+        status =
+            iv_model_read_tensor(bytes, length, vector_names[i], t->k->dtype, size, staged, err);
         if (status) break;
         if (t->k->dtype == IV_F32)
             t->k->upload_f32(vector(t, i), staged, size);
@@ -184,7 +197,8 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
     return ISOVAE_OK;
 }
 
-isovae_status iv_checkpoint_read(iv_trainer *t, const char *path, bool *found, isovae_error *err) {
+isovae_status iv_checkpoint_read(iv_trainer *t, const char *path, bool *found, isovae_error *err)
+{
     *found = false;
     struct stat about;
     if (stat(path, &about) != 0 && errno == ENOENT) return ISOVAE_OK;
@@ -195,7 +209,9 @@ isovae_status iv_checkpoint_read(iv_trainer *t, const char *path, bool *found, i
     isovae_status status = iv_file_read(path, (size_t)1 << 36, &bytes, &length, err);
     if (!status) status = iv_model_read(bytes, length, path, &saved, &state, err);
     if (!status && !state)
-        status = iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s: is a finished model, not a checkpoint; use --init-from to start from it", path);
+        status = iv_fail(
+            err, ISOVAE_ERR_ARGUMENT,
+            "%s: is a finished model, not a checkpoint; use --init-from to start from it", path);
     if (!status) status = restore(t, saved, state, bytes, length, path, err);
     if (!status) *found = true;
     json_decref(state);

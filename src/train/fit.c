@@ -14,7 +14,8 @@ enum { attempts = 3, measured_rows = 10000, calibrated_rows = 50000 };
 
 /* The settings of the plan and the provenance, into a fresh model with its network. */
 static isovae_status make_model(const iv_dataset *data, const iv_fit_options *options,
-                                const iv_fit_plan *plan, iv_model **out, isovae_error *err) {
+                                const iv_fit_plan *plan, iv_model **out, isovae_error *err)
+{
     IV_TRY(iv_model_new(out, err));
     iv_model *model = *out;
     iv_dtype dtype = options->precision == IV_PRECISION_F64_REFERENCE ? IV_F64 : IV_F32;
@@ -47,16 +48,19 @@ static isovae_status make_model(const iv_dataset *data, const iv_fit_options *op
 }
 
 /* Weights of another model of the same shape. */
-static isovae_status take_weights(iv_model *model, const char *path, isovae_error *err) {
+static isovae_status take_weights(iv_model *model, const char *path, isovae_error *err)
+{
     iv_model *from = NULL;
     isovae_status status = iv_model_load(path, &from, err);
     if (status) return status;
-    if (from->d != model->d || from->n != model->n || from->param_elements != model->param_elements ||
-        from->dtype != model->dtype || strcmp(from->arch ? from->arch : "", model->arch) != 0)
-        status = iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                         "--init-from %s: its network (%s, %zu features, %zu latents) is not the one to "
-                         "train (%s, %zu, %zu)",
-                         path, from->arch ? from->arch : "?", from->d, from->n, model->arch, model->d, model->n);
+    if (from->d != model->d || from->n != model->n ||
+        from->param_elements != model->param_elements || from->dtype != model->dtype ||
+        strcmp(from->arch ? from->arch : "", model->arch) != 0)
+        status = iv_fail(
+            err, ISOVAE_ERR_ARGUMENT,
+            "--init-from %s: its network (%s, %zu features, %zu latents) is not the one to "
+            "train (%s, %zu, %zu)",
+            path, from->arch ? from->arch : "?", from->d, from->n, model->arch, model->d, model->n);
     else
         memcpy(model->params, from->params,
                model->param_elements * (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
@@ -64,12 +68,16 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     return status;
 }
 
-static size_t at_most(size_t count, size_t limit) { return count < limit ? count : limit; }
+static size_t at_most(size_t count, size_t limit)
+{
+    return count < limit ? count : limit;
+}
 
 /* Two branches of the data on one latent value: what is lost at z = mu is more than PCA's residual
  * with as many latents and what the posterior's width explains (docs/theory.md section 5). */
 static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
-                      double *value, double *limit) {
+                      double *value, double *limit)
+{
     if (plan->metric.loss != IV_LOSS_SSE || m->active == 0 || m->active > plan->n_pca) return false;
     double residual = plan->pca_total;
     for (size_t j = 0; j < m->active; j++) residual -= plan->pca[j];
@@ -78,7 +86,8 @@ static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_m
     return *value > *limit;
 }
 
-static isovae_status begin(iv_trainer *t, size_t attempt, isovae_error *err) {
+static isovae_status begin(iv_trainer *t, size_t attempt, isovae_error *err)
+{
     const iv_fit_options *options = t->options;
     iv_model *model = t->model;
     t->attempt = attempt;
@@ -89,7 +98,8 @@ static isovae_status begin(iv_trainer *t, size_t attempt, isovae_error *err) {
 }
 
 /* Keeps the better of the folded attempts: its weights and beta go into the model at the end. */
-static void keep(iv_trainer *t, double value) {
+static void keep(iv_trainer *t, double value)
+{
     size_t size = t->model->param_elements;
     if (!(value < t->kept_value)) return;
     t->kept_value = value;
@@ -98,7 +108,8 @@ static void keep(iv_trainer *t, double value) {
     t->k->copy_block(1, size, best, size, t->kept, size, false);
 }
 
-static void take_kept(iv_trainer *t) {
+static void take_kept(iv_trainer *t)
+{
     size_t size = t->model->param_elements;
     t->k->copy_block(1, size, t->kept, size, t->params, size, false);
     t->best_value = INFINITY;
@@ -107,14 +118,17 @@ static void take_kept(iv_trainer *t) {
 }
 
 /* Trains, and again from other starts where the result is folded. */
-static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *err) {
+static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *err)
+{
     const iv_fit_options *options = t->options;
     const iv_fit_plan *plan = t->plan;
     iv_model *model = t->model;
     bool resumed = false;
     if (options->resume) {
         IV_TRY(iv_checkpoint_read(t, options->resume, &resumed, err));
-        if (!resumed) iv_fit_tell(result, "no checkpoint %s yet: training from the beginning", options->resume);
+        if (!resumed)
+            iv_fit_tell(result, "no checkpoint %s yet: training from the beginning",
+                        options->resume);
     }
     if (!resumed) IV_TRY(begin(t, 0, err));
 
@@ -132,21 +146,25 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
         keep(t, m.distortion + model->beta * m.kl);
         if (t->attempt + 1 >= most) {
             take_kept(t);
-            iv_fit_tell(result,
-                        "the model is folded (transform loss %.3g, limit %.3g): two branches of the data "
-                        "share one latent value; try --init multimodal, another --seed or more latents",
-                        value, limit);
+            iv_fit_tell(
+                result,
+                "the model is folded (transform loss %.3g, limit %.3g): two branches of the data "
+                "share one latent value; try --init multimodal, another --seed or more latents",
+                value, limit);
             break;
         }
         model->restarts++;
-        iv_fit_tell(result, "run %zu folded (transform loss %.3g, limit %.3g): started again from another start",
-                    t->attempt + 1, value, limit);
+        iv_fit_tell(
+            result,
+            "run %zu folded (transform loss %.3g, limit %.3g): started again from another start",
+            t->attempt + 1, value, limit);
         IV_TRY(begin(t, t->attempt + 1, err));
     }
     return ISOVAE_OK;
 }
 
-static isovae_status final_losses(iv_trainer *t, isovae_error *err) {
+static isovae_status final_losses(iv_trainer *t, isovae_error *err)
+{
     const iv_fit_plan *plan = t->plan;
     iv_model *model = t->model;
     iv_measure m;
@@ -154,7 +172,8 @@ static isovae_status final_losses(iv_trainer *t, isovae_error *err) {
                            at_most(plan->split.n_train, measured_rows), plan->seed, &m, err));
     model->train_loss = m.distortion + model->beta * m.kl;
     if (t->validation_rows) {
-        const iv_dataset *held = t->options->validation_data ? t->options->validation_data : t->data;
+        const iv_dataset *held =
+            t->options->validation_data ? t->options->validation_data : t->data;
         IV_TRY(iv_measure_rows(model, t->k, t->options->pool, held, t->validation_rows,
                                plan->validation_rows, plan->seed, &m, err));
         model->validation_loss = m.distortion + model->beta * m.kl;
@@ -162,28 +181,35 @@ static isovae_status final_losses(iv_trainer *t, isovae_error *err) {
     return ISOVAE_OK;
 }
 
-static isovae_status calibrate(const iv_trainer *t, isovae_error *err) {
+static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
+{
     const iv_fit_plan *plan = t->plan;
     const iv_fit_options *options = t->options;
     bool other = options->validation_data != NULL;
-    return iv_calibrate(t->model, t->data, plan->split.train, at_most(plan->split.n_train, calibrated_rows),
+    return iv_calibrate(t->model, t->data, plan->split.train,
+                        at_most(plan->split.n_train, calibrated_rows),
                         other ? NULL : plan->split.validation, other ? 0 : plan->split.n_validation,
                         options->pool, options->isa, err);
 }
 
-static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_result *result) {
+static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_result *result)
+{
     size_t active = 0;
     for (size_t j = 0; model->active && j < model->n; j++) active += model->active[j];
     if (active == 0)
-        iv_fit_tell(result, "no latent is active: beta %.3g is above what the data vary by; try a smaller --beta",
-                    model->beta);
+        iv_fit_tell(
+            result,
+            "no latent is active: beta %.3g is above what the data vary by; try a smaller --beta",
+            model->beta);
     else if (active == model->n && model->n + 1 < model->d && model->n < plan->varying)
-        iv_fit_tell(result, "all %zu latents are active: the data may carry more; try --latent-dim %zu", model->n,
-                    2 * model->n < model->d ? 2 * model->n : model->d - 1);
+        iv_fit_tell(result,
+                    "all %zu latents are active: the data may carry more; try --latent-dim %zu",
+                    model->n, 2 * model->n < model->d ? 2 * model->n : model->d - 1);
 }
 
 isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_fit_result *result,
-                     isovae_error *err) {
+                     isovae_error *err)
+{
     memset(result, 0, sizeof *result);
     struct timespec begun, ended;
     clock_gettime(CLOCK_MONOTONIC, &begun);
@@ -207,6 +233,7 @@ isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_f
     }
     result->model = model;
     clock_gettime(CLOCK_MONOTONIC, &ended);
-    result->seconds = (double)(ended.tv_sec - begun.tv_sec) + 1e-9 * (double)(ended.tv_nsec - begun.tv_nsec);
+    result->seconds =
+        (double)(ended.tv_sec - begun.tv_sec) + 1e-9 * (double)(ended.tv_nsec - begun.tv_nsec);
     return ISOVAE_OK;
 }

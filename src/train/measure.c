@@ -15,12 +15,13 @@ typedef struct pass {
     const size_t *rows;
     size_t n_rows;
     uint64_t seed;
-    size_t wave;            /* first chunk of those that run at once */
+    size_t wave;                                  /* first chunk of those that run at once */
     double *transform, *distortion, *mu, *logvar; /* rows; rows; rows x n; rows x n */
-    float *x, *eps;         /* lanes x chunk x d, x n */
+    float *x, *eps;                               /* lanes x chunk x d, x n */
 } pass;
 
-static void chunk_task(void *argument, size_t lane) {
+static void chunk_task(void *argument, size_t lane)
+{
     pass *p = argument;
     iv_eval *e = p->eval;
     const iv_kernels *k = e->k;
@@ -39,7 +40,8 @@ static void chunk_task(void *argument, size_t lane) {
         iv_normals_f32(&key, n, eps + i * n);
     }
     void *x_at = iv_at(k, iv_eval_x(e), first * d), *z_at = iv_at(k, iv_eval_z(e), first * n);
-    void *mu_at = iv_at(k, iv_eval_mu(e), first * n), *logvar_at = iv_at(k, iv_eval_logvar(e), first * n);
+    void *mu_at = iv_at(k, iv_eval_mu(e), first * n),
+         *logvar_at = iv_at(k, iv_eval_logvar(e), first * n);
     void *out_at = iv_at(k, iv_eval_out(e), first * d);
     k->upload_f32(x_at, x, count * d);
     iv_eval_encode(e, first, count, lane);
@@ -55,7 +57,8 @@ static void chunk_task(void *argument, size_t lane) {
     iv_fp_leave(fp);
 }
 
-static void summarise(const pass *p, const iv_model *model, iv_measure *out) {
+static void summarise(const pass *p, const iv_model *model, iv_measure *out)
+{
     size_t rows = p->n_rows, n = model->n;
     for (size_t r = 0; r < rows; r++) {
         out->transform += p->transform[r] / (double)rows;
@@ -81,7 +84,8 @@ static void summarise(const pass *p, const iv_model *model, iv_measure *out) {
 
 isovae_status iv_measure_rows(const iv_model *model, const iv_kernels *k, iv_pool *pool,
                               const iv_dataset *data, const size_t *rows, size_t n_rows,
-                              uint64_t seed, iv_measure *out, isovae_error *err) {
+                              uint64_t seed, iv_measure *out, isovae_error *err)
+{
     *out = (iv_measure){0};
     size_t lanes = iv_pool_threads(pool);
     pass p = {.data = data, .rows = rows, .n_rows = n_rows, .seed = seed};

@@ -11,8 +11,8 @@ typedef struct iv_measure {
     double transform;  /* E D(x, Dec(mu)) */
     double distortion; /* E D(x, Dec(z)) */
     double kl;
-    size_t active;         /* latents with mean KL above 0.05 nats */
-    double active_sigma2;  /* sum over them of E sigma^2 */
+    size_t active;        /* latents with mean KL above 0.05 nats */
+    double active_sigma2; /* sum over them of E sigma^2 */
 } iv_measure;
 
 isovae_status iv_measure_rows(const iv_model *model, const iv_kernels *k, iv_pool *pool,

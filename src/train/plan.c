@@ -11,12 +11,13 @@
 
 /* A latent is counted active above 1.105 beta/2 (KL > 0.05 nats); twice that should survive. */
 static const double survives = 2.2;
-/* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09 all
- * axes of the toy data live, at 0.9 the weakest one dies for good. */
+/* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09
+ * all axes of the toy data live, at 0.9 the weakest one dies for good. */
 static const double start_share = 0.09;
 enum { pca_rows = 5000 };
 
-void iv_fit_options_init(iv_fit_options *options) {
+void iv_fit_options_init(iv_fit_options *options)
+{
     memset(options, 0, sizeof *options);
     options->beta = NAN;
     options->beta_start = NAN;
@@ -27,21 +28,25 @@ void iv_fit_options_init(iv_fit_options *options) {
     options->scale = -1;
 }
 
-void iv_fit_tell(iv_fit_result *result, const char *format, ...) {
+void iv_fit_tell(iv_fit_result *result, const char *format, ...)
+{
     size_t room = sizeof result->notes / sizeof result->notes[0];
     if (result->n_notes == room) return;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(result->notes[result->n_notes++].text, sizeof result->notes[0].text, format, arguments);
+    vsnprintf(result->notes[result->n_notes++].text, sizeof result->notes[0].text, format,
+              arguments);
     va_end(arguments);
 }
 
-static isovae_status bad(isovae_error *err, const char *option, const char *what) {
+static isovae_status bad(isovae_error *err, const char *option, const char *what)
+{
     return iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s: %s", option, what);
 }
 
 /* The widest layer named in "mlp:400,64"; 0 where there is none. */
-static size_t widest_layer(const char *arch) {
+static size_t widest_layer(const char *arch)
+{
     size_t widest = 0;
     const char *at = strchr(arch, ':');
     while (at && *++at) {
@@ -52,7 +57,8 @@ static size_t widest_layer(const char *arch) {
     return widest;
 }
 
-static isovae_status check_options(const iv_fit_options *o, isovae_error *err) {
+static isovae_status check_options(const iv_fit_options *o, isovae_error *err)
+{
     if (!isnan(o->beta) && !(o->beta > 0.0 && isfinite(o->beta)))
         return bad(err, "--beta", "must be a number above 0, or auto");
     if (!isnan(o->beta_start) && !(o->beta_start > 0.0 && isfinite(o->beta_start)))
@@ -60,7 +66,8 @@ static isovae_status check_options(const iv_fit_options *o, isovae_error *err) {
     if (!isnan(o->beta) && !isnan(o->beta_start) && o->beta_start < o->beta)
         return bad(err, "--beta-start", "must not be below --beta: beta is annealed from above");
     if (!(o->beta_floor > 0.0 && o->beta_floor < 1.0))
-        return bad(err, "--beta-floor", "must lie between 0 and 1 (a share of the feature variance)");
+        return bad(err, "--beta-floor",
+                   "must lie between 0 and 1 (a share of the feature variance)");
     if (!(o->kl_warmup >= 0.0 && o->kl_warmup <= 1.0))
         return bad(err, "--kl-warmup", "must lie in 0..1 (a share of the steps)");
     if (!isnan(o->rate) && !(o->rate > 0.0 && o->rate <= 1.0))
@@ -75,7 +82,8 @@ static isovae_status check_options(const iv_fit_options *o, isovae_error *err) {
 }
 
 /* Variances of the training rows in metric units. */
-static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err) {
+static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err)
+{
     double *sums = NULL;
     float *row = NULL;
     isovae_status status = IV_NEW(sums, 2 * plan->d, "column sums", err);
@@ -105,7 +113,8 @@ static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan
 }
 
 /* The PCA spectrum that says which variances must survive. */
-static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err) {
+static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err)
+{
     size_t rows = plan->split.n_train < pca_rows ? plan->split.n_train : pca_rows;
     size_t *chosen = NULL, cells;
     float *x = NULL;
@@ -113,10 +122,12 @@ static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan,
     if (!iv_size_mul(rows, plan->d, &cells))
         return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", plan->d);
     plan->n_pca = plan->n < rows ? plan->n : rows;
-    if (!(status = IV_NEW(chosen, rows, "rows", err)) && !(status = IV_NEW(x, cells, "rows", err)) &&
+    if (!(status = IV_NEW(chosen, rows, "rows", err)) &&
+        !(status = IV_NEW(x, cells, "rows", err)) &&
         !(status = IV_NEW(plan->pca, plan->n_pca, "eigenvalues", err))) {
         for (size_t r = 0; r < rows; r++)
-            chosen[r] = plan->split.train[(size_t)((double)r * (double)plan->split.n_train / (double)rows)];
+            chosen[r] =
+                plan->split.train[(size_t)((double)r * (double)plan->split.n_train / (double)rows)];
         iv_scaling_rows(&plan->scaling, data, chosen, rows, x);
         status = iv_pca(x, rows, plan->d, plan->scaling.weight, plan->n_pca, plan->seed, plan->pca,
                         NULL, &plan->pca_total, err);
@@ -128,7 +139,8 @@ static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan,
 
 /* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
  * that must survive. */
-static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan) {
+static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
+{
     bool squared = plan->metric.loss != IV_LOSS_BCE;
     plan->beta_auto = isnan(options->beta) && squared;
     if (!plan->beta_auto) {
@@ -161,7 +173,8 @@ static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan) {
 }
 
 isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
-                               iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err) {
+                               iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err)
+{
     memset(plan, 0, sizeof *plan);
     IV_TRY(check_options(options, err));
     bool image = data->height > 0;
@@ -176,8 +189,8 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     if (!options->latent_dim && plan->n > most) plan->n = most;
     if (plan->n > plan->d)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "--latent-dim: %zu latents for %zu features; at most %zu make sense", plan->n,
-                       plan->d, plan->d);
+                       "--latent-dim: %zu latents for %zu features; at most %zu make sense",
+                       plan->n, plan->d, plan->d);
     IV_TRY(iv_metric_parse(options->loss ? options->loss : "sse", &plan->metric, err));
     plan->objective = options->objective;
     plan->init = options->init;
@@ -185,7 +198,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     const char *arch = options->arch ? options->arch : image ? "mlp:400" : "mlp:64,64";
     if (strlen(arch) >= sizeof plan->arch) return bad(err, "--arch", "too long a name");
     strcpy(plan->arch, arch);
-    plan->act = options->activation >= 0            ? (iv_act)options->activation
+    plan->act = options->activation >= 0              ? (iv_act)options->activation
                 : options->init == IV_INIT_MULTIMODAL ? IV_ACT_TANH
                                                       : IV_ACT_SILU;
 
@@ -202,12 +215,15 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
         return bad(err, "--scale", "--loss bce needs values in 0..1: use unit or minmax");
 
     /* rows */
-    plan->validation = options->validation_data ? 0.0 : isnan(options->validation) ? 0.1 : options->validation;
+    plan->validation = options->validation_data     ? 0.0
+                       : isnan(options->validation) ? 0.1
+                                                    : options->validation;
     isovae_status status = iv_split_rows(data, plan->validation, plan->seed, &plan->split, err);
     if (status) goto fail;
     if (plan->split.n_train < 2) {
-        status = iv_fail(err, ISOVAE_ERR_DATA, "%s: %zu row%s left for training: it needs at least 2",
-                         data->source, plan->split.n_train, plan->split.n_train == 1 ? "" : "s");
+        status =
+            iv_fail(err, ISOVAE_ERR_DATA, "%s: %zu row%s left for training: it needs at least 2",
+                    data->source, plan->split.n_train, plan->split.n_train == 1 ? "" : "s");
         goto fail;
     }
     if ((status = iv_scaling_fit(plan->scale, data, plan->split.train, plan->split.n_train,
@@ -215,9 +231,10 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
         goto fail;
     if ((status = measure_variances(data, plan, err))) goto fail;
     if (plan->varying == 0) {
-        status = iv_fail(err, ISOVAE_ERR_DATA,
-                         "%s: every column is constant on the training rows: there is nothing to learn",
-                         data->source);
+        status =
+            iv_fail(err, ISOVAE_ERR_DATA,
+                    "%s: every column is constant on the training rows: there is nothing to learn",
+                    data->source);
         goto fail;
     }
     if (!bce && (status = measure_spectrum(data, plan, err))) goto fail;
@@ -228,8 +245,10 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->batch = options->batch_size ? options->batch_size : 200;
     if (plan->batch > rows) {
         if (options->batch_size)
-            iv_fit_tell(notes, "the batch is all %zu training rows: --batch-size %zu is more than there are",
-                        rows, options->batch_size);
+            iv_fit_tell(
+                notes,
+                "the batch is all %zu training rows: --batch-size %zu is more than there are", rows,
+                options->batch_size);
         plan->batch = rows;
     }
     uint64_t per_epoch = (rows + plan->batch - 1) / plan->batch;
@@ -262,14 +281,16 @@ fail:
     return status;
 }
 
-void iv_fit_plan_free(iv_fit_plan *plan) {
+void iv_fit_plan_free(iv_fit_plan *plan)
+{
     iv_split_free(&plan->split);
     iv_scaling_free(&plan->scaling);
     iv_free(plan->pca);
     plan->pca = NULL;
 }
 
-double iv_plan_rate(const iv_fit_plan *plan, uint64_t step) {
+double iv_plan_rate(const iv_fit_plan *plan, uint64_t step)
+{
     double done = (double)step / (double)plan->steps;
     switch (plan->schedule) {
     case IV_SCHEDULE_COSINE: return plan->rate * 0.5 * (1.0 + cos(M_PI * done));
@@ -279,17 +300,20 @@ double iv_plan_rate(const iv_fit_plan *plan, uint64_t step) {
     return plan->rate;
 }
 
-double iv_plan_beta(const iv_fit_plan *plan, uint64_t step) {
+double iv_plan_beta(const iv_fit_plan *plan, uint64_t step)
+{
     double done = 2.0 * (double)step / (double)plan->steps;
     if (done >= 1.0) return plan->beta;
     return plan->beta_start * pow(plan->beta / plan->beta_start, done);
 }
 
-double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step) {
+double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step)
+{
     double warm = plan->kl_warmup * (double)plan->steps;
     return (double)step < warm ? ((double)step + 1.0) / (warm + 1.0) : 1.0;
 }
 
-bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step) {
+bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step)
+{
     return plan->beta_auto ? 4 * step >= 3 * plan->steps : 2 * step >= plan->steps;
 }

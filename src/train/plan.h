@@ -19,28 +19,28 @@ typedef struct iv_fit_plan {
     iv_scale_kind scale;
     uint64_t seed;
     double validation;
-    size_t patience;      /* 0: no early stop */
+    size_t patience; /* 0: no early stop */
     size_t checkpoint_every;
-    uint64_t line_every;  /* steps between two lines of the history (and two validations) */
+    uint64_t line_every;    /* steps between two lines of the history (and two validations) */
     size_t validation_rows; /* how many of them a validation looks at */
 
     iv_split split;
     iv_scaling scaling;
-    size_t varying;         /* d_eff: features whose variance is not 0 */
-    double mean_variance;   /* of those, in metric units */
+    size_t varying;       /* d_eff: features whose variance is not 0 */
+    double mean_variance; /* of those, in metric units */
     size_t n_pca;
-    double *pca;            /* largest eigenvalues of training rows, metric units (n_pca of them) */
-    double pca_total;       /* trace */
+    double *pca;      /* largest eigenvalues of training rows, metric units (n_pca of them) */
+    double pca_total; /* trace */
 
     bool beta_auto;
-    double beta;            /* given, or (auto) the floor */
-    double beta_start;      /* where annealing begins, >= beta */
-    double beta_cap;        /* auto: beta never follows the residual above this */
+    double beta;       /* given, or (auto) the floor */
+    double beta_start; /* where annealing begins, >= beta */
+    double beta_cap;   /* auto: beta never follows the residual above this */
 } iv_fit_plan;
 
 isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
-                               iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                               iv_fit_plan *plan, iv_fit_result *notes,
+                               isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_fit_plan_free(iv_fit_plan *plan);
 
 /* Appends a note for the user (dropped when there is no more room). */

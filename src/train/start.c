@@ -6,14 +6,16 @@
 #include <math.h>
 #include <string.h>
 
-static void store(iv_model *model, size_t at, double value) {
+static void store(iv_model *model, size_t at, double value)
+{
     if (model->dtype == IV_F64)
         ((double *)model->params)[at] = value;
     else
         ((float *)model->params)[at] = (float)value;
 }
 
-static bool reads_input(const iv_graph *graph, const iv_node *node) {
+static bool reads_input(const iv_graph *graph, const iv_node *node)
+{
     for (size_t i = 0; i < node->n_inputs; i++)
         for (size_t j = 0; j < graph->n_inputs; j++)
             if (node->inputs[i] == graph->inputs[j]) return true;
@@ -23,16 +25,19 @@ static bool reads_input(const iv_graph *graph, const iv_node *node) {
 /* `salt` keeps the encoder's and the decoder's numbers apart. */
 static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_t seed,
                                  uint64_t salt, iv_init init, double first_bias_sd,
-                                 isovae_error *err) {
+                                 isovae_error *err)
+{
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const iv_node *node = &graph->nodes[i];
         if (node->n_params == 0 || node->params[0] == SIZE_MAX) continue;
         const iv_param *weight = &graph->params[node->params[0]];
         if (weight->shape.rank != 2)
-            return iv_fail(err, ISOVAE_ERR_UNSUPPORTED, "node '%s': no start is known for weights of %s",
-                           node->name, node->kind->name);
+            return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
+                           "node '%s': no start is known for weights of %s", node->name,
+                           node->kind->name);
         size_t out = weight->shape.dim[0], in = weight->shape.dim[1];
-        bool first = init == IV_INIT_MULTIMODAL && reads_input(graph, node) && strcmp(node->name, "dec.out") != 0;
+        bool first = init == IV_INIT_MULTIMODAL && reads_input(graph, node) &&
+                     strcmp(node->name, "dec.out") != 0;
         double bound = 1.0 / sqrt((double)in), gain = first ? 2.0 : 1.0;
         double *draws;
         IV_TRY(IV_NEW(draws, in > out ? in : out, "random weights", err));
@@ -51,14 +56,16 @@ static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_
             else
                 iv_uniforms_f64(&key, out, draws);
             for (size_t j = 0; j < out; j++)
-                store(model, bias->offset + j, first ? first_bias_sd * draws[j] : bound * (2.0 * draws[j] - 1.0));
+                store(model, bias->offset + j,
+                      first ? first_bias_sd * draws[j] : bound * (2.0 * draws[j] - 1.0));
         }
         iv_free(draws);
     }
     return ISOVAE_OK;
 }
 
-isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init, isovae_error *err) {
+isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init, isovae_error *err)
+{
     IV_TRY(start_graph(model, model->encoder, seed, 0, init, 0.5, err));
     return start_graph(model, model->decoder, seed, 1u << 20, init, 1.0, err);
 }

@@ -8,37 +8,41 @@
 #include "data/split.h"
 #include "model/model.h"
 
-typedef enum iv_schedule { IV_SCHEDULE_COSINE = 0, IV_SCHEDULE_STEP = 1, IV_SCHEDULE_CONSTANT = 2 } iv_schedule;
+typedef enum iv_schedule {
+    IV_SCHEDULE_COSINE = 0,
+    IV_SCHEDULE_STEP = 1,
+    IV_SCHEDULE_CONSTANT = 2
+} iv_schedule;
 typedef enum iv_init { IV_INIT_DEFAULT = 0, IV_INIT_MULTIMODAL = 1 } iv_init;
 
 /* Everything `isovae fit` can be told. Zero, NaN or NULL means "the default of the table". */
 typedef struct iv_fit_options {
-    size_t latent_dim;            /* 0: 10 for tables (at most d - 1), 32 for images */
-    double beta;                  /* NaN: auto */
-    double beta_floor;            /* auto: lower limit as a share of the mean feature variance; 0.005 */
-    double beta_start;            /* NaN: from the PCA spectrum; equal to beta: no annealing */
-    double kl_warmup;             /* share of the steps over which the KL weight grows from 0; 0 */
-    const char *loss;             /* "sse", "bce", "weighted:..." */
+    size_t latent_dim; /* 0: 10 for tables (at most d - 1), 32 for images */
+    double beta;       /* NaN: auto */
+    double beta_floor; /* auto: lower limit as a share of the mean feature variance; 0.005 */
+    double beta_start; /* NaN: from the PCA spectrum; equal to beta: no annealing */
+    double kl_warmup;  /* share of the steps over which the KL weight grows from 0; 0 */
+    const char *loss;  /* "sse", "bce", "weighted:..." */
     iv_objective_kind objective;
-    const char *arch;             /* NULL: mlp:64,64, or mlp:400 for images */
-    int activation;               /* iv_act, or -1: silu */
-    size_t epochs, steps;         /* one of them, or both 0 */
-    size_t batch_size;            /* 0: 200 */
-    double rate;                  /* NaN: 1e-2 for MLPs whose widest layer is at most 128, else 1e-3 */
-    iv_schedule schedule;         /* -1 in `schedule_set` false: cosine */
+    const char *arch;     /* NULL: mlp:64,64, or mlp:400 for images */
+    int activation;       /* iv_act, or -1: silu */
+    size_t epochs, steps; /* one of them, or both 0 */
+    size_t batch_size;    /* 0: 200 */
+    double rate;          /* NaN: 1e-2 for MLPs whose widest layer is at most 128, else 1e-3 */
+    iv_schedule schedule; /* -1 in `schedule_set` false: cosine */
     bool schedule_set;
     double weight_decay;
     uint64_t seed;
-    double validation;            /* fraction; NaN: 0.1 */
+    double validation;                 /* fraction; NaN: 0.1 */
     const iv_dataset *validation_data; /* --validation FILE, features matched; or NULL */
     iv_init init;
-    int scale;                    /* iv_scale_kind, or -1: standard, unit for images, none for toy: */
-    size_t patience;              /* early stop, in validations without gain; 0: 20 where it applies */
-    const char *checkpoint;       /* path written every checkpoint_every steps and on cancel, or NULL */
-    size_t checkpoint_every;      /* 0: 2000 */
-    const char *resume;           /* checkpoint to go on from, or NULL */
-    const char *init_from;        /* model whose weights are the start, or NULL */
-    bool no_restart;              /* do not start again where folded */
+    int scale;               /* iv_scale_kind, or -1: standard, unit for images, none for toy: */
+    size_t patience;         /* early stop, in validations without gain; 0: 20 where it applies */
+    const char *checkpoint;  /* path written every checkpoint_every steps and on cancel, or NULL */
+    size_t checkpoint_every; /* 0: 2000 */
+    const char *resume;      /* checkpoint to go on from, or NULL */
+    const char *init_from;   /* model whose weights are the start, or NULL */
+    bool no_restart;         /* do not start again where folded */
     const char *isa;
     iv_precision precision;
     iv_pool *pool;
@@ -51,17 +55,17 @@ typedef struct iv_fit_note {
 } iv_fit_note;
 
 typedef struct iv_fit_result {
-    iv_model *model;        /* calibrated; latents sorted, signs fixed */
+    iv_model *model; /* calibrated; latents sorted, signs fixed */
     double seconds;
     uint64_t steps;
-    bool cancelled;         /* a checkpoint was written if asked for */
-    size_t n_notes;         /* what the user should know: restarts, all latents active, ... */
+    bool cancelled; /* a checkpoint was written if asked for */
+    size_t n_notes; /* what the user should know: restarts, all latents active, ... */
     iv_fit_note notes[16];
 } iv_fit_result;
 
 /* Checks the options against the data (errors name the option), trains, calibrates. On
  * ISOVAE_ERR_CANCELLED the checkpoint, if any, is written. */
-isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_fit_result *out,
+isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_fit_result *result,
                      isovae_error *err) ISOVAE_MUST_CHECK;
 
 #endif

@@ -13,12 +13,15 @@ static const double follow_share = 0.02;
 static const uint64_t validation_step = ((uint64_t)1 << 40) - 1;
 enum { validation_batch = 512, adam_block = 16384 };
 
-static isovae_status vector_new(const iv_trainer *t, void **out, isovae_error *err) {
+static isovae_status vector_new(const iv_trainer *t, void **out, isovae_error *err)
+{
     return t->k->alloc(out, t->model->param_elements, "a parameter vector", err);
 }
 
 /* All good rows of a data set, in order. */
-static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **out, isovae_error *err) {
+static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **out,
+                               isovae_error *err)
+{
     IV_TRY(IV_NEW(*out, count, "validation rows", err));
     size_t found = 0;
     for (size_t r = 0; r < data->rows && found < count; r++)
@@ -28,39 +31,43 @@ static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **ou
 
 isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
                              const iv_fit_plan *plan, iv_model *model, iv_trainer **out,
-                             isovae_error *err) {
+                             isovae_error *err)
+{
     *out = NULL;
+    const iv_kernels *k = iv_kernels_get(options->precision, options->isa);
+    if (!k)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "the instruction set '%s' is not known or not had here",
+                       options->isa ? options->isa : "");
     iv_trainer *t;
     IV_TRY(IV_NEW(t, 1, "the trainer", err));
     t->data = data;
     t->options = options;
     t->plan = plan;
     t->model = model;
+    t->k = k;
     isovae_status status = ISOVAE_OK;
-    t->k = iv_kernels_get(options->precision, options->isa);
-    if (!t->k) {
-        status = iv_fail(err, ISOVAE_ERR_ARGUMENT, "the instruction set '%s' is not known or not had here",
-                         options->isa ? options->isa : "");
-        goto fail;
-    }
-    iv_objective_config config = {.kind = plan->objective,
-                                  .rows = plan->batch,
-                                  .gradient = true,
-                                  .pool = options->pool};
+    iv_objective_config config = {
+        .kind = plan->objective, .rows = plan->batch, .gradient = true, .pool = options->pool};
     if ((status = iv_objective_new(model, t->k, &config, &t->objective, err))) goto fail;
     if (plan->validation_rows) {
-        config.rows = plan->validation_rows < validation_batch ? plan->validation_rows : validation_batch;
+        config.rows =
+            plan->validation_rows < validation_batch ? plan->validation_rows : validation_batch;
         config.gradient = false;
         if ((status = iv_objective_new(model, t->k, &config, &t->validator, err))) goto fail;
         if (options->validation_data)
-            status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows, err);
-        else if (!(status = IV_NEW(t->validation_rows, plan->validation_rows, "validation rows", err)))
-            memcpy(t->validation_rows, plan->split.validation, plan->validation_rows * sizeof(size_t));
+            status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows,
+                               err);
+        else if (!(status =
+                       IV_NEW(t->validation_rows, plan->validation_rows, "validation rows", err)))
+            memcpy(t->validation_rows, plan->split.validation,
+                   plan->validation_rows * sizeof(size_t));
         if (status) goto fail;
     }
     size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size, eps_size;
     if (!iv_size_mul(room, plan->d, &x_size) || !iv_size_mul(room, plan->n, &eps_size)) {
-        status = iv_fail(err, ISOVAE_ERR_MEMORY, "--batch-size %zu is too large for %zu features", plan->batch, plan->d);
+        status = iv_fail(err, ISOVAE_ERR_MEMORY, "--batch-size %zu is too large for %zu features",
+                         plan->batch, plan->d);
         goto fail;
     }
     if ((status = IV_NEW(t->order, room, "rows of a batch", err))) goto fail;
@@ -80,7 +87,8 @@ fail:
     return status;
 }
 
-void iv_trainer_free(iv_trainer *t) {
+void iv_trainer_free(iv_trainer *t)
+{
     if (!t) return;
     iv_objective_free(t->objective);
     iv_objective_free(t->validator);
@@ -94,11 +102,13 @@ void iv_trainer_free(iv_trainer *t) {
     iv_free(t);
 }
 
-uint64_t iv_trainer_seed(const iv_trainer *t) {
+uint64_t iv_trainer_seed(const iv_trainer *t)
+{
     return t->plan->seed + t->attempt * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-void iv_trainer_start(iv_trainer *t, size_t attempt, const void *from) {
+void iv_trainer_start(iv_trainer *t, size_t attempt, const void *from)
+{
     const iv_kernels *k = t->k;
     size_t size = t->model->param_elements;
     if (t->model->dtype == IV_F32)
@@ -121,7 +131,8 @@ void iv_trainer_start(iv_trainer *t, size_t attempt, const void *from) {
 }
 
 /* Draws and rows of one slice of a batch. */
-static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void *eps) {
+static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void *eps)
+{
     size_t n = t->plan->n;
     float *staged = t->eps + first * n;
     iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_NOISE, .step = step};
@@ -132,7 +143,8 @@ static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void
     t->k->upload_f32(eps, staged, count * n);
 }
 
-static void fill_training(void *user, size_t first, size_t count, void *x, void *eps, size_t stride) {
+static void fill_training(void *user, size_t first, size_t count, void *x, void *eps, size_t stride)
+{
     (void)stride;
     iv_trainer *t = user;
     const iv_split *split = &t->plan->split;
@@ -153,7 +165,9 @@ typedef struct validation_fill {
     size_t start;
 } validation_fill;
 
-static void fill_validation(void *user, size_t first, size_t count, void *x, void *eps, size_t stride) {
+static void fill_validation(void *user, size_t first, size_t count, void *x, void *eps,
+                            size_t stride)
+{
     (void)stride;
     validation_fill *v = user;
     iv_trainer *t = v->t;
@@ -166,7 +180,8 @@ static void fill_validation(void *user, size_t first, size_t count, void *x, voi
 }
 
 /* D + beta KL on the validation rows, always under the same draws. */
-static double validate(iv_trainer *t) {
+static double validate(iv_trainer *t)
+{
     size_t total = t->plan->validation_rows;
     double sum = 0.0;
     for (size_t start = 0; start < total; start += validation_batch) {
@@ -189,7 +204,8 @@ typedef struct update {
     iv_adam adam;
 } update;
 
-static void adam_task(void *argument, size_t task) {
+static void adam_task(void *argument, size_t task)
+{
     update *u = argument;
     const iv_kernels *k = u->t->k;
     size_t start = task * adam_block, size = u->t->model->param_elements - start;
@@ -200,7 +216,8 @@ static void adam_task(void *argument, size_t task) {
     iv_fp_leave(fp);
 }
 
-static double current_beta(const iv_trainer *t) {
+static double current_beta(const iv_trainer *t)
+{
     const iv_fit_plan *plan = t->plan;
     double annealed = iv_plan_beta(plan, t->step);
     if (!plan->beta_auto) return annealed;
@@ -209,7 +226,8 @@ static double current_beta(const iv_trainer *t) {
     return fmax(followed, annealed);
 }
 
-static isovae_status add_line(iv_trainer *t, double validation, double rate, isovae_error *err) {
+static isovae_status add_line(iv_trainer *t, double validation, double rate, isovae_error *err)
+{
     iv_model *model = t->model;
     if ((model->n_history & (model->n_history - 1)) == 0) { /* grow at powers of two */
         iv_history *more;
@@ -231,14 +249,16 @@ static isovae_status add_line(iv_trainer *t, double validation, double rate, iso
     return ISOVAE_OK;
 }
 
-static double now_seconds(void) {
+static double now_seconds(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* Tells about ten times a second; the clock decides what is shown, never what is computed. */
-static bool tell_progress(iv_trainer *t, const iv_objective_means *means) {
+static bool tell_progress(iv_trainer *t, const iv_objective_means *means)
+{
     double now = now_seconds();
     bool last = t->step == t->plan->steps;
     if (!last && now - t->seconds_reported < 0.1) return true;
@@ -258,7 +278,8 @@ static bool tell_progress(iv_trainer *t, const iv_objective_means *means) {
 }
 
 /* Notes a validation; true where training should stop early. */
-static bool judge(iv_trainer *t, double validation) {
+static bool judge(iv_trainer *t, double validation)
+{
     if (isnan(validation) || !iv_plan_beta_stands(t->plan, t->step)) return false;
     if (iv_plan_kl_weight(t->plan, t->step) < 1.0) return false;
     if (validation < t->best_value) {
@@ -272,7 +293,8 @@ static bool judge(iv_trainer *t, double validation) {
     return t->plan->patience && ++t->stale >= t->plan->patience;
 }
 
-isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err) {
+isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
+{
     const iv_fit_plan *plan = t->plan;
     const char *checkpoint = t->options->checkpoint;
     size_t blocks = (t->model->param_elements + adam_block - 1) / adam_block;
@@ -330,7 +352,8 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err) {
     return ISOVAE_OK;
 }
 
-void iv_trainer_finish(iv_trainer *t) {
+void iv_trainer_finish(iv_trainer *t)
+{
     iv_model *model = t->model;
     const void *from = isfinite(t->best_value) ? t->best : t->params;
     if (model->dtype == IV_F32)

@@ -15,23 +15,23 @@ typedef struct iv_trainer {
     size_t *validation_rows; /* in the data, or in options->validation_data */
 
     /* Workspace of a step. */
-    size_t *order;          /* rows of the batch */
-    float *x, *eps;         /* batch x d, batch x n: staging before the upload */
+    size_t *order;  /* rows of the batch */
+    float *x, *eps; /* batch x d, batch x n: staging before the upload */
     void *grads;
     double seconds_reported; /* when progress was last told, monotonic clock */
 
     /* What a checkpoint holds, beside the model. */
     void *params, *moment1, *moment2; /* parameter vectors */
-    void *best;             /* at the lowest validation loss */
-    void *kept;             /* of the best earlier attempt that folded */
+    void *best;                       /* at the lowest validation loss */
+    void *kept;                       /* of the best earlier attempt that folded */
     double kept_value, kept_beta;
     uint64_t step;
-    size_t attempt;         /* 0, 1, 2: starts again where folded */
-    double beta;            /* in force at the last step */
-    double follow;          /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
+    size_t attempt; /* 0, 1, 2: starts again where folded */
+    double beta;    /* in force at the last step */
+    double follow;  /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
     double best_value;
     uint64_t best_step;
-    size_t stale;           /* validations since the best */
+    size_t stale;                            /* validations since the best */
     double sum_loss, sum_distortion, sum_kl; /* since the last line of the history */
     uint64_t sum_steps;
 } iv_trainer;
@@ -55,8 +55,8 @@ isovae_status iv_trainer_run(iv_trainer *trainer, isovae_error *err) ISOVAE_MUST
 void iv_trainer_finish(iv_trainer *trainer);
 
 /* checkpoint.c */
-isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
 /* *found is false where there is no such file. Refuses a checkpoint of other data or options. */
 isovae_status iv_checkpoint_read(iv_trainer *trainer, const char *path, bool *found,
                                  isovae_error *err) ISOVAE_MUST_CHECK;
@@ -64,7 +64,7 @@ isovae_status iv_checkpoint_read(iv_trainer *trainer, const char *path, bool *fo
 /* start.c: weights of every dense node, uniform in +-1/sqrt(fan in), keyed by (seed, parameter);
  * multimodal: first layers with weights twice that and normal biases of SD 0.5 (encoder) and 1
  * (decoder), which spreads the first units over the modes of the data. */
-isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init,
+                               isovae_error *err) ISOVAE_MUST_CHECK;
 
 #endif

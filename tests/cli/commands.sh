@@ -1,5 +1,7 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # The commands do what they say, in short.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
 data=toy:norm,n=500,seed=3
 "$isovae" fit toy:norm,n=5000 -o m.safetensors -n 5 --steps 1500 >fit.out 2>fit.err ||
@@ -87,4 +89,17 @@ check "traverse: measured distance near the step in y" awk -F, 'NR > 1 && $2 > 2
     r = $5 / ($3 - y); if (r < 0.8 || r > 1.25) exit 1 } NR > 1 { y = $3 }' out
 run "$isovae" traverse m.safetensors $data --row 7 -o t.json
 check "traverse from a row, JSON" grep -q '"format": "isovae-traversal/1"' t.json
+
+# images: 200 of 6 x 6 bytes, a bar that moves and changes its brightness
+{
+    printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (200, 6, 6), }"
+    LC_ALL=C awk 'BEGIN { for (k = 0; k < 200; k++) for (i = 0; i < 36; i++)
+        printf "%c", int(i / 6) == k % 6 ? 33 + (k * 7) % 90 : 1 }'
+} >images.npy
+run "$isovae" fit images.npy -o images.safetensors --steps 300 -n 3 --arch mlp:32
+check "fit on images" test "$status" = 0
+run "$isovae" traverse images.safetensors --latents 2 --points 5 -o sheet.png
+check "traverse draws a sheet" test "$status $(od -An -tx1 -j 16 -N 8 sheet.png | tr -d ' ')" = "0 0000001e0000000c"
+run "$isovae" report images.safetensors images.npy --html images.html
+check "report on images, page" test "$status" = 0 -a -s images.html
 finish

@@ -1,5 +1,7 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # Help, version, and the files that are generated from the table of options.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
 commands="demo fit report score encode decode sample traverse info"
 

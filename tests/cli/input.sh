@@ -1,5 +1,7 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # Bad data: exit status 3 (4 where the system refuses), one clear line, nothing written.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
 fit() { "$isovae" fit "$@" -o m.safetensors --steps 20; }
 # shellcheck disable=SC2059

@@ -1,7 +1,9 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # Ctrl-C in fit: a checkpoint, the way to go on, and then the same model as without it.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
-options=(toy:norm,n=2000 -n 3 --steps 6000 --threads 1 --isa baseline)
+options=("toy:norm,n=2000" -n 3 --steps 6000 --threads 1 --isa baseline)
 "$isovae" fit "${options[@]}" -o whole.safetensors -q || fail "a model to compare with"
 
 # Background jobs of a script ignore SIGINT; setsid and a handler of its own put that right.

@@ -1,5 +1,7 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # Model files that are not what they should be, and data that do not fit the model.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
 awk -v OFS=, 'BEGIN { print "a,b,k,c"
     for (i = 0; i < 300; i++) print i % 7, (i % 7) * 0.5 + i % 5, 3, (i * i) % 11 }' >data.csv
@@ -24,12 +26,11 @@ for offset in 0 1 8 9 $((size / 7)) $((size / 5)) $((size / 3)) $((size / 2)) $(
 done
 if [ -z "$bad" ]; then pass "any byte changed is found"; else fail "any byte changed is found" "offset:status $bad"; fi
 
-filter='s/[0-9a-f]\{16\}/CHECKSUM/g; s/of [0-9]\{15,\} bytes/of N bytes/'
+filter='s/checksum is [0-9a-f]* but should be [0-9a-f]*/checksum is A but should be B/'
 damage damaged.safetensors $((size - 5))
 refuse model-byte-changed 3 "$isovae" info damaged.safetensors
 head -c $((size / 2)) m.safetensors >cut.safetensors
 refuse model-cut 3 "$isovae" score cut.safetensors data.csv
-filter='s/"[0-9]\{15,\}/"N/; s/of [0-9]\{15,\} bytes/of N bytes/'
 refuse model-is-data 3 "$isovae" info data.csv
 : >empty
 refuse model-empty 3 "$isovae" info empty

@@ -1,6 +1,8 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # What goes where: results to standard output or the file of -o, messages to standard error; files whole
 # or not at all; places that cannot be written are found out before the work.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
 "$isovae" fit toy:norm,n=2000 -o m.safetensors -n 4 --steps 400 -q 2>fit.err >fit.out
 if [ $? = 0 ] && [ ! -s fit.err ] && [ ! -s fit.out ] && [ -s m.safetensors ]; then

@@ -1,5 +1,7 @@
 #!/bin/bash
+# shellcheck disable=SC2034,SC2154 # variables of lib/common.bash
 # Command lines that are wrong: exit status 2, one line that names the option and says what to do.
+# shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
 printf 'a,b\n1,2\n3,4\n5,6\n' >t.csv
 

@@ -3,7 +3,7 @@
 #
 # ISOVAE         the command (default: build/isovae of this repository)
 # UPDATE=1       write the expectation files anew instead of comparing with them
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 root=${ISOVAE_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)}
 isovae=${ISOVAE:-$root/build/isovae}
 expected=$root/tests/expected/cli
