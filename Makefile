@@ -33,6 +33,21 @@ fuzz: ## run each fuzzer for SECONDS_FUZZ=10 seconds on its corpus (needs clang)
 	@$(call BUILD,fuzz)
 	@scripts/run-fuzzers.sh $(SECONDS_FUZZ) build/fuzz
 
+bench: deps bench-program ## speed beside PyTorch and JAX, under 20 minutes: build/bench.json
+	python3 bench/run.py --program build/isovae-bench --out build/bench.json
+
+bench-full: deps bench-program ## the same with more repeats and whole fits of the peers
+	python3 bench/run.py --program build/isovae-bench --out build/bench.json --full
+
+bench-program:
+	@mkdir -p build
+	@cmake --preset release -DISOVAE_BENCH=ON >build/bench-configure.log 2>&1 || \
+	    { cat build/bench-configure.log; exit 1; }
+	@cmake --build --preset release --target isovae-bench -j $(JOBS)
+
+bench-setup: ## install the peers of the benchmark (PyTorch, JAX) into build/bench-venv
+	@scripts/bench-setup.sh
+
 lint: ## layers, format, clang-tidy, shellcheck, man pages
 	@scripts/lint.sh
 
@@ -47,4 +62,4 @@ help: ## this list
 	    awk -F '\t' '{ printf "  %-26s %s\n", $$1, $$2 }'
 
 .NOTPARALLEL:
-.PHONY: all demo test deps install debug asan tsan coverage fuzz lint format clean help
+.PHONY: all demo test deps install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup lint format clean help

@@ -1009,12 +1009,13 @@ static void make_good(made *m)
     m->a.elbo_nats = 30;
     m->a.elbo_se = 0.02;
     m->a.validation_gap_nats = 0.05;
+    m->a.encoder_gap_nats = 0.005;
     m->a.pca.comparable = true;
     m->a.pca.n = 16;
     m->a.pca.eigenvalues = m->eigenvalues;
     memcpy(m->eigenvalues, variance, sizeof variance);
     m->a.pca.active_predicted = 3;
-    m->facts = (iv_warning_facts){.loss = IV_LOSS_SSE, .history_beta = (double)NAN};
+    m->facts = (iv_warning_facts){.loss = IV_LOSS_SSE, .history_beta = (double)NAN, .clipped_gap = 0.05, .clipped_gap_se = 0.02};
 }
 
 static bool only_alarm(made *m, const char *code)
@@ -1055,9 +1056,16 @@ static void warnings(void **state)
     assert_true(only_alarm(&m, NULL));
 
     make_good(&m);
-    m.a.validation_gap_nats = 4.1;
+    m.a.elbo_nats = 20; /* linear PCA has 26.7 */
+    assert_true(only_alarm(&m, "undertrained"));
+    make_good(&m);
+    m.a.encoder_gap_nats = 0.5; /* more than a tenth of 30 - 26.7 */
+    assert_true(only_alarm(&m, "undertrained"));
+
+    make_good(&m);
+    m.a.validation_gap_nats = m.facts.clipped_gap = 4.1;
     assert_true(only_alarm(&m, "overfitted"));
-    m.a.elbo_se = m.facts.gap_se = 2;
+    m.facts.clipped_gap_se = 2;
     assert_true(only_alarm(&m, NULL));
 
     make_good(&m); /* the file's beta times 10: E0 and E1 of the active fall to a tenth */

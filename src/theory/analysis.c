@@ -294,9 +294,10 @@ static isovae_status training_e0(parts *p, const iv_analysis_options *options, i
     return ISOVAE_OK;
 }
 
-static isovae_status warn(iv_analysis *a, parts *p, const iv_model *model,
-                          const iv_analysis_options *options, isovae_error *err)
+static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, isovae_error *err)
 {
+    const iv_model *model = summary->model;
+    const iv_analysis_options *options = summary->options;
     IV_TRY(training_e0(p, options, err));
     iv_warning_facts facts = {
         .loss = model->metric.loss,
@@ -306,13 +307,11 @@ static isovae_status warn(iv_analysis *a, parts *p, const iv_model *model,
                                              : (double)NAN,
         .folded = model->folded,
         .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
-        .gap_se = a->elbo_se,
+        .clipped_gap = summary->clipped_gap,
+        .clipped_gap_se = summary->clipped_gap_se,
         .log_volume = iv_scaling_log_volume(p->pass->scaling),
         .e0 = p->e0,
         .e0_se = p->e0_se};
-    if (p->train != NULL) { /* both sides of the gap were sampled */
-        facts.gap_se = a->elbo_se * sqrt(1 + (double)a->rows / (double)p->train->rows);
-    }
     return iv_find_warnings(a, &facts, err);
 }
 
@@ -340,12 +339,12 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
                           .order = p->order,
                           .analysis = a};
     IV_TRY(iv_summarise_latents(&summary, err));
-    iv_summarise_distortion(&summary);
+    IV_TRY(iv_summarise_distortion(&summary, err));
     IV_TRY(iv_summarise_density(&summary, p->iwae, err));
     IV_TRY(iv_summarise_pca(&summary, err));
     IV_TRY(iv_summarise_truth(&summary, err));
     IV_TRY(keep_rows(a, p, options->keep_rows, err));
-    return warn(a, p, model, options, err);
+    return warn(a, p, &summary, err);
 }
 
 isovae_status iv_analyse(const iv_model *model, const iv_dataset *data,

@@ -111,6 +111,9 @@ typedef struct iv_analysis {
 
     size_t n_warnings;
     iv_warning *warnings;
+    /* Nats that a better encoder would gain on these rows (stationarity row by row, in mu and sigma of
+     * the active latents); near 0 where it follows its optimum. */
+    double encoder_gap_nats;
     double beta_estimate;      /* the beta for which E1 holds best over active latents */
 
     struct {

@@ -15,6 +15,7 @@ typedef struct iv_summary {
     const double *y;       /* rows x n, the model's order */
     const double *spline_rms; /* n, the model's order */
     size_t *order;         /* n: rank -> latent of the model */
+    double clipped_gap, clipped_gap_se; /* validation gap without the weight of rows far off */
     iv_analysis *analysis;
 } iv_summary;
 
@@ -32,7 +33,8 @@ void iv_loadings_of(const iv_rows *rows, const iv_scaling *scaling, size_t j, do
 
 /* Each fills its part of the analysis, in this order. */
 isovae_status iv_summarise_latents(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
-void iv_summarise_distortion(iv_summary *s); /* needs latents; gives shares */
+/* Needs latents; gives shares. */
+isovae_status iv_summarise_distortion(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae,
                                    isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
@@ -46,7 +48,7 @@ typedef struct iv_warning_facts {
     double history_beta;   /* in force at the end of training; NaN where unknown */
     bool folded;           /* so training said */
     double transform_se;   /* standard errors over rows */
-    double gap_se;
+    double clipped_gap, clipped_gap_se;
     double log_volume;     /* of the scaling: densities in metric units = in data units + this */
     const double *e0, *e0_se; /* n, in the order of latents[]: E0 on training rows; NULL: unknown */
 } iv_warning_facts;

@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST = 16, FEW_ROWS = 30 };
@@ -20,7 +21,9 @@ enum { MOST = 16, FEW_ROWS = 30 };
 typedef struct finder {
     iv_analysis *a;
     const iv_warning_facts *facts;
-    bool beta_wrong, undertrained, overfitted;
+    double gain;  /* nats over linear PCA, or NaN */
+    double *room; /* n */
+    bool beta_wrong, undertrained, overfitted, folded;
 } finder;
 
 static void tell(finder *f, const char *code, bool note, double value, double limit,
@@ -103,45 +106,164 @@ static void find_wrong_beta(finder *f)
          common, a->beta);
 }
 
+/* --- symptoms: what is off on these rows, whatever the cause --- */
+
+typedef struct symptom {
+    bool seen;
+    double value, limit;
+} symptom;
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double p = *(const double *)a, q = *(const double *)b;
+    return p < q ? -1 : p > q;
+}
+
+/* Mean of |E0 - 1| over the active latents; `worst` has the largest. Where it is off, `most` tells
+ * whether half of the latents are. */
+static symptom unstationary(const finder *f, size_t *worst, bool *most)
+{
+    const iv_analysis *a = f->a;
+    symptom s = {.limit = 0.05};
+    double square = 0, *off = f->room;
+    size_t m = 0;
+    *worst = 0;
+    *most = false;
+    for (size_t j = 0; j < a->n; j++) {
+        if (!a->latents[j].active || isnan(e0_of(f, j))) continue;
+        off[m] = fabs(e0_of(f, j) - 1);
+        s.value += off[m];
+        square += e0_se_of(f, j) * e0_se_of(f, j);
+        if (m++ == 0 || off[m - 1] > fabs(e0_of(f, *worst) - 1)) *worst = j;
+    }
+    if (m == 0) return s;
+    s.value /= (double)m;
+    s.limit = fmax(0.05, 4 * sqrt(square / (double)m));
+    s.seen = s.value > s.limit;
+    qsort(off, m, sizeof *off, compare_doubles);
+    *most = off[m / 2] > s.limit;
+    return s;
+}
+
+/* Lost at z = mu: more than PCA's residual and the posterior's width explain. PCA was fitted to these
+ * very rows, hence the allowance for their number. */
+static symptom lossy(const finder *f)
+{
+    const iv_analysis *a = f->a;
+    double width = 0.5, optimism = 0.02 + 2 * (double)a->active / (double)a->rows;
+    for (size_t j = 0; j < a->n; j++) {
+        if (a->latents[j].active) width += a->latents[j].sigma2_mean;
+    }
+    symptom s = {.value = a->distortion.transform,
+                 .limit = a->pca.residual * (1 + optimism) + a->beta / 2 * width +
+                          3 * f->facts->transform_se};
+    s.seen = a->pca.comparable && a->active > 0 && a->active <= a->pca.n && a->rows >= FEW_ROWS &&
+             s.value > s.limit;
+    return s;
+}
+
+/* Nats per row by which the ELBO exceeds the exact likelihood of probabilistic PCA with as many
+ * components and the same noise. The PCA was fitted to these rows: its parameters' share in that is
+ * given back. NaN where the two cannot be compared. */
+static double gain_over_pca(const iv_analysis *a, double log_volume)
+{
+    static const double log_two_pi = 1.8378770664093454836;
+    double noise = a->beta / 2, m = (double)a->active, d = (double)a->d;
+    double given = m * d / (double)a->rows;
+    if (!a->pca.comparable || a->active == 0 || a->active > a->pca.n || isnan(a->elbo_nats) ||
+        a->rows < FEW_ROWS || given > 0.5) {
+        return (double)NAN;
+    }
+    double minus_two_log_p = d * log_two_pi + (d - m) * log(noise) + m + a->pca.residual / noise;
+    for (size_t i = 0; i < a->active; i++) {
+        minus_two_log_p += log(fmax(a->pca.eigenvalues[i], noise));
+    }
+    return a->elbo_nats + log_volume + 0.5 * minus_two_log_p + given;
+}
+
+/* Fewer nats than linear PCA, which the network contains. */
+static symptom behind_pca(const finder *f)
+{
+    symptom s = {.value = -f->gain, .limit = fmax(0.05, 2 * f->a->elbo_se)};
+    s.seen = s.value > s.limit;
+    return s;
+}
+
+/* An encoder that is farther from its optimum than a tenth of what the model gains on PCA and 0.01
+ * nats for each latent: a short training can leave the mean of E0 at 1 and single rows off it. */
+static symptom encoder_behind(const finder *f)
+{
+    symptom s = {.value = f->a->encoder_gap_nats,
+                 .limit = 0.1 * fmax(f->gain, 0) + 0.01 * (double)f->a->active};
+    s.seen = s.value > s.limit; /* never where the gain is not known: the limit is no number then */
+    if (isnan(f->gain)) s.seen = false;
+    return s;
+}
+
+/* --- causes --- */
+
+/* The gap itself, or a smaller one that is beyond doubt together with another symptom on these
+ * rows. */
 static void find_overfitted(finder *f)
 {
     iv_analysis *a = f->a;
-    double gap = a->validation_gap_nats;
-    if (isnan(gap) || a->rows < FEW_ROWS / 2) return;
-    double limit = fmax(fmax(1, 0.1 * a->rate_nats), 3 * f->facts->gap_se);
-    if (gap <= limit) return;
+    size_t worst;
+    bool most;
+    double gap = a->validation_gap_nats, limit = fmax(1, 0.1 * a->rate_nats);
+    if (f->beta_wrong || a->rows < FEW_ROWS / 2) return;
+    bool symptoms = (f->facts->e0 == NULL && unstationary(f, &worst, &most).seen) ||
+                    lossy(f).seen || behind_pca(f).seen || encoder_behind(f).seen;
+    if (symptoms && !(gap > limit)) limit = fmax(0.1, 2 * f->facts->clipped_gap_se);
+    if (!(gap > limit)) return;
+    if (!(f->facts->clipped_gap > (symptoms ? 2 : 3) * f->facts->clipped_gap_se)) return;
     f->overfitted = true;
-    tell(f, "overfitted", false, gap, limit,
-         "validation gap %.2f nats (limit %.2g): %s", gap, limit,
+    tell(f, "overfitted", false, gap, limit, "validation gap %.2f nats (limit %.2g): %s", gap, limit,
          a->data_is_training_set
              ? "fewer latents, more data or --weight-decay"
              : "these rows differ from the training data, or the model fits the latter too closely: "
                "fewer latents or more data");
 }
 
-static void find_undertrained(finder *f)
+/* Folding and short training, told apart: where the transform loss is high but most latents are
+ * stationary, two branches of the data share one latent value. */
+static void find_undertrained_or_folded(finder *f)
 {
     iv_analysis *a = f->a;
-    double off = 0, square = 0;
-    size_t worst = 0, m = 0;
-    for (size_t j = 0; j < a->n; j++) {
-        if (!a->latents[j].active || isnan(e0_of(f, j))) continue;
-        double own = fabs(e0_of(f, j) - 1);
-        off += own;
-        square += e0_se_of(f, j) * e0_se_of(f, j);
-        if (m++ == 0 || own > fabs(e0_of(f, worst) - 1)) worst = j;
+    size_t worst;
+    bool most;
+    if (f->beta_wrong) return;
+    symptom e0 = unstationary(f, &worst, &most), loss = lossy(f);
+    /* On rows that were not trained on, overfitting alone takes these off. */
+    if (f->overfitted) {
+        loss.seen = false;
+        if (f->facts->e0 == NULL) e0.seen = false;
     }
-    if (m == 0 || f->beta_wrong) return;
-    /* On rows that were not trained on, overfitting alone takes E0 away from 1. */
-    if (f->overfitted && f->facts->e0 == NULL) return;
-    off /= (double)m;
-    double limit = fmax(0.05, 4 * sqrt(square / (double)m));
-    if (off <= limit) return;
-    f->undertrained = true;
-    tell(f, "undertrained", false, off, limit,
-         "stationarity is off by %.2f on average (limit %.2g; latent %zu has %.2f instead of 1): "
-         "train longer (--steps), or with a rate that decays to 0",
-         off, limit, worst, e0_of(f, worst));
+    if ((loss.seen || f->facts->folded) && !(e0.seen && most)) {
+        f->folded = true;
+        tell(f, "folded", false, loss.value, loss.limit,
+             "transform loss %.3g (limit %.3g): two branches of the data share one latent value; "
+             "train again with another --seed, with --init multimodal, or with more latents",
+             loss.value, loss.limit);
+        return;
+    }
+    symptom behind = behind_pca(f), encoder = encoder_behind(f);
+    f->undertrained = e0.seen || (!f->overfitted && (behind.seen || encoder.seen));
+    if (e0.seen) {
+        tell(f, "undertrained", false, e0.value, e0.limit,
+             "stationarity is off by %.2f on average (limit %.2g; latent %zu has %.2f instead of "
+             "1): train longer (--steps), or with a rate that decays to 0",
+             e0.value, e0.limit, worst, e0_of(f, worst));
+    } else if (f->undertrained && behind.seen) {
+        tell(f, "undertrained", false, behind.value, behind.limit,
+             "%.2f nats worse than linear PCA with %zu components and the same noise (limit %.2g): "
+             "train longer (--steps), or with a larger network (--arch)",
+             behind.value, a->active, behind.limit);
+    } else if (f->undertrained) {
+        tell(f, "undertrained", false, encoder.value, encoder.limit,
+             "a better encoder would gain %.2g nats (limit %.2g): train longer (--steps), or with a "
+             "larger network (--arch)",
+             encoder.value, encoder.limit);
+    }
 }
 
 static void find_from_e1(finder *f)
@@ -176,29 +298,6 @@ static void find_from_e1(finder *f)
     }
 }
 
-/* Two branches of the data on one latent value: lost at z = mu is more than PCA's residual and the
- * posterior's width explain. PCA was fitted to these very rows, hence the allowance for their
- * number. */
-static void find_folded(finder *f)
-{
-    iv_analysis *a = f->a;
-    double width = 0.5;
-    for (size_t j = 0; j < a->n; j++) {
-        if (a->latents[j].active) width += a->latents[j].sigma2_mean;
-    }
-    double optimism = 0.02 + 2 * (double)a->active / (double)a->rows;
-    double limit = a->pca.residual * (1 + optimism) + a->beta / 2 * width +
-                   3 * f->facts->transform_se;
-    bool seen = a->pca.comparable && a->active > 0 && a->active < a->pca.n + 1 &&
-                a->rows >= FEW_ROWS && !f->beta_wrong && !f->undertrained && !f->overfitted &&
-                a->distortion.transform > limit;
-    if (!seen && !f->facts->folded) return;
-    tell(f, "folded", false, a->distortion.transform, limit,
-         "transform loss %.3g (limit %.3g): two branches of the data share one latent value; train "
-         "again with another --seed, with --init multimodal, or with more latents",
-         a->distortion.transform, limit);
-}
-
 static void find_collapsed(finder *f)
 {
     iv_analysis *a = f->a;
@@ -223,26 +322,15 @@ static void find_all_active(finder *f)
          "all %zu latents are active: the data may carry more; try a larger --latent-dim", a->n);
 }
 
-/* The ELBO against the exact likelihood of probabilistic PCA with as many latents and the same
- * noise. The PCA was fitted to these rows: its parameters' share in that is given back. */
 static void find_no_better_than_pca(finder *f)
 {
-    static const double log_two_pi = 1.8378770664093454836;
     iv_analysis *a = f->a;
-    if (!a->pca.comparable || a->active == 0 || a->active > a->pca.n || isnan(a->elbo_nats) ||
-        a->rows < FEW_ROWS || f->beta_wrong) {
-        return;
-    }
-    double noise = a->beta / 2, m = (double)a->active, d = (double)a->d, log_p;
-    log_p = d * log_two_pi + (d - m) * log(noise) + m + a->pca.residual / noise;
-    for (size_t i = 0; i < a->active; i++) log_p += log(fmax(a->pca.eigenvalues[i], noise));
-    double given = m * d / (double)a->rows, gain, limit = fmax(0.02, 2 * a->elbo_se * 0.1);
-    gain = a->elbo_nats + f->facts->log_volume + 0.5 * log_p + given;
-    if (gain > limit) return;
-    tell(f, "no_better_than_pca", true, gain, limit,
-         "%.2f nats better than linear PCA with %zu components and the same noise (limit %.2g): "
-         "PCA would do for these data",
-         gain, a->active, limit);
+    static const double limit = 0.02;
+    if (!(f->gain <= limit) || f->beta_wrong || f->undertrained || f->overfitted || f->folded) return;
+    tell(f, "no_better_than_pca", true, f->gain, limit,
+         "the ELBO is %+.3f nats from the likelihood of linear PCA with %zu components and the same "
+         "noise (limit %+.2g): PCA would do for these data",
+         f->gain, a->active, limit);
 }
 
 /* A beta given by hand may hide directions that stand well above the noise. */
@@ -299,12 +387,14 @@ static void find_few_rows(finder *f)
 isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,
                                isovae_error *err)
 {
-    finder f = {.a = analysis, .facts = facts};
+    finder f = {.a = analysis,
+                .facts = facts,
+                .gain = gain_over_pca(analysis, facts->log_volume)};
     IV_TRY(IV_NEW(analysis->warnings, MOST, "the warnings", err));
+    IV_TRY(IV_NEW(f.room, analysis->n, "the warnings", err));
     find_wrong_beta(&f);
     find_overfitted(&f);
-    find_undertrained(&f);
-    find_folded(&f);
+    find_undertrained_or_folded(&f);
     find_collapsed(&f);
     find_from_e1(&f);
     find_all_active(&f);
@@ -312,5 +402,6 @@ isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *fa
     find_no_better_than_pca(&f);
     find_degenerate(&f);
     find_few_rows(&f);
+    iv_free(f.room);
     return ISOVAE_OK;
 }

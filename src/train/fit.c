@@ -181,6 +181,21 @@ static isovae_status final_losses(iv_trainer *t, isovae_error *err)
     return ISOVAE_OK;
 }
 
+/* A model that knows nothing but the mean has the loss D = total variance, KL 0. One that ends well
+ * above that did not learn, whatever its steps. */
+static isovae_status check_learned(const iv_fit_plan *plan, const iv_model *model,
+                                   isovae_error *err)
+{
+    if (plan->metric.loss == IV_LOSS_BCE) return ISOVAE_OK;
+    double constant = plan->mean_variance * (double)plan->varying;
+    if (model->train_loss <= 1.5 * constant) return ISOVAE_OK;
+    return iv_fail(
+        err, ISOVAE_ERR_DIVERGED,
+        "training ended at a loss of %.3g, above the %.3g of a constant: it diverged; try "
+        "a lower --lr than %g",
+        model->train_loss, constant, plan->rate);
+}
+
 static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
 {
     const iv_fit_plan *plan = t->plan;
@@ -196,11 +211,16 @@ static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_r
 {
     size_t active = 0;
     for (size_t j = 0; model->active && j < model->n; j++) active += model->active[j];
-    if (active == 0)
-        iv_fit_tell(
-            result,
-            "no latent is active: beta %.3g is above what the data vary by; try a smaller --beta",
-            model->beta);
+    bool hidden = plan->n_pca > 0 && plan->pca[0] <= 1.105 * model->beta / 2.0;
+    if (active == 0 && hidden)
+        iv_fit_tell(result,
+                    "no latent is active: beta/2 = %.3g is above the largest variance, %.3g; try a "
+                    "smaller --beta",
+                    model->beta / 2.0, plan->pca[0]);
+    else if (active == 0)
+        iv_fit_tell(result,
+                    "no latent is active: training collapsed; try a smaller --beta-start, a "
+                    "lower --lr or another --seed");
     else if (active == model->n && model->n + 1 < model->d && model->n < plan->varying)
         iv_fit_tell(result,
                     "all %zu latents are active: the data may carry more; try --latent-dim %zu",
@@ -221,6 +241,7 @@ isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_f
     if (!status) status = iv_trainer_new(data, options, &plan, model, &trainer, err);
     if (!status) status = train(trainer, result, err);
     if (!status) status = final_losses(trainer, err);
+    if (!status) status = check_learned(&plan, model, err);
     if (!status) status = calibrate(trainer, err);
     if (!status) tell_result(&plan, model, result);
     result->cancelled = status == ISOVAE_ERR_CANCELLED;

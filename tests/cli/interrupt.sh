@@ -38,4 +38,20 @@ run "$isovae" $way
 check "the printed command goes on" test "$status" = 0
 check "the model is the same, byte for byte" cmp whole.safetensors stopped.safetensors
 check "the checkpoint is removed" test ! -e stopped.safetensors.ckpt
+
+# Killed without warning, several times: --resume goes on from the last checkpoint, or from the
+# beginning where there is none.
+killed=0
+for wait in 0.1 0.6 0.9 0.7; do
+    "$isovae" fit "${options[@]}" -o killed.safetensors --checkpoint-every 200 \
+        --resume killed.safetensors.ckpt -q >out 2>err </dev/null &
+    pid=$!
+    sleep $wait
+    kill -KILL "$pid" 2>/dev/null && killed=$((killed + 1))
+    wait "$pid" 2>/dev/null
+    [ -e killed.safetensors ] && break
+done
+run "$isovae" fit "${options[@]}" -o killed.safetensors --resume killed.safetensors.ckpt -q
+check "killed $killed times, and the model is the same, byte for byte" \
+    cmp whole.safetensors killed.safetensors
 finish

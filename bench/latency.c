@@ -1,0 +1,176 @@
+/* One row at a time, as a service asks: percentiles in microseconds. */
+#include "bench.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "theory/rows.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_CALLS = 10000000, MAX_CLIENTS = 256 };
+
+/* What one client holds: a workspace on the shared model. */
+typedef struct client {
+    const bench_net *net;
+    iv_pass *pass;
+    double *mu, *logvar, *x; /* n, n, d */
+    double sum;              /* keeps results alive */
+    double *micros;          /* of each call */
+    size_t count;
+    uint64_t seed;
+    void (*call)(struct client *c, size_t row);
+} client;
+
+static void score_one(client *c, size_t row)
+{
+    isovae_error err = {0};
+    iv_rows *rows;
+    bench_must(iv_rows_new(c->pass, &row, 1, &rows, &err), &err);
+    bench_must(iv_rows_set_active(rows, c->net->model->active, &err), &err);
+    bench_must(iv_rows_evaluate(rows, c->pass, &(iv_rows_plan){.stage = "scoring"}, &err), &err);
+    c->sum += rows->estimate[IV_ESTIMATE_ELBO][0];
+    iv_rows_free(rows);
+}
+
+static void encode_one(client *c, size_t row)
+{
+    iv_lane *lane = &c->pass->lanes[0];
+    unsigned fp = iv_fp_enter();
+    iv_lane_load(lane, &row, 1);
+    iv_lane_encode(lane, 1, c->mu, c->logvar);
+    iv_fp_leave(fp);
+    c->sum += c->mu[0];
+}
+
+static void decode_one(client *c, size_t row)
+{
+    iv_lane *lane = &c->pass->lanes[0];
+    size_t n = c->pass->n, d = c->pass->d;
+    unsigned fp = iv_fp_enter();
+    iv_lane_decode(lane, 1, c->net->z + (row % BENCH_JACOBIAN_ROWS) * n);
+    c->pass->k->download(c->x, iv_lane_out(lane), d);
+    iv_fp_leave(fp);
+    c->sum += c->x[0];
+}
+
+static void open_client(const bench *b, const bench_net *net, bool jacobian, size_t count,
+                        client *c)
+{
+    isovae_error err = {0};
+    iv_pass_plan plan = {
+        .precision = IV_PRECISION_F32, .isa = b->isa, .rows = 1, .jacobian = jacobian};
+    bench_must(iv_pass_new(net->model, net->data, &plan, &c->pass, &err), &err);
+    bench_must(IV_NEW(c->mu, net->model->n, "a row", &err), &err);
+    bench_must(IV_NEW(c->logvar, net->model->n, "a row", &err), &err);
+    bench_must(IV_NEW(c->x, net->model->d, "a row", &err), &err);
+    bench_must(IV_NEW(c->micros, count, "times", &err), &err);
+    c->net = net;
+    c->count = count;
+}
+
+static void close_client(client *c)
+{
+    iv_pass_free(c->pass);
+    iv_free(c->mu);
+    iv_free(c->logvar);
+    iv_free(c->x);
+    iv_free(c->micros);
+}
+
+static void *serve_client(void *argument)
+{
+    client *c = argument;
+    iv_key key = {.seed = c->seed, .purpose = IV_PURPOSE_SHUFFLE};
+    for (size_t i = 0; i < c->count; i++) {
+        size_t row = (size_t)iv_permute(&key, BENCH_ROWS, i % BENCH_ROWS);
+        double begun = bench_seconds();
+        c->call(c, row);
+        c->micros[i] = 1e6 * (bench_seconds() - begun);
+    }
+    return NULL;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static json_t *percentiles(double *micros, size_t count)
+{
+    qsort(micros, count, sizeof *micros, compare);
+    return json_pack("{s:f, s:f, s:f, s:I}", "p50_us", micros[count / 2], "p99_us",
+                     micros[count - 1 - count / 100], "min_us", micros[0], "calls",
+                     (json_int_t)count);
+}
+
+static const bench_net *net_named(const bench *b, const char *name)
+{
+    return strcmp(name, "toy") == 0 ? &b->toy : strcmp(name, "mnist") == 0 ? &b->mnist : NULL;
+}
+
+json_t *bench_latency(bench *b, const char *name, const char *what, size_t count)
+{
+    const bench_net *net = net_named(b, name);
+    client c = {.seed = 7};
+    c.call = strcmp(what, "score") == 0    ? score_one
+             : strcmp(what, "encode") == 0 ? encode_one
+             : strcmp(what, "decode") == 0 ? decode_one
+                                           : NULL;
+    if (net == NULL || c.call == NULL || count < 1 || count > MAX_CALLS) {
+        return json_pack("{s:s}", "error", "latency toy|mnist score|encode|decode COUNT");
+    }
+    open_client(b, net, c.call == score_one, count, &c);
+    for (size_t i = 0; i < 100; i++) c.call(&c, i);
+    serve_client(&c);
+    json_t *answer = percentiles(c.micros, count);
+    size_t elements = c.call == score_one    ? net->model->param_elements
+                      : c.call == encode_one ? net->model->encoder->param_elements
+                                             : net->model->decoder->param_elements -
+                                                   net->model->encoder->param_elements;
+    json_object_set_new(answer, "weight_bytes",
+                        json_integer((json_int_t)(elements * sizeof(float))));
+    close_client(&c);
+    return answer;
+}
+
+json_t *bench_serve(bench *b, const char *name, size_t clients, size_t count)
+{
+    isovae_error err = {0};
+    const bench_net *net = net_named(b, name);
+    if (net == NULL || clients < 1 || clients > MAX_CLIENTS || count < 1 || count > MAX_CALLS) {
+        return json_pack("{s:s}", "error", "serve toy|mnist CLIENTS COUNT");
+    }
+    client *c;
+    pthread_t *threads;
+    double *all;
+    bench_must(IV_NEW(c, clients, "clients", &err), &err);
+    bench_must(IV_NEW(threads, clients, "threads", &err), &err);
+    bench_must(IV_NEW(all, clients * count, "times", &err), &err);
+    for (size_t i = 0; i < clients; i++) {
+        c[i].seed = 100 + i;
+        c[i].call = score_one;
+        open_client(b, net, true, count, &c[i]);
+    }
+    size_t started = 0;
+    double begun = bench_seconds();
+    while (started < clients &&
+           pthread_create(&threads[started], NULL, serve_client, &c[started]) == 0) {
+        started++;
+    }
+    for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    double took = bench_seconds() - begun;
+    for (size_t i = 0; i < clients; i++) {
+        memcpy(all + i * count, c[i].micros, count * sizeof *all);
+        close_client(&c[i]);
+    }
+    json_t *answer = percentiles(all, started * count);
+    json_object_set_new(answer, "clients", json_integer((json_int_t)started));
+    json_object_set_new(answer, "rows_per_s", json_real((double)(started * count) / took));
+    iv_free(all);
+    iv_free(threads);
+    iv_free(c);
+    return answer;
+}
