@@ -20,20 +20,23 @@
 #include <time.h>
 
 const bench_work bench_works[] = {
-    {"toy-step", bench_step_start, bench_step_once, bench_step_check, NULL, bench_step_stop, 0.02},
-    {"mnist-step", bench_step_start, bench_step_once, bench_step_check, NULL, bench_step_stop,
-     0.02},
-    {"toy-train", bench_train_start, bench_train_once, NULL, NULL, bench_train_stop, 0},
-    {"mnist-train", bench_train_start, bench_train_once, NULL, NULL, bench_train_stop, 0},
+    {"toy-step", bench_step_start, bench_step_once, bench_step_check, NULL, bench_step_stop, 0.02,
+     0},
+    {"mnist-step", bench_step_start, bench_step_once, bench_step_check, NULL, bench_step_stop, 0.02,
+     0},
+    {"toy-train", bench_train_start, bench_train_once, NULL, NULL, bench_train_stop, 0,
+     BENCH_TRAIN_STEPS},
+    {"mnist-train", bench_train_start, bench_train_once, NULL, NULL, bench_train_stop, 0,
+     BENCH_TRAIN_STEPS},
     {"toy-jacobian", bench_jacobian_start, bench_jacobian_once, bench_jacobian_check, NULL,
-     bench_jacobian_stop, 0.02},
+     bench_jacobian_stop, 0.02, 0},
     {"mnist-jacobian", bench_jacobian_start, bench_jacobian_once, bench_jacobian_check, NULL,
-     bench_jacobian_stop, 0.02},
-    {"toy-score", bench_score_start, bench_score_once, bench_score_check, NULL, bench_score_stop,
-     0.02},
+     bench_jacobian_stop, 0.02, 0},
+    {"score", bench_score_start, bench_score_once, bench_score_check, NULL, bench_score_stop, 0.02,
+     0},
     {"mnist-score", bench_score_start, bench_score_once, bench_score_check, NULL, bench_score_stop,
-     0.02},
-    {"toy-fit", bench_fit_start, bench_fit_once, NULL, bench_fit_quality, bench_fit_stop, 0},
+     0.02, 0},
+    {"toy-fit", bench_fit_start, bench_fit_once, NULL, bench_fit_quality, bench_fit_stop, 0, 0},
 };
 const size_t bench_n_works = sizeof bench_works / sizeof *bench_works;
 
@@ -101,12 +104,14 @@ static size_t choose_inner(const current *c)
 static json_t *run(current *c, size_t repeats)
 {
     json_t *ms = json_array();
+    double units = c->work->units > 0 ? c->work->units : 1;
     if (c->inner == 0) c->inner = choose_inner(c);
     if (c->work->seconds > 0) c->work->once(c->state); /* caches hold another contender's data */
     for (size_t r = 0; r < repeats; r++) {
         double begun = bench_seconds();
         for (size_t i = 0; i < c->inner; i++) c->work->once(c->state);
-        json_array_append_new(ms, json_real(1e3 * (bench_seconds() - begun) / (double)c->inner));
+        double took = bench_seconds() - begun;
+        json_array_append_new(ms, json_real(1e3 * took / (units * (double)c->inner)));
     }
     json_t *answer = json_pack("{s:o, s:I}", "ms", ms, "inner", (json_int_t)c->inner);
     if (c->work->quality != NULL) {

@@ -51,6 +51,7 @@ typedef struct bench_work {
     json_t *(*quality)(void *state);
     void (*stop)(void *state);
     double seconds; /* a repeat runs it as often as fills this time; 0: once */
+    double units;   /* how many of what is reported one run holds (steps); 0: 1 */
 } bench_work;
 
 extern const bench_work bench_works[];
@@ -67,6 +68,7 @@ void *bench_step_start(bench *b, const char *name);
 void bench_step_once(void *state);
 json_t *bench_step_check(void *state);
 void bench_step_stop(void *state);
+enum { BENCH_TRAIN_STEPS = 100 }; /* of one run of the trainer */
 void *bench_train_start(bench *b, const char *name);
 void bench_train_once(void *state);
 void bench_train_stop(void *state);

@@ -148,8 +148,6 @@ void bench_step_stop(void *state)
 
 /* ---- the trainer's loop ---- */
 
-enum { TRAIN_STEPS = 100 }; /* a run of the trainer; times are per step, see bench/run.py */
-
 typedef struct train {
     iv_fit_options options;
     iv_fit_plan plan;
@@ -172,7 +170,7 @@ void *bench_train_start(bench *b, const char *name)
     t->options.loss = toy ? "sse" : "bce";
     t->options.beta = t->options.beta_start = net->model->beta;
     t->options.batch_size = net->batch;
-    t->options.steps = TRAIN_STEPS;
+    t->options.steps = BENCH_TRAIN_STEPS;
     t->options.rate = 1e-3;
     t->options.schedule = IV_SCHEDULE_CONSTANT;
     t->options.schedule_set = true;
@@ -198,7 +196,7 @@ void bench_train_once(void *state)
 {
     train *t = state;
     isovae_error err = {0};
-    t->plan.steps += TRAIN_STEPS;
+    t->plan.steps += BENCH_TRAIN_STEPS;
     t->plan.line_every = t->plan.steps;
     bench_must(iv_trainer_run(t->trainer, &err), &err);
 }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Compares what the shared library exports with the committed list docs/abi-symbols.txt.
+# Compares what the shared library exports with the committed list docs/abi-symbols.txt, or
+# docs/abi-symbols-runtime.txt for libisovae-runtime.
 #
 #   scripts/check-abi.sh LIBRARY [--update]
 #
@@ -9,6 +10,9 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 library=${1:?usage: scripts/check-abi.sh LIBRARY [--update]}
 list=$root/docs/abi-symbols.txt
+case $(basename "$library") in
+libisovae-runtime.*) list=$root/docs/abi-symbols-runtime.txt ;;
+esac
 exported=$(mktemp)
 trap 'rm -f "$exported"' EXIT
 # The sanitizers' and coverage's own symbols are not ours; everything else must be isovae_*.

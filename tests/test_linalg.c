@@ -15,7 +15,8 @@
 
 static void near(double a, double b, double tolerance)
 {
-    if (!(fabs(a - b) <= tolerance)) fail_msg("%.17g and %.17g differ by more than %g", a, b, tolerance);
+    if (!(fabs(a - b) <= tolerance))
+        fail_msg("%.17g and %.17g differ by more than %g", a, b, tolerance);
 }
 
 static void *take(size_t count, size_t size)
@@ -98,7 +99,7 @@ static void logdet(void **state)
     check_logdet(5);
     check_logdet(47);
     check_logdet(48);
-    check_logdet(49); /* from here by LAPACK */
+    check_logdet(49);
     check_logdet(90);
     double singular[4] = {1, 1, 1, 1}, negative[4] = {1, 2, 2, 1};
     assert_true(isinf(iv_logdet(2, singular)) && iv_logdet(2, (double[]){1, 1, 1, 1}) < 0);
@@ -203,9 +204,9 @@ static void pca_subspace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(eigen_known),     cmocka_unit_test(eigen_refuses),
-        cmocka_unit_test(logdet),          cmocka_unit_test(pca_two_columns),
-        cmocka_unit_test(pca_dual),        cmocka_unit_test(pca_subspace),
+        cmocka_unit_test(eigen_known), cmocka_unit_test(eigen_refuses),
+        cmocka_unit_test(logdet),      cmocka_unit_test(pca_two_columns),
+        cmocka_unit_test(pca_dual),    cmocka_unit_test(pca_subspace),
     };
     return cmocka_run_group_tests_name("linalg", tests, NULL, NULL);
 }

@@ -664,16 +664,6 @@ static void test_traversal(void **state)
         }
     }
     iv_free(sheet.pixels);
-    unsigned char *pixels;
-    size_t height, width, channels;
-    assert_ok(iv_traverse_sheet(&s.context, 99, 3, &pixels, &height, &width, &channels, &err));
-    assert_int_equal(height, N * H);
-    assert_int_equal(width, 3 * W);
-    assert_int_equal(channels, 1);
-    iv_free(pixels);
-    m->height = 0;
-    assert_int_equal(iv_traverse_sheet(&s.context, 2, 3, &pixels, &height, &width, &channels, &err),
-                     ISOVAE_ERR_UNSUPPORTED);
     iv_model_free(m);
     iv_dataset_free(data);
     sample_free(&s);

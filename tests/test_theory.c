@@ -1,5 +1,5 @@
-/* Every quantity of the reference values (shared/reference, computed by an independent program) from
- * the same rows, weights and draws, in f64 and in the fast f32 kernels; exact equalities of
+/* Every quantity of the reference values (shared/reference, computed by an independent program)
+ * from the same rows, weights and draws, in f64 and in the fast f32 kernels; exact equalities of
  * probabilistic PCA; identities that hold on any model; scaling; threads. */
 #include "support_reference.h"
 
@@ -68,8 +68,7 @@ static iv_rows *evaluated(bench *b, size_t draws)
     isovae_error err;
     iv_rows *rows;
     iv_draws from = {stored_draw, b};
-    iv_rows_plan plan = {
-        .draws = &from, .e0_draws = draws, .mean_draws = draws, .stage = "test"};
+    iv_rows_plan plan = {.draws = &from, .e0_draws = draws, .mean_draws = draws, .stage = "test"};
     ok(iv_rows_new(b->pass, b->index, b->rows, &rows, &err), &err);
     double *kl = take(b->n);
     unsigned char active[16];
@@ -442,6 +441,65 @@ static void control_variate(void **state)
     bench_close(&b);
 }
 
+/* The loss of each row, by all draws, with mu_j or logvar_j moved by `h`. */
+static void moved_loss(bench *b, size_t j, bool of_mu, double h, double *loss)
+{
+    isovae_error err;
+    iv_rows *rows;
+    iv_draws from = {stored_draw, b};
+    iv_rows_plan plan = {.draws = &from, .mean_draws = b->draws, .stage = "test"};
+    unsigned char active[16] = {0};
+    ok(iv_rows_new(b->pass, b->index, b->rows, &rows, &err), &err);
+    for (size_t r = 0; r < b->rows; r++) *((of_mu ? rows->mu : rows->logvar) + r * b->n + j) += h;
+    ok(iv_rows_set_active(rows, active, &err), &err);
+    ok(iv_rows_evaluate(rows, b->pass, &plan, &err), &err);
+    for (size_t r = 0; r < b->rows; r++) {
+        loss[r] = b->model->objective == IV_OBJECTIVE_DECOMPOSED
+                      ? rows->transform[r] + rows->coding[r]
+                      : rows->total[r];
+        for (size_t k = 0; k < b->n; k++) {
+            loss[r] += b->model->beta * iv_kl(rows->mu[r * b->n + k], rows->logvar[r * b->n + k]);
+        }
+    }
+    iv_rows_free(rows);
+}
+
+/* E0 - 1 = (2/beta) dL/dlogvar and shift = (sigma/beta) dL/dmu, row by row, against differences. */
+static void derivatives(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        bench b;
+        const char *folder = i < 2 ? "models/a_toy_random" : "models/c_bce_random";
+        if (!bench_open(&b, folder, "expected.npz", NULL, IV_PRECISION_F64_REFERENCE,
+                        i % 2 ? IV_OBJECTIVE_DECOMPOSED : IV_OBJECTIVE_CONVENTIONAL)) {
+            skip();
+        }
+        const double h = 1e-6, beta = b.model->beta;
+        double *low = take(b.rows), *high = take(b.rows), *got = take(b.rows);
+        for (size_t j = 0; j < b.n; j++) {
+            moved_loss(&b, j, false, -h, low);
+            moved_loss(&b, j, false, h, high);
+            for (size_t r = 0; r < b.rows; r++) {
+                low[r] = (high[r] - low[r]) / (2 * h);
+                got[r] = beta / 2 * (b.all->e0_plain[r * b.n + j] - 1);
+            }
+            assert_near("dL/dlogvar", got, low, b.rows, 1e-7);
+            moved_loss(&b, j, true, -h, low);
+            moved_loss(&b, j, true, h, high);
+            for (size_t r = 0; r < b.rows; r++) {
+                low[r] = (high[r] - low[r]) / (2 * h);
+                got[r] = beta * b.all->shift[r * b.n + j] / exp(b.all->logvar[r * b.n + j] / 2);
+            }
+            assert_near("dL/dmu", got, low, b.rows, 1e-7);
+        }
+        iv_free(low);
+        iv_free(high);
+        iv_free(got);
+        bench_close(&b);
+    }
+}
+
 /* The keyed, antithetic draws of the report agree with the given ones in the mean. */
 static void keyed_draws(void **state)
 {
@@ -492,8 +550,7 @@ static bool toy_bench(iv_model **model, iv_dataset **data, npz *inputs)
     ok(IV_NEW(truth->factors, s->count, "a test", &err), &err);
     memcpy(truth->factors, s->values, s->count * sizeof(double));
     ok(IV_NEW(truth->log_density, x->shape[0], "a test", &err), &err);
-    memcpy(truth->log_density, npz_get(inputs, "log_p_true")->values,
-           x->shape[0] * sizeof(double));
+    memcpy(truth->log_density, npz_get(inputs, "log_p_true")->values, x->shape[0] * sizeof(double));
     return true;
 }
 
@@ -545,6 +602,19 @@ static void analysis_of_toy(void **state)
         }
         assert_int_equal(l->degenerate_group, -1);
     }
+    npz expected;
+    assert_true(npz_open(&expected, "models/b_toy_trained/expected.npz"));
+    for (size_t j = 0; j < 5; j++) {
+        const iv_latent_report *l = &a->latents[j];
+        const npz_array *norm = npz_get(&expected, "norm");
+        double mean = iv_moments_of(200, norm->values + l->index, 5).mean;
+        assert_near("importance", &l->importance,
+                    npz_get(&expected, "importance_bound")->values + l->index, 1, 2e-6);
+        assert_near("variance_y", &l->variance_y,
+                    npz_get(&expected, "importance_integrated")->values + l->index, 1, 2e-6);
+        if (l->active) assert_near("norm", &l->norm_mean, &mean, 1, 2e-6);
+    }
+    npz_close(&expected);
     assert_true(shares > 0.99 && shares <= 1 + 1e-12);
     assert_true(fabs(a->beta_estimate / a->beta - 1) < 0.02);
     assert_true(fabs(a->distortion.coding / a->distortion.coding_predicted - 1) < 0.05);
@@ -646,8 +716,8 @@ static void threads(void **state)
 
 /* --- scaling --- */
 
-/* The network of a model with features in units of their own: x = shift + scale x', which moves into
- * the first and last layer, so that the same data give the same function. */
+/* The network of a model with features in units of their own: x = shift + scale x', which moves
+ * into the first and last layer, so that the same data give the same function. */
 static void absorb_scaling(iv_model *model, const double *shift, const double *scale)
 {
     float *params = model->params;
@@ -711,8 +781,8 @@ static void scaling_volume(void **state)
     iv_analysis *b = analysed(scaled, data, IV_PRECISION_F64_REFERENCE, NULL);
     assert_string_equal(b->space, "standardised");
     for (size_t e = 0; e < IV_ESTIMATES; e++) {
-        assert_near(iv_estimate_name((iv_estimate)e), b->density.all[e], a->density.all[e],
-                    a->rows, 1e-5); /* the biases were rounded to single precision */
+        assert_near(iv_estimate_name((iv_estimate)e), b->density.all[e], a->density.all[e], a->rows,
+                    1e-5); /* the biases were rounded to single precision */
     }
     for (size_t j = 0; j < a->n; j++) {
         assert_near("loadings", b->latents[j].loading_rms, a->latents[j].loading_rms, 16, 1e-5);
@@ -726,8 +796,8 @@ static void scaling_volume(void **state)
     plain->beta *= 4;
     b = analysed(plain, data, IV_PRECISION_F64_REFERENCE, NULL);
     for (size_t e = 0; e < IV_ESTIMATES; e++) {
-        assert_near(iv_estimate_name((iv_estimate)e), b->density.all[e], a->density.all[e],
-                    a->rows, 1e-11);
+        assert_near(iv_estimate_name((iv_estimate)e), b->density.all[e], a->density.all[e], a->rows,
+                    1e-11);
     }
     double four = 4 * a->latents[0].variance_y;
     assert_near("variance_y", &b->latents[0].variance_y, &four, 1, 1e-11);
@@ -989,8 +1059,14 @@ typedef struct made {
 static void make_good(made *m)
 {
     memset(m, 0, sizeof *m);
-    m->a = (iv_analysis){.rows = 5000, .d = 16, .n = 5, .active = 3, .beta = 0.003,
-                         .row_set = "all", .latents = m->latents, .cosine = m->cosine};
+    m->a = (iv_analysis){.rows = 5000,
+                         .d = 16,
+                         .n = 5,
+                         .active = 3,
+                         .beta = 0.003,
+                         .row_set = "all",
+                         .latents = m->latents,
+                         .cosine = m->cosine};
     static const double variance[] = {2.667, 0.667, 0.167};
     for (size_t j = 0; j < 5; j++) {
         iv_latent_report *l = &m->latents[j];
@@ -1015,7 +1091,10 @@ static void make_good(made *m)
     m->a.pca.eigenvalues = m->eigenvalues;
     memcpy(m->eigenvalues, variance, sizeof variance);
     m->a.pca.active_predicted = 3;
-    m->facts = (iv_warning_facts){.loss = IV_LOSS_SSE, .history_beta = (double)NAN, .clipped_gap = 0.05, .clipped_gap_se = 0.02};
+    m->facts = (iv_warning_facts){.loss = IV_LOSS_SSE,
+                                  .history_beta = (double)NAN,
+                                  .clipped_gap = 0.05,
+                                  .clipped_gap_se = 0.02};
 }
 
 static bool only_alarm(made *m, const char *code)
@@ -1029,7 +1108,8 @@ static bool only_alarm(made *m, const char *code)
         alarms += !m->a.warnings[i].note;
     }
     bool there = code == NULL || has_warning(&m->a, code);
-    if (code == NULL ? alarms != 0 : !there) print_message("%s: not as expected\n", code ? code : "good");
+    if (code == NULL ? alarms != 0 : !there)
+        print_message("%s: not as expected\n", code ? code : "good");
     for (size_t i = 0; i < m->a.n_warnings; i++) {
         if (code == NULL && !m->a.warnings[i].note) print_message("%s\n", m->a.warnings[i].text);
         if (code != NULL && !m->a.warnings[i].note && strcmp(code, m->a.warnings[i].code) != 0) {
@@ -1160,13 +1240,13 @@ int main(void)
         cmocka_unit_test(toy_weighted_up), cmocka_unit_test(toy_trained),
         cmocka_unit_test(bce_random),      cmocka_unit_test(ppca_all_active),
         cmocka_unit_test(ppca_one_off),    cmocka_unit_test(ppca_exact),
-        cmocka_unit_test(control_variate), cmocka_unit_test(keyed_draws),
-        cmocka_unit_test(analysis_of_toy), cmocka_unit_test(threads),
-        cmocka_unit_test(scaling_volume),  cmocka_unit_test(calibrated),
-        cmocka_unit_test(scores),          cmocka_unit_test(far_rows),
-        cmocka_unit_test(tail_probability), cmocka_unit_test(decoded),
-        cmocka_unit_test(row_sets),        cmocka_unit_test(warnings),
-        cmocka_unit_test(statistics),
+        cmocka_unit_test(derivatives),     cmocka_unit_test(control_variate),
+        cmocka_unit_test(keyed_draws),     cmocka_unit_test(analysis_of_toy),
+        cmocka_unit_test(threads),         cmocka_unit_test(scaling_volume),
+        cmocka_unit_test(calibrated),      cmocka_unit_test(scores),
+        cmocka_unit_test(far_rows),        cmocka_unit_test(tail_probability),
+        cmocka_unit_test(decoded),         cmocka_unit_test(row_sets),
+        cmocka_unit_test(warnings),        cmocka_unit_test(statistics),
     };
     return cmocka_run_group_tests_name("theory", tests, NULL, NULL);
 }

@@ -175,6 +175,7 @@ static void resumed_runs_end_in_the_same_bytes(void **state)
     unlink(checkpoint);
     iv_fit_options options = quick(short_run() ? 120 : 1500);
     options.validation = 0.2;
+    options.beta = NAN; /* follows the residual: state of its own */
     options.checkpoint_every = 37;
     iv_fit_result result;
     ok(iv_fit(data, &options, &result, &err), &err);
@@ -335,6 +336,18 @@ static void toy_norm_reaches_the_optimum(void **state)
     assert_true(model->restarts == 0);
     assert_true(fabs(model->train_loss - 0.0319) < 0.001);
     assert_true(model->n_history >= 10);
+    iv_model_free(model);
+
+    /* auto: beta stands in the last quarter, at the floor for data without noise */
+    options.beta = NAN;
+    options.latent_dim = 5;
+    options.steps = 2000;
+    ok(iv_fit(data, &options, &result, &err), &err);
+    model = result.model;
+    for (size_t i = 3 * model->n_history / 4; i < model->n_history; i++) {
+        assert_true(model->history[i].beta == model->beta);
+    }
+    assert_true(fabs(model->beta / (2 * 0.005 * 3.5 / 16) - 1) < 0.03);
     iv_model_free(model);
     iv_pool_free(options.pool);
     iv_dataset_free(data);

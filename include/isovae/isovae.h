@@ -2,7 +2,11 @@
  *
  * The one public header. Handles are opaque, configurations are plain structs filled by an init
  * function, every call returns a status and may explain itself in a caller-owned isovae_error.
- * The library never exits, aborts or prints, and holds no global state. */
+ * The library never exits, aborts or prints, and holds no global state.
+ *
+ * libisovae-runtime is the same library without data readers, training and reports, for programs
+ * that only run models (docs/service.md). Its package files define ISOVAE_RUNTIME_ONLY, which
+ * leaves here what it has: status and version, models, scorers. */
 #ifndef ISOVAE_ISOVAE_H
 #define ISOVAE_ISOVAE_H
 
@@ -55,18 +59,20 @@ typedef struct isovae_error {
 ISOVAE_API const char *isovae_status_name(isovae_status status);
 ISOVAE_API const char *isovae_version(void);
 
-/* ---- Context: threads, instruction set, progress -------------------------------------------- */
-
-typedef struct isovae_context isovae_context;
-
 /* Called now and then during long work, from the thread that called the library. Return 0 to
  * cancel: the call then ends with ISOVAE_ERR_CANCELLED. total is 0 where unknown. */
 typedef int isovae_progress_fn(void *user, const char *stage, double done, double total);
 
+#ifndef ISOVAE_RUNTIME_ONLY
+
+/* ---- Context: threads, instruction set, progress -------------------------------------------- */
+
+typedef struct isovae_context isovae_context;
+
 typedef struct isovae_context_config {
-    size_t struct_size;   /* set by the init function: sizeof as the caller was compiled */
-    size_t threads;       /* 0: one per processor; results are the same bytes for any number */
-    const char *isa;      /* NULL: the best there is; "baseline", "avx2", "avx512" pin one */
+    size_t struct_size; /* set by the init function: sizeof as the caller was compiled */
+    size_t threads;     /* 0: one per processor; results are the same bytes for any number */
+    const char *isa;    /* NULL: the best there is; "baseline", "avx2", "avx512" pin one */
     isovae_progress_fn *progress;
     void *user;
 } isovae_context_config;
@@ -84,8 +90,8 @@ ISOVAE_API void isovae_context_free(isovae_context *context); /* NULL is fine */
 
 typedef struct isovae_data isovae_data;
 
-/* A file or built-in set, as the command takes it: "table.csv", "images.npz:KEY", "toy:norm,n=1000".
- * columns, drop: "1-16" or "a,b,c", or NULL. */
+/* A file or built-in set, as the command takes it: "table.csv", "images.npz:KEY",
+ * "toy:norm,n=1000". columns, drop: "1-16" or "a,b,c", or NULL. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_data_open(isovae_context *context,
                                                             const char *spec, const char *columns,
                                                             const char *drop, isovae_data **out,
@@ -100,36 +106,42 @@ ISOVAE_API size_t isovae_data_rows(const isovae_data *data);
 ISOVAE_API size_t isovae_data_cols(const isovae_data *data);
 ISOVAE_API void isovae_data_free(isovae_data *data);
 
-/* ---- Training -------------------------------------------------------------------------------- */
+#endif
 
 typedef struct isovae_model isovae_model;
+
+#ifndef ISOVAE_RUNTIME_ONLY
+
+/* ---- Training -------------------------------------------------------------------------------- */
 
 /* Zero, NaN and NULL mean the default (docs/defaults.md). */
 typedef struct isovae_fit_config {
     size_t struct_size;
     size_t latent_dim;
-    double beta;           /* of the summed metric: D + beta KL; NaN: found from the data */
-    const char *loss;      /* "sse", "bce", "weighted:..." */
-    const char *objective; /* "conventional", "decomposed" */
-    const char *arch;      /* "mlp:64,64" */
+    double beta;            /* of the summed metric: D + beta KL; NaN: found from the data */
+    const char *loss;       /* "sse", "bce", "weighted:..." */
+    const char *objective;  /* "conventional", "decomposed" */
+    const char *arch;       /* "mlp:64,64" */
     const char *activation; /* "silu", "relu", ... */
-    const char *scale;     /* "none", "standard", "minmax", "unit" */
-    size_t steps, epochs;  /* at most one of them */
+    const char *scale;      /* "none", "standard", "minmax", "unit" */
+    size_t steps, epochs;   /* at most one of them */
     size_t batch_size;
     double learning_rate;
-    double validation;     /* fraction of the rows */
+    double validation; /* fraction of the rows */
     uint64_t seed;
 } isovae_fit_config;
 
 ISOVAE_API void isovae_fit_config_init_(isovae_fit_config *config, size_t struct_size);
 #define isovae_fit_config_init(config) isovae_fit_config_init_((config), sizeof *(config))
 
-/* config may be NULL. The model is owned by the caller, immutable, and may be shared by threads that
- * have a context each. */
+/* config may be NULL. The model is owned by the caller, immutable, and may be shared by threads
+ * that have a context each. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_fit(isovae_context *context,
                                                       const isovae_data *data,
                                                       const isovae_fit_config *config,
                                                       isovae_model **out, isovae_error *err);
+
+#endif
 
 /* ---- Models ---------------------------------------------------------------------------------- */
 
@@ -145,12 +157,87 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_model_save(const isovae_model 
 ISOVAE_API void isovae_model_free(isovae_model *model);
 ISOVAE_API size_t isovae_model_features(const isovae_model *model);
 ISOVAE_API size_t isovae_model_latents(const isovae_model *model);
-ISOVAE_API size_t isovae_model_active(const isovae_model *model); /* latents that carry information */
+ISOVAE_API size_t
+isovae_model_active(const isovae_model *model); /* latents that carry information */
 ISOVAE_API double isovae_model_beta(const isovae_model *model);
 /* Var(y_j) + beta/2 of latent j in the metric's squared units, descending; NaN out of range. */
 ISOVAE_API double isovae_model_variance(const isovae_model *model, size_t latent);
+/* Name of a feature, owned by the model; NULL where there is none of that number or no name. */
+ISOVAE_API const char *isovae_model_feature_name(const isovae_model *model, size_t feature);
+/* The log density (default estimate, nats) below which the share p of held-out rows lies: the
+ * threshold that flags such a share of rows like them. p from 0 to 1, linear between the quantiles
+ * that the model stores; NaN where it stores none or p is outside. */
+ISOVAE_API double isovae_model_quantile(const isovae_model *model, double p);
+/* The other way: the share of held-out rows with a lower log density. NaN without quantiles or for
+ * NaN. */
+ISOVAE_API double isovae_tail_prob(const isovae_model *model, double log_density);
 
-/* ---- What it says about data ------------------------------------------------------------------ */
+/* ---- Scorers: a model in a service (docs/service.md) ---------------------------------------- */
+
+/* The workspace of one thread over a model that many threads share. Making one takes all the memory
+ * that it needs; after that no call allocates, locks or starts a thread, and each restores the
+ * thread's floating-point state (computation runs in the default one). A scorer serves one call at
+ * a time. */
+typedef struct isovae_scorer isovae_scorer;
+
+typedef enum isovae_dtype { ISOVAE_F32 = 0, ISOVAE_F64 = 1 } isovae_dtype;
+
+/* Why a row has no result. Its results are NaN; other rows are not touched by it. */
+typedef enum isovae_row_status {
+    ISOVAE_ROW_OK = 0,
+    ISOVAE_ROW_MISSING = 1,   /* a value is NaN */
+    ISOVAE_ROW_NOT_FINITE = 2 /* a value is infinite */
+} isovae_row_status;
+
+typedef struct isovae_scorer_config {
+    size_t struct_size;   /* set by the init function */
+    const char *estimate; /* NULL: "elbo" (E6); "posterior" (E5), "logdet", "laplace" */
+    size_t batch;         /* rows of one pass of a long call; 0: 64; fewer for large models */
+    const char *isa;      /* NULL: the best there is; else as in isovae_context_config */
+    isovae_progress_fn *progress; /* asked between the passes of a long call; may be NULL */
+    void *user;
+} isovae_scorer_config;
+
+ISOVAE_API void isovae_scorer_config_init_(isovae_scorer_config *config, size_t struct_size);
+#define isovae_scorer_config_init(config) isovae_scorer_config_init_((config), sizeof *(config))
+
+/* config may be NULL for the defaults. The model is borrowed: free it after its scorers. Scorers of
+ * one model share its weights. Any thread may make one, also while others score. Errors:
+ * ISOVAE_ERR_ARGUMENT (an estimate or isa that is not known; a density on the manifold of a model
+ * without active latents), ISOVAE_ERR_MEMORY, ISOVAE_ERR_VERSION. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_scorer_new(const isovae_model *model,
+                                                             const isovae_scorer_config *config,
+                                                             isovae_scorer **out,
+                                                             isovae_error *err);
+ISOVAE_API void isovae_scorer_free(isovae_scorer *scorer); /* NULL is fine */
+
+/* In the calls below rows lie in the caller's memory: value i of row r is a float or double (dtype)
+ * at `rows` + r * row_stride + i * column_stride bytes, of any alignment; strides may be negative;
+ * 0 stands for values, and rows, one behind the other. Results are doubles without gaps, in the
+ * order of the rows. row_status: n_rows of isovae_row_status, or NULL. Errors: ISOVAE_ERR_ARGUMENT;
+ * ISOVAE_ERR_CANCELLED by the callback: passes before it are done, what follows is as it was. */
+
+/* Log density of each row in nats and data units (docs/theory.md E6, or the configured estimate);
+ * higher is more probable; for float rows the bits that isovae_score gives. log_density: n_rows. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status
+isovae_scorer_score(isovae_scorer *scorer, const void *rows, isovae_dtype dtype, size_t n_rows,
+                    ptrdiff_t row_stride, ptrdiff_t column_stride, double *log_density,
+                    unsigned char *row_status, isovae_error *err);
+/* n_rows x latents each, any may be NULL: posterior mean and standard deviation, and y, in which
+ * distances are distances in the data (E3; ISOVAE_ERR_UNSUPPORTED where the model has none). */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status
+isovae_scorer_encode(isovae_scorer *scorer, const void *rows, isovae_dtype dtype, size_t n_rows,
+                     ptrdiff_t row_stride, ptrdiff_t column_stride, double *mu, double *sigma,
+                     double *y, unsigned char *row_status, isovae_error *err);
+/* n_rows x features in data units, from rows of latents (values of z). */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status
+isovae_scorer_decode(isovae_scorer *scorer, const void *latents, isovae_dtype dtype, size_t n_rows,
+                     ptrdiff_t row_stride, ptrdiff_t column_stride, double *values,
+                     unsigned char *row_status, isovae_error *err);
+
+#ifndef ISOVAE_RUNTIME_ONLY
+
+/* ---- What it says about data ---------------------------------------------------------------- */
 
 /* Log density of each row in nats and data units (docs/theory.md E6); higher is more probable.
  * log_density: rows doubles; NaN for a row that could not be used. */
@@ -180,6 +267,8 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_report_html(isovae_context *co
                                                               const isovae_data *data, char **out,
                                                               isovae_error *err);
 ISOVAE_API void isovae_string_free(char *string);
+
+#endif
 
 #ifdef __cplusplus
 }

@@ -6,7 +6,11 @@
 #include "base/pool.h"
 #include "base/progress.h"
 #include "data/dataset.h"
-#include "model/model.h"
+#include "model/eval.h"
+
+/* Packed weights of a model for each instruction set that a scorer asked for: made once, shared by
+ * all its scorers, kept as long as the model. */
+typedef struct iv_shared_weights iv_shared_weights;
 
 struct isovae_context {
     iv_pool *pool;
@@ -19,7 +23,15 @@ struct isovae_data {
 };
 struct isovae_model {
     iv_model *model;
+    iv_shared_weights *shared; /* the one thing that changes; behind a lock */
 };
+
+isovae_status iv_shared_weights_new(iv_shared_weights **out, isovae_error *err) ISOVAE_MUST_CHECK;
+void iv_shared_weights_free(iv_shared_weights *shared);
+
+/* The public handle of a model; takes it over, also on failure. */
+isovae_status iv_wrap_model(iv_model *model, isovae_model **out,
+                            isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The context's callback in the form that the layers below take. */
 iv_progress iv_context_progress(isovae_context *context);

@@ -222,18 +222,3 @@ void iv_table_place(const iv_table *table, char *buffer, size_t size)
         snprintf(buffer, size, "row %zu", table->next_row);
     }
 }
-
-iv_shown iv_show(const char *text, size_t length)
-{
-    iv_shown shown = {{0}};
-    size_t n = length < 40 ? length : 40;
-    if (n < length) {
-        while (n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) n--; /* not inside a character */
-    }
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        shown.text[i] = c < 32 || c == 127 ? '?' : text[i];
-    }
-    if (n < length) memcpy(shown.text + n, "...", 3);
-    return shown;
-}

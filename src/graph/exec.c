@@ -16,7 +16,11 @@ static isovae_status allocate(iv_exec *exec, const iv_exec_sizes *sizes, isovae_
     }
     IV_TRY(k->alloc(&exec->value_memory, sizes->values, "the values of a network", err));
     IV_TRY(k->alloc(&exec->saved_memory, sizes->saved, "the saved state of a network", err));
-    IV_TRY(k->alloc(&exec->prepared_memory, sizes->prepared, "packed weights", err));
+    if (exec->plan.weights != NULL) {
+        exec->prepared_memory = exec->plan.weights->prepared_memory;
+    } else {
+        IV_TRY(k->alloc(&exec->prepared_memory, sizes->prepared, "packed weights", err));
+    }
     IV_TRY(k->alloc(&exec->lane_memory, lanes, "tangents of a network", err));
     IV_TRY(k->alloc(&exec->one, 1, "a constant", err));
     k->fill(1, 1.0, exec->one);
@@ -64,6 +68,7 @@ isovae_status iv_exec_new(const iv_graph *graph, const iv_kernels *kernels,
 void iv_exec_free(iv_exec *exec)
 {
     if (exec == NULL) return;
+    if (exec->plan.weights != NULL) exec->prepared_memory = NULL; /* borrowed */
     void *memory[] = {exec->value_memory,    exec->gradient_memory, exec->saved_memory,
                       exec->prepared_memory, exec->lane_memory,     exec->one};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {

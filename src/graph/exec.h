@@ -17,6 +17,9 @@ typedef struct iv_exec_plan {
     size_t tangent_rows; /* capacity of one tangent tile: rows x tangents; 0: no tangent pass */
     size_t tangents;
     size_t lanes; /* how many threads run passes at once (each has scratch of its own); 0: 1 */
+    /* Packed weights are read from this workspace (same graph, kernels and `reverse`, prepared
+     * before the first pass, kept until this one is freed) and not packed again; NULL: own ones. */
+    const iv_exec *weights;
 } iv_exec_plan;
 
 isovae_status iv_exec_new(const iv_graph *graph, const iv_kernels *kernels,

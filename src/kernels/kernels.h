@@ -154,8 +154,9 @@ typedef enum iv_precision {
  * is unknown or not supported here. Tables are constant and live for ever. */
 const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa);
 
-/* Flush-to-zero for the time of a computation: enter sets it for the calling thread and returns
- * what stood before, leave restores that. A host process never notices. */
+/* The floating-point state for the time of a computation: enter sets it for the calling thread
+ * (rounding to nearest, no traps, numbers below the normal range flushed to zero) and returns what
+ * stood before, leave restores that, status flags included. A host process never notices. */
 unsigned iv_fp_enter(void);
 void iv_fp_leave(unsigned before);
 

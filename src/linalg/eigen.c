@@ -1,4 +1,4 @@
-/* Symmetric eigenproblems and log determinants. Matrices are symmetric, so LAPACK's column-major
+/* Symmetric eigenproblems. Matrices are symmetric, so LAPACK's column-major
  * order is ours with the triangles exchanged, and no transposed copy is made. */
 #include "linalg/linalg.h"
 
@@ -29,8 +29,8 @@ isovae_status iv_eigen_symmetric(size_t n, double *a, double *values, double *ve
     lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, vectors != NULL ? 'V' : 'N', 'L',
                                      (lapack_int)n, a, (lapack_int)n, values);
     if (info == LAPACK_WORK_MEMORY_ERROR) {
-        return iv_fail(err, ISOVAE_ERR_MEMORY, "no memory for the eigenvalues of a %zu x %zu matrix",
-                       n, n);
+        return iv_fail(err, ISOVAE_ERR_MEMORY,
+                       "no memory for the eigenvalues of a %zu x %zu matrix", n, n);
     }
     if (info != 0) {
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "LAPACK dsyevd failed (info %ld)", (long)info);
@@ -46,38 +46,4 @@ isovae_status iv_eigen_symmetric(size_t n, double *a, double *values, double *ve
         }
     }
     return ISOVAE_OK;
-}
-
-/* Cholesky in place on the lower triangle, row by row; the product of the pivots squared is det A.
- * For the small matrices of one row's latents this is faster than a call into LAPACK. */
-static double logdet_small(size_t n, double *a)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double *row_i = a + i * n;
-        for (size_t j = 0; j <= i; j++) {
-            const double *row_j = a + j * n;
-            double s = row_i[j];
-            for (size_t k = 0; k < j; k++) s -= row_i[k] * row_j[k];
-            if (j < i) {
-                row_i[j] = s / row_j[j];
-            } else {
-                if (!(s > 0) || !isfinite(s)) return -(double)INFINITY;
-                row_i[i] = sqrt(s);
-                sum += log(s);
-            }
-        }
-    }
-    return sum;
-}
-
-double iv_logdet(size_t n, double *a)
-{
-    enum { SMALL = 48 };
-    if (n <= SMALL) return logdet_small(n, a);
-    lapack_int info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, a, (lapack_int)n);
-    if (info != 0) return -(double)INFINITY;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += 2 * log(a[i * n + i]);
-    return isfinite(sum) ? sum : -(double)INFINITY;
 }

@@ -1,4 +1,4 @@
-/* Factorisations over LAPACKE, in double, row-major. */
+/* Factorisations in double, row-major; over LAPACKE, but for log determinants. */
 #ifndef IV_LINALG_LINALG_H
 #define IV_LINALG_LINALG_H
 
@@ -12,8 +12,8 @@
 isovae_status iv_eigen_symmetric(size_t n, double *a, double *values, double *vectors,
                                  isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* log |det A| of a symmetric positive definite n x n matrix (destroyed) by Cholesky; -inf where it is
- * singular or not positive definite. No allocation; n <= 1024 calls LAPACKE's in-place routine. */
+/* log |det A| of a symmetric positive definite n x n matrix (destroyed) by Cholesky; -inf where it
+ * is singular or not positive definite. Own code, no allocation. */
 double iv_logdet(size_t n, double *a);
 
 /* PCA of rows x d data (float, network units) with feature weights w (NULL: 1): eigenvalues of

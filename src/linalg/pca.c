@@ -55,8 +55,8 @@ static void centred_rows(const centred *c, size_t first, size_t count, double *o
 static isovae_status unpack_symmetric(size_t n, const double *packed, double *full,
                                       isovae_error *err)
 {
-    lapack_int info = LAPACKE_dtfttr_work(LAPACK_COL_MAJOR, 'N', 'L', (lapack_int)n, packed, full,
-                                          (lapack_int)n);
+    lapack_int info =
+        LAPACKE_dtfttr_work(LAPACK_COL_MAJOR, 'N', 'L', (lapack_int)n, packed, full, (lapack_int)n);
     if (info != 0) {
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "LAPACK dtfttr failed (info %ld)", (long)info);
     }
@@ -78,12 +78,12 @@ static isovae_status covariance(const centred *c, double *full, isovae_error *er
     for (size_t first = 0; status == ISOVAE_OK && first < c->rows; first += BLOCK) {
         size_t count = c->rows - first < BLOCK ? c->rows - first : BLOCK;
         centred_rows(c, first, count, block);
-        lapack_int info = LAPACKE_dsfrk_work(LAPACK_COL_MAJOR, 'N', 'L', 'N', (lapack_int)d,
-                                             (lapack_int)count, 1 / (double)c->rows, block,
-                                             (lapack_int)d, 1, packed);
+        lapack_int info =
+            LAPACKE_dsfrk_work(LAPACK_COL_MAJOR, 'N', 'L', 'N', (lapack_int)d, (lapack_int)count,
+                               1 / (double)c->rows, block, (lapack_int)d, 1, packed);
         if (info != 0) {
-            status = iv_fail(err, ISOVAE_ERR_INTERNAL, "LAPACK dsfrk failed (info %ld)",
-                             (long)info);
+            status =
+                iv_fail(err, ISOVAE_ERR_INTERNAL, "LAPACK dsfrk failed (info %ld)", (long)info);
         }
     }
     if (status == ISOVAE_OK) status = unpack_symmetric(d, packed, full, err);
@@ -149,8 +149,8 @@ static isovae_status pca_dual(const centred *c, size_t count, double *values, do
             LAPACKE_dsfrk_work(LAPACK_COL_MAJOR, 'N', 'L', 'T', (lapack_int)rows, (lapack_int)d,
                                1 / (double)rows, x, (lapack_int)d, 0, packed);
         if (info != 0) {
-            status = iv_fail(err, ISOVAE_ERR_INTERNAL, "LAPACK dsfrk failed (info %ld)",
-                             (long)info);
+            status =
+                iv_fail(err, ISOVAE_ERR_INTERNAL, "LAPACK dsfrk failed (info %ld)", (long)info);
         }
     }
     if (status == ISOVAE_OK) status = unpack_symmetric(rows, packed, gram, err);
@@ -205,14 +205,15 @@ static void covariance_times(const centred *c, size_t p, const double *q, double
 /* Orthonormal columns of q (d x p, row-major) in place. */
 static isovae_status orthonormalise(size_t d, size_t p, double *q, double *tau, isovae_error *err)
 {
-    lapack_int info = LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, (lapack_int)d, (lapack_int)p, q,
-                                     (lapack_int)p, tau);
+    lapack_int info =
+        LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, (lapack_int)d, (lapack_int)p, q, (lapack_int)p, tau);
     if (info == 0) {
         info = LAPACKE_dorgqr(LAPACK_ROW_MAJOR, (lapack_int)d, (lapack_int)p, (lapack_int)p, q,
                               (lapack_int)p, tau);
     }
     if (info != 0) {
-        return iv_fail(err, info <= LAPACK_WORK_MEMORY_ERROR ? ISOVAE_ERR_MEMORY : ISOVAE_ERR_INTERNAL,
+        return iv_fail(err,
+                       info <= LAPACK_WORK_MEMORY_ERROR ? ISOVAE_ERR_MEMORY : ISOVAE_ERR_INTERNAL,
                        "LAPACK QR failed (info %ld)", (long)info);
     }
     return ISOVAE_OK;

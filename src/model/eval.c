@@ -3,28 +3,50 @@
 
 #include "base/memory.h"
 
-static isovae_status make_parts(iv_eval *eval, const iv_eval_plan *plan, isovae_error *err)
+static isovae_status upload_params(iv_eval *eval, isovae_error *err)
 {
     const iv_model *model = eval->model;
     const iv_kernels *k = eval->k;
-    IV_TRY(iv_metric_new(&model->metric, k, model->d,
-                         model->scaling.cols == model->d ? model->scaling.weight : NULL,
-                         &eval->metric, err));
     IV_TRY(k->alloc(&eval->params, model->param_elements, "the parameters", err));
     if (model->dtype == IV_F64) {
         k->upload(eval->params, model->params, model->param_elements);
     } else {
         k->upload_f32(eval->params, model->params, model->param_elements);
     }
-    iv_exec_plan encoder = {
-        .rows = plan->rows, .reverse = plan->encoder_reverse, .lanes = eval->lanes};
+    return ISOVAE_OK;
+}
+
+static isovae_status make_parts(iv_eval *eval, const iv_eval_plan *plan, isovae_error *err)
+{
+    const iv_model *model = eval->model;
+    const iv_kernels *k = eval->k;
+    const iv_eval *weights = plan->weights;
+    if (weights != NULL && (weights->model != model || weights->k != k || plan->encoder_reverse ||
+                            plan->decoder_reverse)) {
+        return iv_fail(err, ISOVAE_ERR_INTERNAL, "weights shared between unlike workspaces");
+    }
+    IV_TRY(iv_metric_new(&model->metric, k, model->d,
+                         model->scaling.cols == model->d ? model->scaling.weight : NULL,
+                         &eval->metric, err));
+    if (weights != NULL) {
+        eval->weights = weights;
+        eval->params = weights->params;
+    } else {
+        IV_TRY(upload_params(eval, err));
+    }
+    iv_exec_plan encoder = {.rows = plan->rows,
+                            .reverse = plan->encoder_reverse,
+                            .lanes = eval->lanes,
+                            .weights = weights != NULL ? weights->encoder : NULL};
     iv_exec_plan decoder = {.rows = plan->rows,
                             .reverse = plan->decoder_reverse,
                             .tangent_rows = plan->tangents > 0 ? plan->tangent_rows : 0,
                             .tangents = plan->tangents,
-                            .lanes = eval->lanes};
+                            .lanes = eval->lanes,
+                            .weights = weights != NULL ? weights->decoder : NULL};
     IV_TRY(iv_exec_new(model->encoder, k, &encoder, &eval->encoder, err));
     IV_TRY(iv_exec_new(model->decoder, k, &decoder, &eval->decoder, err));
+    if (weights != NULL) return ISOVAE_OK;
     iv_exec_prepare_all(eval->encoder, eval->params);
     iv_exec_prepare_all(eval->decoder, eval->params);
     return ISOVAE_OK;
@@ -55,7 +77,7 @@ void iv_eval_free(iv_eval *eval)
     iv_exec_free(eval->encoder);
     iv_exec_free(eval->decoder);
     iv_metric_free(eval->metric);
-    if (eval->params != NULL) eval->k->release(eval->params);
+    if (eval->params != NULL && eval->weights == NULL) eval->k->release(eval->params);
     iv_free(eval);
 }
 

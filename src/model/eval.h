@@ -11,17 +11,22 @@ typedef struct iv_eval {
     const iv_kernels *k;
     iv_exec *encoder, *decoder;
     iv_metric *metric;
-    void *params;   /* backend copy of the parameter vector */
-    size_t rows;    /* capacity */
+    void *params;                  /* backend copy of the parameter vector */
+    const struct iv_eval *weights; /* where params are borrowed from, or NULL */
+    size_t rows;                   /* capacity */
     size_t lanes;
 } iv_eval;
 
 typedef struct iv_eval_plan {
-    size_t rows;       /* capacity of encoder and decoder */
-    size_t lanes;      /* concurrent ranges; 0: 1 */
+    size_t rows;  /* capacity of encoder and decoder */
+    size_t lanes; /* concurrent ranges; 0: 1 */
     bool encoder_reverse, decoder_reverse;
     size_t tangents;     /* of the decoder: tile of tangents; 0 none */
     size_t tangent_rows; /* rows in a tangent tile */
+    /* Parameters and packed weights are those of this one (same model and kernels, neither made for
+     * a reverse pass; it must outlive the new one); NULL: own copies. So many threads share one
+     * set. */
+    const iv_eval *weights;
 } iv_eval_plan;
 
 isovae_status iv_eval_new(const iv_model *model, const iv_kernels *k, const iv_eval_plan *plan,

@@ -37,10 +37,5 @@ isovae_status iv_report_html(const iv_report_context *context, iv_text *out,
 isovae_status iv_png_encode(const unsigned char *pixels, size_t height, size_t width,
                             size_t channels, unsigned char **bytes, size_t *length,
                             isovae_error *err) ISOVAE_MUST_CHECK;
-/* Traversal sheet of image models: one row of `steps` images per latent, stepped equally in y over
- * +-3 sd; pixels released with iv_free. */
-isovae_status iv_traverse_sheet(const iv_report_context *context, size_t latents, size_t steps,
-                                unsigned char **pixels, size_t *height, size_t *width,
-                                size_t *channels, isovae_error *err) ISOVAE_MUST_CHECK;
 
 #endif

@@ -189,29 +189,6 @@ isovae_status iv_traverse_picture(const iv_report_context *context, const iv_fac
     return status;
 }
 
-isovae_status iv_traverse_sheet(const iv_report_context *context, size_t latents, size_t steps,
-                                unsigned char **pixels, size_t *height, size_t *width,
-                                size_t *channels, isovae_error *err)
-{
-    iv_facts facts;
-    iv_picture sheet;
-    size_t *ranks = NULL;
-    *pixels = NULL;
-    iv_facts_of(context, &facts);
-    if (latents > context->analysis->n) latents = context->analysis->n;
-    IV_TRY(IV_NEW(ranks, latents, "a traversal", err));
-    for (size_t j = 0; j < latents; j++) ranks[j] = j;
-    isovae_status status =
-        iv_traverse_picture(context, &facts, ranks, latents, steps, &sheet, NULL, err);
-    iv_free(ranks);
-    if (status != ISOVAE_OK) return status;
-    *pixels = sheet.pixels;
-    *height = sheet.height;
-    *width = sheet.width;
-    *channels = sheet.channels;
-    return ISOVAE_OK;
-}
-
 /* ---- reconstructions ---- */
 
 typedef struct ordered {

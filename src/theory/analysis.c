@@ -87,8 +87,8 @@ static isovae_status split_rows(const iv_model *model, const iv_dataset *data, b
                                 choice *out, isovae_error *err)
 {
     iv_split split;
-    IV_TRY(iv_split_rows(data, model->split_by_column ? 0 : model->validation_fraction,
-                         model->seed, &split, err));
+    IV_TRY(iv_split_rows(data, model->split_by_column ? 0 : model->validation_fraction, model->seed,
+                         &split, err));
     const size_t *rows = want_train ? split.train : split.validation;
     size_t count = want_train ? split.n_train : split.n_validation;
     isovae_status status = copy_rows(rows, count, count, &out->rows, &out->n_rows, err);
@@ -114,9 +114,10 @@ static isovae_status choose_rows(iv_analysis *a, const iv_model *model, const iv
     }
     bool split = a->data_is_training_set && split_is_known(model, data);
     if (validation && !split) {
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "--rows validation: the model was trained without validation rows from these "
-                       "data; use --rows all");
+        return iv_fail(
+            err, ISOVAE_ERR_ARGUMENT,
+            "--rows validation: the model was trained without validation rows from these "
+            "data; use --rows all");
     }
     if (validation || (automatic && split && model->validation_rows > 0)) {
         a->row_set = "validation";
@@ -299,19 +300,19 @@ static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, i
     const iv_model *model = summary->model;
     const iv_analysis_options *options = summary->options;
     IV_TRY(training_e0(p, options, err));
-    iv_warning_facts facts = {
-        .loss = model->metric.loss,
-        .objective = model->objective,
-        .beta_auto = model->beta_auto,
-        .history_beta = model->n_history > 0 ? model->history[model->n_history - 1].beta
-                                             : (double)NAN,
-        .folded = model->folded,
-        .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
-        .clipped_gap = summary->clipped_gap,
-        .clipped_gap_se = summary->clipped_gap_se,
-        .log_volume = iv_scaling_log_volume(p->pass->scaling),
-        .e0 = p->e0,
-        .e0_se = p->e0_se};
+    iv_warning_facts facts = {.loss = model->metric.loss,
+                              .objective = model->objective,
+                              .beta_auto = model->beta_auto,
+                              .history_beta = model->n_history > 0
+                                                  ? model->history[model->n_history - 1].beta
+                                                  : (double)NAN,
+                              .folded = model->folded,
+                              .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
+                              .clipped_gap = summary->clipped_gap,
+                              .clipped_gap_se = summary->clipped_gap_se,
+                              .log_volume = iv_scaling_log_volume(p->pass->scaling),
+                              .e0 = p->e0,
+                              .e0_se = p->e0_se};
     return iv_find_warnings(a, &facts, err);
 }
 

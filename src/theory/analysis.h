@@ -18,23 +18,23 @@ typedef struct iv_loading {
 } iv_loading;
 
 typedef struct iv_latent_report {
-    size_t index;       /* in the model (own models are sorted, so rank = index) */
+    size_t index; /* in the model (own models are sorted, so rank = index) */
     bool active;
-    double importance;  /* bound: beta/2 E[sigma^-2] (E4) */
+    double importance; /* bound: beta/2 E[sigma^-2] (E4) */
     double importance_se;
-    double variance_y;  /* integrated: Var(y) + beta/2 */
+    double variance_y; /* integrated: Var(y) + beta/2 */
     double variance_y_se;
-    double share;       /* of sum of variance_y over active latents + residual */
+    double share;         /* of sum of variance_y over active latents + residual */
     int degenerate_group; /* same number = near-degenerate neighbours; -1 none */
     double kl, sigma2_mean;
     double norm_mean, norm_sd;
-    double optimality_mean, optimality_sd;           /* E1 */
-    double stationarity_mean, stationarity_se;       /* E0 */
-    double spline_rms;                               /* E3 */
-    double rotation;    /* largest mean |cosine| with another active latent */
+    double optimality_mean, optimality_sd;     /* E1 */
+    double stationarity_mean, stationarity_se; /* E0 */
+    double spline_rms;                         /* E3 */
+    double rotation; /* largest mean |cosine| with another active latent */
     size_t n_top;
     iv_loading top[IV_TOP_LOADINGS];
-    double *loading_mean, *loading_rms;              /* d each, data units */
+    double *loading_mean, *loading_rms; /* d each, data units */
 } iv_latent_report;
 
 typedef struct iv_density_truth {
@@ -42,10 +42,10 @@ typedef struct iv_density_truth {
 } iv_density_truth;
 
 typedef struct iv_warning {
-    char code[32];      /* "undertrained", "overfitted", "folded", "collapsed", ... */
+    char code[32]; /* "undertrained", "overfitted", "folded", "collapsed", ... */
     double value, limit;
-    char text[256];     /* with the remedy */
-    bool note;          /* worth knowing, but nothing is wrong */
+    char text[256]; /* with the remedy */
+    bool note;      /* worth knowing, but nothing is wrong */
 } iv_warning;
 
 /* Estimates of log density; also the names of --estimate. */
@@ -62,24 +62,27 @@ bool iv_estimate_parse(const char *text, iv_estimate *out);
 typedef struct iv_analysis {
     /* what was looked at */
     size_t rows, bad_rows, d, n, active;
-    const char *row_set;    /* "all", "validation", "training": static text */
+    const char *row_set; /* "all", "validation", "training": static text */
     bool data_is_training_set;
     double beta;
-    const char *unit;       /* of importance: "squared data units", "squared standard deviations", ... */
-    const char *space;      /* "data", "standardised", "min-max", "unit", "logits" */
+    const char *unit;  /* of importance: "squared data units", "squared standard deviations", ... */
+    const char *space; /* "data", "standardised", "min-max", "unit", "logits" */
     iv_latent_report *latents; /* n, by descending variance_y */
 
-    /* E2, pairs of active latents: mean |cosine| over pairs and rows, the largest mean of a pair, and
+    /* E2, pairs of active latents: mean |cosine| over pairs and rows, the largest mean of a pair,
+     * and
      * -(1/2) E logdet(cosines). */
-    struct { double mean_abs_cosine, max_abs_cosine, cost_nats; } orthogonality;
-    double *cosine;         /* n x n, mean |cosine| over rows, in the order of latents[] */
     struct {
-        double total;       /* E D(x, Dec(z)) */
-        double transform;   /* E D(x, Dec(mu)) */
-        double coding;      /* E D(xhat, xbreve) */
+        double mean_abs_cosine, max_abs_cosine, cost_nats;
+    } orthogonality;
+    double *cosine; /* n x n, mean |cosine| over rows, in the order of latents[] */
+    struct {
+        double total;     /* E D(x, Dec(z)) */
+        double transform; /* E D(x, Dec(mu)) */
+        double coding;    /* E D(xhat, xbreve) */
         double coding_jacobian;
         double coding_predicted; /* E7 */
-        double residual;    /* total - n_active beta/2 */
+        double residual;         /* total - n_active beta/2 */
     } distortion;
     double rate_nats, elbo_nats, elbo_se;
     double train_elbo_nats, validation_gap_nats; /* training minus these rows; NaN where unknown */
@@ -88,64 +91,67 @@ typedef struct iv_analysis {
         iv_estimate estimate;
         size_t dimension;
         double mean, sd;
-        double quantiles[5];   /* 0.01 0.25 0.5 0.75 0.99 */
-        double *values;        /* rows: the default estimate, data units, nats */
+        double quantiles[5];       /* 0.01 0.25 0.5 0.75 0.99 */
+        double *values;            /* rows: the default estimate, data units, nats */
         double *all[IV_ESTIMATES]; /* rows each, or NULL where it does not exist */
-        bool absolute;         /* a density; else a score that only ranks */
+        bool absolute;             /* a density; else a score that only ranks */
         /* Default estimate minus the importance-weighted one, over its rows; mean sample size. */
-        struct { size_t k, rows; double mean_difference, sd, ess; } iwae;
+        struct {
+            size_t k, rows;
+            double mean_difference, sd, ess;
+        } iwae;
     } density;
 
     struct {
-        size_t n;              /* eigenvalues held (up to min(d, rows, 256)) */
-        double *eigenvalues;   /* descending, of the same rows with the metric's weights */
+        size_t n;                /* eigenvalues held (up to min(d, rows, 256)) */
+        double *eigenvalues;     /* descending, of the same rows with the metric's weights */
         size_t active_predicted; /* above 1.105 beta/2; 0 where not comparable */
-        double residual;       /* discarded variance at `active` components */
-        bool comparable;       /* same scale as importance (sse) */
+        double residual;         /* discarded variance at `active` components */
+        bool comparable;         /* same scale as importance (sse) */
     } pca;
 
     /* per row, for pictures and --csv; in the order of latents[] where n appears */
-    size_t *row_index;         /* rows: place in the dataset */
-    double *mu, *sigma, *y;    /* rows x n */
-    double *transform_rows;    /* rows: D(x, Dec(mu)) */
+    size_t *row_index;      /* rows: place in the dataset */
+    double *mu, *sigma, *y; /* rows x n */
+    double *transform_rows; /* rows: D(x, Dec(mu)) */
 
     size_t n_warnings;
     iv_warning *warnings;
-    /* Nats that a better encoder would gain on these rows (stationarity row by row, in mu and sigma of
-     * the active latents); near 0 where it follows its optimum. */
+    /* Nats that a better encoder would gain on these rows (stationarity row by row, in mu and sigma
+     * of the active latents); near 0 where it follows its optimum. */
     double encoder_gap_nats;
-    double beta_estimate;      /* the beta for which E1 holds best over active latents */
+    double beta_estimate; /* the beta for which E1 holds best over active latents */
 
     struct {
         bool known, density_known;
         size_t n_factors;
-        double *variances;     /* of these rows, per factor, decreasing */
-        double *ratio;         /* variance_y of the matching latent over it */
-        char **names;          /* borrowed order of variances: owned copies */
-        size_t *latent;        /* rank of the matching latent */
+        double *variances; /* of these rows, per factor, decreasing */
+        double *ratio;     /* variance_y of the matching latent over it */
+        char **names;      /* borrowed order of variances: owned copies */
+        size_t *latent;    /* rank of the matching latent */
         double *spearman;
         iv_density_truth density[IV_ESTIMATES];
     } truth;
 } iv_analysis;
 
 typedef struct iv_analysis_options {
-    const char *rows;       /* "auto", "all", "train", "validation" */
+    const char *rows; /* "auto", "all", "train", "validation" */
     uint64_t seed;
-    size_t e0_draws;        /* antithetic pairs count twice; 16 */
-    size_t elbo_draws;      /* 8 */
+    size_t e0_draws;              /* antithetic pairs count twice; 16 */
+    size_t elbo_draws;            /* 8 */
     size_t iwae_draws, iwae_rows; /* 64, 1000; 0 draws: none */
-    bool keep_rows;         /* fill mu, sigma, y */
+    bool keep_rows;               /* fill mu, sigma, y */
     iv_precision precision;
     const char *isa;
-    iv_pool *pool;          /* may be NULL */
+    iv_pool *pool; /* may be NULL */
     iv_progress progress;
 } iv_analysis_options;
 void iv_analysis_options_init(iv_analysis_options *options);
 
 /* Analyses `model` on the good rows of `data` (features already matched to the model's). */
 isovae_status iv_analyse(const iv_model *model, const iv_dataset *data,
-                         const iv_analysis_options *options, iv_analysis **out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                         const iv_analysis_options *options, iv_analysis **out,
+                         isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_analysis_free(iv_analysis *analysis);
 
 /* After training: active set, kl_mean, splines and variance_y from `rows` of the data; then latents

@@ -123,8 +123,7 @@ static isovae_status find_all(iv_model *model, const iv_dataset *data, const siz
     found f = {0};
     iv_pass *pass = NULL;
     iv_rows *r = NULL;
-    iv_pass_plan plan = {
-        .precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
+    iv_pass_plan plan = {.precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
     isovae_status status = make_found(&f, n_rows, n, err);
     if (status == ISOVAE_OK) status = iv_pass_new(model, data, &plan, &pass, err);
     if (status == ISOVAE_OK) status = iv_rows_new(pass, rows, n_rows, &r, err);
@@ -172,8 +171,8 @@ static isovae_status find_quantiles(iv_model *model, const iv_dataset *data, con
     if (status == ISOVAE_OK) status = IV_NEW(quantiles, kept, "the scores", err);
     if (status == ISOVAE_OK) {
         for (size_t i = 0; i < count; i++) some[i] = rows[i * n_rows / count];
-        status = iv_score_rows(model, data, some, count, IV_ESTIMATE_ELBO, pool, isa, NULL, scores,
-                               err);
+        status =
+            iv_score_rows(model, data, some, count, IV_ESTIMATE_ELBO, pool, isa, NULL, scores, err);
     }
     if (status == ISOVAE_OK) {
         for (size_t i = 0; i < count; i++) values[i] = scores[i].log_density;

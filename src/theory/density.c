@@ -40,8 +40,8 @@ static void elbo_of(const iv_rows *rows, const iv_model *model, double normalise
     *se = sqrt(squares / count / count);
 }
 
-/* The bound on the training rows, with its standard error: measured where they are at hand, else from
- * the loss that training left in the model. */
+/* The bound on the training rows, with its standard error: measured where they are at hand, else
+ * from the loss that training left in the model. */
 static double training_elbo(const iv_summary *s, double normaliser, double *se)
 {
     double mean = (double)NAN;
@@ -75,7 +75,8 @@ static isovae_status clipped_gap(iv_summary *s, double normaliser, double train,
     if (isnan(train_se)) { /* the training rows are not at hand: spread as the bulk of these are */
         iv_sort_doubles(rows->rows, below);
         double bulk = (iv_quantile_sorted(rows->rows, below, 0.75) -
-                       iv_quantile_sorted(rows->rows, below, 0.25)) / 1.349;
+                       iv_quantile_sorted(rows->rows, below, 0.25)) /
+                      1.349;
         size_t measured = s->model->train_rows < 10000 ? s->model->train_rows : 10000;
         train_se = measured > 0 ? bulk / sqrt((double)measured) : 0;
     }
@@ -168,7 +169,8 @@ isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae, isovae_er
     size_t count = s->rows->rows;
     double *sorted = NULL;
     for (size_t e = 0; e < IV_ESTIMATES; e++) {
-        if (e != IV_ESTIMATE_ELBO && a->active == 0) continue; /* no manifold to have a density on */
+        if (e != IV_ESTIMATE_ELBO && a->active == 0)
+            continue; /* no manifold to have a density on */
         IV_TRY(IV_NEW(a->density.all[e], count, "the densities", err));
         memcpy(a->density.all[e], s->rows->estimate[e], count * sizeof(double));
     }
@@ -182,7 +184,8 @@ isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae, isovae_er
     IV_TRY(IV_NEW(sorted, count, "the densities", err));
     memcpy(sorted, a->density.values, count * sizeof *sorted);
     iv_sort_doubles(count, sorted);
-    for (size_t q = 0; q < 5; q++) a->density.quantiles[q] = iv_quantile_sorted(count, sorted, at[q]);
+    for (size_t q = 0; q < 5; q++)
+        a->density.quantiles[q] = iv_quantile_sorted(count, sorted, at[q]);
     iv_free(sorted);
     if (iwae != NULL) fill_iwae(a, s->rows, iwae);
     return ISOVAE_OK;

@@ -10,9 +10,10 @@
 static isovae_status check_coordinates(const iv_model *model, isovae_error *err)
 {
     if (model->splines != NULL && model->splines[0].n > 0) return ISOVAE_OK;
-    return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                   "the model holds no isometric coordinates (it was not calibrated on its training "
-                   "data); encode without --isometric");
+    return iv_fail(
+        err, ISOVAE_ERR_UNSUPPORTED,
+        "the model holds no isometric coordinates (it was not calibrated on its training "
+        "data); encode without --isometric");
 }
 
 isovae_status iv_encode_rows(const iv_model *model, const iv_dataset *data, const size_t *rows,
@@ -22,8 +23,7 @@ isovae_status iv_encode_rows(const iv_model *model, const iv_dataset *data, cons
     size_t n = model->n;
     if (y != NULL) IV_TRY(check_coordinates(model, err));
     if (n_rows == 0) return ISOVAE_OK;
-    iv_pass_plan plan = {
-        .precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
+    iv_pass_plan plan = {.precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
     iv_pass *pass = NULL;
     iv_rows *r = NULL;
     isovae_status status = iv_pass_new(model, data, &plan, &pass, err);
@@ -64,8 +64,7 @@ isovae_status iv_decode_rows(const iv_model *model, const double *z, size_t n_ro
                              const char *isa, double *x, isovae_error *err)
 {
     if (n_rows == 0) return ISOVAE_OK;
-    iv_pass_plan plan = {
-        .precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
+    iv_pass_plan plan = {.precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
     iv_pass *pass;
     IV_TRY(iv_pass_new(model, NULL, &plan, &pass, err));
     decoding c = {.z = z, .x = x};

@@ -62,13 +62,15 @@ double iv_active_logdet(const iv_row_in *row, double shift, double *scratch)
 {
     (void)copy_active(row, shift, scratch);
     double value = iv_logdet(row->m, scratch);
-    for (double tiny = 1e-14; !isfinite(value) && tiny < 1; tiny *= 100) {
+    double tiny = 1e-14;
+    for (int i = 0; i < 7 && !isfinite(value); i++) {
         double trace = copy_active(row, shift, scratch);
         if (!isfinite(trace)) break;
         for (size_t a = 0; a < row->m; a++) {
             scratch[a * row->m + a] += tiny * (trace / (double)row->m) + 1e-30;
         }
         value = iv_logdet(row->m, scratch);
+        tiny *= 100;
     }
     return isfinite(value) ? value : 0;
 }

@@ -26,9 +26,9 @@ double iv_coding_jacobian(size_t n, const double *logvar, const double *gram, si
 double iv_minus_loss(const iv_row_in *row, double coding);
 
 /* In the volume of G, over active latents; `scratch` is m x m. */
-double iv_density_posterior(const iv_row_in *row);                  /* E5 */
-double iv_density_logdet(const iv_row_in *row, double *scratch);    /* E5' */
-double iv_density_laplace(const iv_row_in *row, double *scratch);   /* E5'' */
+double iv_density_posterior(const iv_row_in *row);                /* E5 */
+double iv_density_logdet(const iv_row_in *row, double *scratch);  /* E5' */
+double iv_density_laplace(const iv_row_in *row, double *scratch); /* E5'' */
 /* -L/beta where the optimum holds: sum over active of (-mu^2/2 + log sigma) - D/beta. */
 double iv_minus_loss_at_optimum(const iv_row_in *row);
 

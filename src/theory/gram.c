@@ -45,8 +45,8 @@ static void dot_2x2(size_t n, const double *a0, const double *a1, const double *
     out[3] = (s11[0] + s11[1]) + (s11[2] + s11[3]) + r11;
 }
 
-/* gram_jk = sum_i a_j,i b_k,i for k >= j, mirrored. Rows of a and b are `stride` apart. The value of
- * an element does not depend on the pairing: both routines add in the same order. */
+/* gram_jk = sum_i a_j,i b_k,i for k >= j, mirrored. Rows of a and b are `stride` apart. The value
+ * of an element does not depend on the pairing: both routines add in the same order. */
 static void gram_of(size_t n, size_t d, const double *a, const double *b, size_t stride,
                     double *gram)
 {
@@ -126,8 +126,8 @@ static void scale_columns(size_t columns, size_t d, const double *scale, double 
     }
 }
 
-static void consume(void *user, size_t first_row, size_t rows, size_t columns,
-                    const void *jacobian, size_t stride)
+static void consume(void *user, size_t first_row, size_t rows, size_t columns, const void *jacobian,
+                    size_t stride)
 {
     const consumer *c = user;
     iv_lane *lane = c->lane;

@@ -14,9 +14,9 @@ typedef struct work {
     const iv_rows *rows;
     const iv_draws *draws;
     iv_iwae *iwae;
-    size_t *index;           /* of the chosen rows, in the dataset */
-    double *mu, *logvar;     /* of the chosen rows */
-    double *weights;         /* chosen rows x draws: log w without the normaliser */
+    size_t *index;       /* of the chosen rows, in the dataset */
+    double *mu, *logvar; /* of the chosen rows */
+    double *weights;     /* chosen rows x draws: log w without the normaliser */
     double normaliser;
 } work;
 
@@ -82,16 +82,15 @@ static isovae_status make_room(work *w, size_t rows, size_t draws, isovae_error 
     return IV_NEW(w->weights, rows * draws, "the importance-weighted estimate", err);
 }
 
-isovae_status iv_iwae_new(const iv_rows *rows, iv_pass *pass, const iv_draws *draws,
-                          size_t n_draws, size_t n_rows, iv_iwae **out, isovae_error *err)
+isovae_status iv_iwae_new(const iv_rows *rows, iv_pass *pass, const iv_draws *draws, size_t n_draws,
+                          size_t n_rows, iv_iwae **out, isovae_error *err)
 {
     *out = NULL;
     size_t n = rows->n;
     if (n_rows > rows->rows) n_rows = rows->rows;
     if (n_draws == 0 || n_rows == 0) return ISOVAE_OK;
-    work w = {.rows = rows,
-              .draws = draws,
-              .normaliser = iv_e6_normaliser(pass->model, pass->scaling)};
+    work w = {
+        .rows = rows, .draws = draws, .normaliser = iv_e6_normaliser(pass->model, pass->scaling)};
     isovae_status status = make_room(&w, n_rows, n_draws, err);
     if (status == ISOVAE_OK) {
         for (size_t i = 0; i < n_rows; i++) {

@@ -21,8 +21,7 @@ static int compare_ordered(const void *a, const void *b)
     return p->latent < q->latent ? -1 : p->latent > q->latent;
 }
 
-isovae_status iv_order_latents(size_t n, const double *variance_y, size_t *order,
-                               isovae_error *err)
+isovae_status iv_order_latents(size_t n, const double *variance_y, size_t *order, isovae_error *err)
 {
     ordered *room;
     IV_TRY(IV_NEW(room, n, "the order of the latents", err));
@@ -33,7 +32,8 @@ isovae_status iv_order_latents(size_t n, const double *variance_y, size_t *order
     return ISOVAE_OK;
 }
 
-/* d xhat/d y_j = (sigma_j/sqrt(beta/2)) x_j; the rows hold the sums of sigma_j x_j in network units. */
+/* d xhat/d y_j = (sigma_j/sqrt(beta/2)) x_j; the rows hold the sums of sigma_j x_j in network
+ * units. */
 void iv_loadings_of(const iv_rows *rows, const iv_scaling *scaling, size_t j, double sd_y,
                     double *mean, double *rms)
 {
@@ -60,7 +60,8 @@ static void fill_top(const iv_scaling *scaling, size_t d, iv_latent_report *l)
         double rms = l->loading_rms[i], mean = l->loading_mean[i];
         iv_loading entry = {.feature = i,
                             .mean = mean,
-                            .share = total > 0 ? metric_square(scaling, l->loading_rms, i) / total : 0,
+                            .share =
+                                total > 0 ? metric_square(scaling, l->loading_rms, i) / total : 0,
                             .sign = rms > 0 ? fmin(fabs(mean) / rms, 1) : 0};
         size_t place = l->n_top;
         while (place > 0 && l->top[place - 1].share < entry.share) place--;
@@ -125,9 +126,9 @@ static void fill_cosines(iv_summary *s)
     double sum = 0, most = 0;
     for (size_t j = 0; j < n; j++) {
         for (size_t k = 0; k < n; k++) {
-            double c = j == k ? 1
-                              : s->rows->abs_cosine[s->order[j] * n + s->order[k]] /
-                                    (double)s->rows->rows;
+            double c =
+                j == k ? 1
+                       : s->rows->abs_cosine[s->order[j] * n + s->order[k]] / (double)s->rows->rows;
             a->cosine[j * n + k] = c;
             if (j == k || !a->latents[j].active || !a->latents[k].active) continue;
             a->latents[j].rotation = fmax(a->latents[j].rotation, c);

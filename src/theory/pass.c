@@ -6,8 +6,13 @@
 #include <float.h>
 #include <math.h>
 
-enum { CHUNK_MIN = 16, CHUNK_MAX = 256, TILE_ELEMENTS = 1 << 17, CHUNK_ELEMENTS = 1 << 17,
-       MAX_TANGENTS = 32 };
+enum {
+    CHUNK_MIN = 16,
+    CHUNK_MAX = 256,
+    TILE_ELEMENTS = 1 << 17,
+    CHUNK_ELEMENTS = 1 << 17,
+    MAX_TANGENTS = 32
+};
 
 static size_t clamp(size_t value, size_t lo, size_t hi)
 {
@@ -134,14 +139,16 @@ isovae_status iv_pass_new(const iv_model *model, const iv_dataset *data, const i
     *out = NULL;
     const iv_kernels *k = iv_kernels_get(plan->precision, plan->isa);
     if (k == NULL) {
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "the instruction set '%.40s' is not known or not supported by this processor",
-                       plan->isa != NULL ? plan->isa : "");
+        return iv_fail(
+            err, ISOVAE_ERR_ARGUMENT,
+            "the instruction set '%.40s' is not known or not supported by this processor",
+            plan->isa != NULL ? plan->isa : "");
     }
     if (data != NULL && data->cols != model->d) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "%s has %zu columns, the model wants %zu features; choose them with --columns",
-                       data->source != NULL ? data->source : "the data", data->cols, model->d);
+        return iv_fail(
+            err, ISOVAE_ERR_DATA,
+            "%s has %zu columns, the model wants %zu features; choose them with --columns",
+            data->source != NULL ? data->source : "the data", data->cols, model->d);
     }
     iv_pass *pass;
     IV_TRY(IV_NEW(pass, 1, "the analysis", err));
@@ -168,12 +175,12 @@ isovae_status iv_pass_new(const iv_model *model, const iv_dataset *data, const i
 
 static void free_lane(const iv_kernels *k, iv_lane *lane)
 {
-    void *device_memory[] = {lane->xhat, lane->sink,     lane->mu,         lane->logvar,
+    void *device_memory[] = {lane->xhat, lane->sink,     lane->mu,        lane->logvar,
                              lane->eps,  lane->jacobian, lane->g_jacobian};
-    void *host_memory[] = {lane->stage_f32, lane->stage,    lane->j,          lane->gj,
-                           lane->gram,      lane->gram_data, lane->factor,    lane->eps_host,
-                           lane->gz,        lane->g_mu,     lane->row,        lane->scratch,
-                           lane->slope,     lane->abs_cosine, lane->loading,  lane->loading_square};
+    void *host_memory[] = {lane->stage_f32, lane->stage,      lane->j,       lane->gj,
+                           lane->gram,      lane->gram_data,  lane->factor,  lane->eps_host,
+                           lane->gz,        lane->g_mu,       lane->row,     lane->scratch,
+                           lane->slope,     lane->abs_cosine, lane->loading, lane->loading_square};
     for (size_t i = 0; i < sizeof device_memory / sizeof *device_memory; i++) {
         if (device_memory[i] != NULL) k->release(device_memory[i]);
     }

@@ -1,6 +1,6 @@
 /* The workspace of the analysis: rows of a dataset run through a model in chunks, several chunks at
- * a time, one per lane. A chunk's length depends on the model only, and what chunks add up is merged
- * in their order, so every result has the same bytes whatever the number of threads. */
+ * a time, one per lane. A chunk's length depends on the model only, and what chunks add up is
+ * merged in their order, so every result has the same bytes whatever the number of threads. */
 #ifndef IV_THEORY_PASS_H
 #define IV_THEORY_PASS_H
 
@@ -17,23 +17,23 @@ typedef struct iv_lane {
     size_t index; /* the lane's number, for the executor's scratch */
     size_t slot;  /* its first row in the workspace */
     /* Backend memory; absent (NULL) where the plan does not ask for it. */
-    void *xhat;          /* chunk x d: Dec(mu) as the decoder gives it */
-    void *sink;          /* chunk x d: a gradient that nobody reads */
-    void *mu, *logvar, *eps; /* chunk x n */
+    void *xhat;                  /* chunk x d: Dec(mu) as the decoder gives it */
+    void *sink;                  /* chunk x d: a gradient that nobody reads */
+    void *mu, *logvar, *eps;     /* chunk x n */
     void *jacobian, *g_jacobian; /* n x tile x d */
     /* Host memory. */
-    float *stage_f32;    /* chunk x d (f32 backends) */
-    double *stage;       /* chunk x max(d, n) */
-    double *j, *gj;      /* n x tile x d: the two above, downloaded */
-    double *gram;        /* chunk x n x n: J^T G J of each row (diagonals only without full_gram) */
-    double *gram_data;   /* chunk x n x n: J^T S^2 J, or NULL where it is not needed */
-    double *factor;      /* chunk: a(xhat) of the weighted metric, else 1 */
+    float *stage_f32;  /* chunk x d (f32 backends) */
+    double *stage;     /* chunk x max(d, n) */
+    double *j, *gj;    /* n x tile x d: the two above, downloaded */
+    double *gram;      /* chunk x n x n: J^T G J of each row (diagonals only without full_gram) */
+    double *gram_data; /* chunk x n x n: J^T S^2 J, or NULL where it is not needed */
+    double *factor;    /* chunk: a(xhat) of the weighted metric, else 1 */
     double *eps_host, *gz, *g_mu; /* chunk x n */
-    double *row;         /* chunk */
-    double *scratch;     /* n x n */
-    double *slope;       /* tile x d: what turns a change of the decoder's output into one of xhat */
+    double *row;                  /* chunk */
+    double *scratch;              /* n x n */
+    double *slope; /* tile x d: what turns a change of the decoder's output into one of xhat */
     /* Sums over the rows of the current chunk, merged after each wave. */
-    double *abs_cosine;      /* n x n */
+    double *abs_cosine;               /* n x n */
     double *loading, *loading_square; /* n x d */
 } iv_lane;
 
@@ -44,10 +44,10 @@ struct iv_pass {
     iv_eval *eval;
     iv_pool *pool;
     iv_progress progress;
-    iv_scaling identity;       /* used where the model has no scaling */
+    iv_scaling identity; /* used where the model has no scaling */
     const iv_scaling *scaling;
     size_t n, d;
-    size_t chunk, tile;        /* rows of a chunk, of a Jacobian tile */
+    size_t chunk, tile; /* rows of a chunk, of a Jacobian tile */
     size_t n_lanes;
     iv_lane *lanes;
     bool jacobian, full_gram, data_gram, loadings, draws;
@@ -55,14 +55,14 @@ struct iv_pass {
 
 typedef struct iv_pass_plan {
     iv_precision precision;
-    const char *isa;       /* NULL: the best */
-    iv_pool *pool;         /* may be NULL */
+    const char *isa; /* NULL: the best */
+    iv_pool *pool;   /* may be NULL */
     iv_progress progress;
-    size_t rows;           /* at most so many are run at a time; 0: not known */
-    bool jacobian;         /* diagonal of J^T G J */
-    bool full_gram;        /* all of it; and J^T S^2 J where density needs it */
+    size_t rows;    /* at most so many are run at a time; 0: not known */
+    bool jacobian;  /* diagonal of J^T G J */
+    bool full_gram; /* all of it; and J^T S^2 J where density needs it */
     bool loadings;
-    bool draws;            /* decoder at sampled z, with its reverse pass */
+    bool draws; /* decoder at sampled z, with its reverse pass */
 } iv_pass_plan;
 
 /* Borrows model, data and pool. `data` may be NULL where rows do not come from a dataset. */
@@ -70,9 +70,9 @@ isovae_status iv_pass_new(const iv_model *model, const iv_dataset *data, const i
                           iv_pass **out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_pass_free(iv_pass *pass);
 
-/* Calls `chunk` for the rows [first, first + count) of 0..rows-1, on some thread; then, in the order
- * of the chunks and on the caller's thread, `merge` (may be NULL). `chunk` writes results to places
- * of its own rows, and sums into its lane. */
+/* Calls `chunk` for the rows [first, first + count) of 0..rows-1, on some thread; then, in the
+ * order of the chunks and on the caller's thread, `merge` (may be NULL). `chunk` writes results to
+ * places of its own rows, and sums into its lane. */
 typedef void iv_pass_chunk(void *user, iv_lane *lane, size_t first, size_t count);
 typedef void iv_pass_merge(void *user, iv_lane *lane);
 isovae_status iv_pass_run(iv_pass *pass, const char *stage, size_t rows, iv_pass_chunk *chunk,

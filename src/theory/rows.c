@@ -1,5 +1,5 @@
-/* See rows.h. Two passes: the encoder over all rows (which decides the active set), then the decoder
- * with its Jacobian at each row's mu. */
+/* See rows.h. Two passes: the encoder over all rows (which decides the active set), then the
+ * decoder with its Jacobian at each row's mu. */
 #include "theory/rows.h"
 
 #include "base/memory.h"
@@ -55,11 +55,8 @@ isovae_status iv_rows_new(iv_pass *pass, const size_t *index, size_t n_rows, iv_
     *out = NULL;
     iv_rows *rows;
     IV_TRY(IV_NEW(rows, 1, "the rows", err));
-    *rows = (iv_rows){.rows = n_rows,
-                      .n = pass->n,
-                      .d = pass->d,
-                      .index = index,
-                      .beta = pass->model->beta};
+    *rows = (iv_rows){
+        .rows = n_rows, .n = pass->n, .d = pass->d, .index = index, .beta = pass->model->beta};
     isovae_status status = take(&rows->mu, n_rows, rows->n, err);
     if (status == ISOVAE_OK) status = take(&rows->logvar, n_rows, rows->n, err);
     if (status == ISOVAE_OK) {
@@ -76,10 +73,10 @@ isovae_status iv_rows_new(iv_pass *pass, const size_t *index, size_t n_rows, iv_
 void iv_rows_free(iv_rows *rows)
 {
     if (rows == NULL) return;
-    double *arrays[] = {rows->mu,     rows->logvar,   rows->transform, rows->coding_jacobian,
-                        rows->norm,   rows->e0,       rows->e0_plain,  rows->total,
-                        rows->coding, rows->volume,   rows->cosine_cost, rows->abs_cosine,
-                        rows->loading, rows->loading_square, rows->shift};
+    double *arrays[] = {
+        rows->mu,          rows->logvar,     rows->transform, rows->coding_jacobian, rows->norm,
+        rows->e0,          rows->e0_plain,   rows->total,     rows->coding,          rows->volume,
+        rows->cosine_cost, rows->abs_cosine, rows->loading,   rows->loading_square,  rows->shift};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) iv_free(arrays[i]);
     for (size_t i = 0; i < IV_ESTIMATES; i++) iv_free(rows->estimate[i]);
     iv_free(rows->active);
@@ -110,9 +107,9 @@ isovae_status iv_rows_set_active(iv_rows *rows, const unsigned char *active, iso
 typedef struct work {
     iv_rows *rows;
     iv_draw_work draws;
-    double normaliser;   /* of E6 */
-    double ratio;        /* weight/scale^2 where it is the same for all features, else NaN */
-    bool to_data_units;  /* E5 and its like are converted from G's volume (not for bce) */
+    double normaliser;  /* of E6 */
+    double ratio;       /* weight/scale^2 where it is the same for all features, else NaN */
+    bool to_data_units; /* E5 and its like are converted from G's volume (not for bce) */
 } work;
 
 /* log p in data units minus log p in G's volume: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J). */

@@ -22,13 +22,13 @@ void iv_keyed_draw(void *user, size_t row, size_t draw, size_t n, double *eps);
 
 typedef struct iv_rows {
     size_t rows, n, d, m;
-    const size_t *index;  /* rows: places in the dataset (borrowed) */
-    size_t *active;       /* m: the latents that count */
+    const size_t *index; /* rows: places in the dataset (borrowed) */
+    size_t *active;      /* m: the latents that count */
     double beta;
-    double *mu, *logvar;  /* rows x n; finite, logvar clipped */
-    double *transform;    /* rows: D(x, Dec(mu)) */
+    double *mu, *logvar;     /* rows x n; finite, logvar clipped */
+    double *transform;       /* rows: D(x, Dec(mu)) */
     double *coding_jacobian; /* rows */
-    double *norm;         /* rows x n, or NULL */
+    double *norm;            /* rows x n, or NULL */
     /* By sampling, or NULL: */
     double *e0, *e0_plain; /* rows x n: E0 with the control variate, and without */
     double *shift;         /* rows x n: sigma_j dL/dmu_j / beta, 0 where mu is at its optimum */
@@ -36,10 +36,10 @@ typedef struct iv_rows {
     double *coding;        /* rows: mean D(xhat, Dec(z)) */
     /* Log densities in data units, nats; NULL where not computed. */
     double *estimate[IV_ESTIMATES];
-    double *volume;       /* rows: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J), over active */
-    double *cosine_cost;  /* rows */
+    double *volume;      /* rows: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J), over active */
+    double *cosine_cost; /* rows */
     /* Sums over rows. */
-    double *abs_cosine;   /* n x n */
+    double *abs_cosine;               /* n x n */
     double *loading, *loading_square; /* n x d: of sigma_j x_j, metric-independent network units */
 } iv_rows;
 
@@ -51,8 +51,8 @@ void iv_rows_free(iv_rows *rows);
 /* Mean KL of each latent over the rows (n). */
 void iv_rows_mean_kl(const iv_rows *rows, double *kl);
 /* The set of active latents, from one flag each. */
-isovae_status iv_rows_set_active(iv_rows *rows, const unsigned char *active, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_rows_set_active(iv_rows *rows, const unsigned char *active,
+                                 isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* Runs the decoder at mu and fills what the pass's plan allows: transform always, norm and E6 with
  * the Jacobian, all densities with the full Gram matrix, sums of loadings; with draws (pass planned
@@ -82,12 +82,11 @@ void iv_lane_draws(iv_lane *lane, const iv_draw_work *work, size_t first, size_t
  * sample size for rows 0, step, 2 step, ... */
 typedef struct iv_iwae {
     size_t rows, draws;
-    size_t *place;     /* rows: places in iv_rows */
+    size_t *place;       /* rows: places in iv_rows */
     double *log_p, *ess; /* rows */
 } iv_iwae;
-isovae_status iv_iwae_new(const iv_rows *rows, iv_pass *pass, const iv_draws *draws,
-                          size_t n_draws, size_t n_rows, iv_iwae **out,
-                          isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_iwae_new(const iv_rows *rows, iv_pass *pass, const iv_draws *draws, size_t n_draws,
+                          size_t n_rows, iv_iwae **out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_iwae_free(iv_iwae *iwae);
 
 #endif

@@ -3,28 +3,14 @@
 
 #include "base/memory.h"
 #include "theory/rows.h"
+#include "theory/scorer.h"
 
 #include <math.h>
 #include <string.h>
 
 double iv_tail_prob(const iv_model *model, double log_density)
 {
-    const double *q = model->quantiles;
-    size_t n = model->n_quantiles;
-    if (n == 0 || q == NULL || isnan(log_density)) return (double)NAN;
-    if (log_density <= q[0]) return 0;
-    if (log_density >= q[n - 1]) return 1;
-    size_t low = 0, high = n - 1; /* q[low] < log_density <= q[high] */
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (q[middle] < log_density) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    double within = (log_density - q[low]) / (q[high] - q[low]);
-    return ((double)low + within) / (double)(n - 1);
+    return iv_threshold_share(model, log_density);
 }
 
 static isovae_status check_estimate(const iv_model *model, iv_estimate estimate, isovae_error *err)
@@ -37,10 +23,11 @@ static isovae_status check_estimate(const iv_model *model, iv_estimate estimate,
     for (size_t j = 0; model->active != NULL && j < model->n; j++) {
         if (model->active[j]) return ISOVAE_OK;
     }
-    return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                   "--estimate %s: the model has no active latent, so there is no manifold to have a "
-                   "density on; use --estimate elbo",
-                   iv_estimate_name(estimate));
+    return iv_fail(
+        err, ISOVAE_ERR_ARGUMENT,
+        "--estimate %s: the model has no active latent, so there is no manifold to have a "
+        "density on; use --estimate elbo",
+        iv_estimate_name(estimate));
 }
 
 isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const size_t *rows,
@@ -67,12 +54,11 @@ isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const
     for (size_t i = 0; i < n_rows && status == ISOVAE_OK; i++) {
         double kl = 0;
         for (size_t j = 0; j < r->n; j++) kl += iv_kl(r->mu[i * r->n + j], r->logvar[i * r->n + j]);
-        out[i] = (iv_score){.log_density = r->estimate[estimate][i],
-                            .residual = r->transform[i],
-                            .latent = kl};
+        out[i] = (iv_score){
+            .log_density = r->estimate[estimate][i], .residual = r->transform[i], .latent = kl};
         /* The stored quantiles are of E6. */
-        out[i].tail_prob = estimate == IV_ESTIMATE_ELBO ? iv_tail_prob(model, out[i].log_density)
-                                                        : (double)NAN;
+        out[i].tail_prob =
+            estimate == IV_ESTIMATE_ELBO ? iv_tail_prob(model, out[i].log_density) : (double)NAN;
     }
     iv_rows_free(r);
     iv_pass_free(pass);
@@ -116,8 +102,8 @@ isovae_status iv_score_explain(const iv_model *model, const iv_dataset *data, si
                                const char *isa, double *feature, double *latent, isovae_error *err)
 {
     if (row >= data->rows) {
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "row %zu does not exist: there are %zu, from 0", row,
-                       data->rows);
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "row %zu does not exist: there are %zu, from 0",
+                       row, data->rows);
     }
     iv_pass_plan plan = {.precision = IV_PRECISION_F32, .isa = isa, .rows = 1};
     iv_pass *pass = NULL;

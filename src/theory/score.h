@@ -7,26 +7,27 @@
 #include "theory/analysis.h"
 
 typedef struct iv_score {
-    double log_density;  /* the estimate, data units, nats */
-    double residual;     /* D(x, Dec(mu)), metric units */
-    double latent;       /* KL of the row: the latent part, nats */
-    double tail_prob;    /* share of held-out rows with a lower score; NaN without quantiles */
+    double log_density; /* the estimate, data units, nats */
+    double residual;    /* D(x, Dec(mu)), metric units */
+    double latent;      /* KL of the row: the latent part, nats */
+    double tail_prob;   /* share of held-out rows with a lower score; NaN without quantiles */
 } iv_score;
 
 /* Scores `n_rows` rows of the data (indices; features matched) into out. */
 isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const size_t *rows,
                             size_t n_rows, iv_estimate estimate, iv_pool *pool, const char *isa,
-                            const iv_progress *progress, iv_score *out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                            const iv_progress *progress, iv_score *out,
+                            isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* Share of the model's held-out scores below `log_density`, interpolated; NaN without quantiles. */
 double iv_tail_prob(const iv_model *model, double log_density);
 
-/* Why a row scores low: contributions that sum to residual/beta (features: weight (x - xhat)^2/beta,
- * or the cross-entropy) and to KL (latents). feature: d doubles, latent: n doubles, nats. */
+/* Why a row scores low: contributions that sum to residual/beta (features: weight (x -
+ * xhat)^2/beta, or the cross-entropy) and to KL (latents). feature: d doubles, latent: n doubles,
+ * nats. */
 isovae_status iv_score_explain(const iv_model *model, const iv_dataset *data, size_t row,
-                               const char *isa, double *feature, double *latent, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                               const char *isa, double *feature, double *latent,
+                               isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* mu, sigma (rows x n doubles; either may be NULL) and y for rows of the data. */
 isovae_status iv_encode_rows(const iv_model *model, const iv_dataset *data, const size_t *rows,

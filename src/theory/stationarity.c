@@ -2,17 +2,17 @@
  *
  *   E0_j = sigma_j^2 + (sigma_j/beta) E[ eps_j g_j(z) ],  g = dD/dz at z = mu + sigma eps,
  *
- * D being D(x, .) for a model of the conventional form and D(xhat, .) for one of the decomposed form.
- * With M = J^T G J as a control variate (its expectation is known) the same mean has a smaller
- * spread:
+ * D being D(x, .) for a model of the conventional form and D(xhat, .) for one of the decomposed
+ * form. With M = J^T G J as a control variate (its expectation is known) the same mean has a
+ * smaller spread:
  *
  *   E0_j = sigma_j^2 + (sigma_j/beta) ( 2 M_jj sigma_j
  *            + E[ eps_j ( g_j(z) - g_j(mu) - 2 sum_k M_jk sigma_k eps_k ) ] )
  *
- * The same passes give stationarity in mu: shift_j = sigma_j (mu_j + E[dD/dmu_j]/beta) is how far, in
- * posterior standard deviations, a Newton step would move mu_j (the curvature there is 1/sigma_j^2),
- * and 1/2 shift_j^2 the nats that it would gain. Antithetic draws take most of the noise out of
- * it. */
+ * The same passes give stationarity in mu: shift_j = sigma_j (mu_j + E[dD/dmu_j]/beta) is how far,
+ * in posterior standard deviations, a Newton step would move mu_j (the curvature there is
+ * 1/sigma_j^2), and 1/2 shift_j^2 the nats that it would gain. Antithetic draws take most of the
+ * noise out of it. */
 #include "theory/rows.h"
 
 #include <math.h>
@@ -74,10 +74,10 @@ static void add_gradient_at_mu(iv_lane *lane, const double *mu, size_t count, do
                                        iv_lane_out(lane), 1, g);
     k->axpy(count * d, 1 / draws, lane->sink, g);
     iv_exec_reverse(decoder, pass->eval->params, lane->slot, count, true, lane->index);
-    k->download(lane->gz,
-                iv_at(k, iv_exec_gradient(decoder, pass->model->decoder->inputs[0]),
-                      lane->slot * n),
-                count * n);
+    k->download(
+        lane->gz,
+        iv_at(k, iv_exec_gradient(decoder, pass->model->decoder->inputs[0]), lane->slot * n),
+        count * n);
     for (size_t i = 0; i < count * n; i++) out[i] += draws * lane->gz[i];
 }
 

@@ -14,8 +14,7 @@ typedef struct iv_moments {
 iv_moments iv_moments_of(size_t count, const double *values, size_t stride);
 
 /* Pearson's correlation; 0 where one of the two is constant. */
-double iv_pearson(size_t count, const double *a, size_t stride_a, const double *b,
-                  size_t stride_b);
+double iv_pearson(size_t count, const double *a, size_t stride_a, const double *b, size_t stride_b);
 /* Spearman's: Pearson's of the ranks, equal values sharing their mean rank. */
 isovae_status iv_spearman(size_t count, const double *a, size_t stride_a, const double *b,
                           size_t stride_b, double *out, isovae_error *err) ISOVAE_MUST_CHECK;

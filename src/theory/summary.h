@@ -10,24 +10,24 @@ typedef struct iv_summary {
     const iv_dataset *data;
     const iv_scaling *scaling;
     const iv_analysis_options *options;
-    const iv_rows *rows;   /* what is reported on */
-    const iv_rows *train;  /* training rows beside them, or NULL */
-    const double *y;       /* rows x n, the model's order */
-    const double *spline_rms; /* n, the model's order */
-    size_t *order;         /* n: rank -> latent of the model */
+    const iv_rows *rows;                /* what is reported on */
+    const iv_rows *train;               /* training rows beside them, or NULL */
+    const double *y;                    /* rows x n, the model's order */
+    const double *spline_rms;           /* n, the model's order */
+    size_t *order;                      /* n: rank -> latent of the model */
     double clipped_gap, clipped_gap_se; /* validation gap without the weight of rows far off */
     iv_analysis *analysis;
 } iv_summary;
 
-/* Isometric coordinates of the rows, by the model's splines or, in a model without, by splines fitted
- * to these rows. y: rows x n; rms: n. */
+/* Isometric coordinates of the rows, by the model's splines or, in a model without, by splines
+ * fitted to these rows. y: rows x n; rms: n. */
 isovae_status iv_rows_coordinates(const iv_rows *rows, const iv_model *model, double *y,
                                   double *rms, isovae_error *err) ISOVAE_MUST_CHECK;
 /* Latents by descending variance_y. */
 isovae_status iv_order_latents(size_t n, const double *variance_y, size_t *order,
                                isovae_error *err) ISOVAE_MUST_CHECK;
-/* E_x[d xhat_i/d y_j] sd(y_j) and its root mean square, feature i of the latent j (model's order), in
- * data units; d each. */
+/* E_x[d xhat_i/d y_j] sd(y_j) and its root mean square, feature i of the latent j (model's order),
+ * in data units; d each. */
 void iv_loadings_of(const iv_rows *rows, const iv_scaling *scaling, size_t j, double sd_y,
                     double *mean, double *rms);
 
@@ -45,11 +45,11 @@ typedef struct iv_warning_facts {
     iv_loss loss;
     iv_objective_kind objective;
     bool beta_auto;
-    double history_beta;   /* in force at the end of training; NaN where unknown */
-    bool folded;           /* so training said */
-    double transform_se;   /* standard errors over rows */
+    double history_beta; /* in force at the end of training; NaN where unknown */
+    bool folded;         /* so training said */
+    double transform_se; /* standard errors over rows */
     double clipped_gap, clipped_gap_se;
-    double log_volume;     /* of the scaling: densities in metric units = in data units + this */
+    double log_volume;        /* of the scaling: densities in metric units = in data units + this */
     const double *e0, *e0_se; /* n, in the order of latents[]: E0 on training rows; NULL: unknown */
 } iv_warning_facts;
 isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,

@@ -91,8 +91,8 @@ static isovae_status fill_factors(iv_summary *s, const iv_truth *truth, isovae_e
     if (status == ISOVAE_OK) {
         for (size_t f = 0; f < m; f++) {
             for (size_t j = 0; j < n; j++) {
-                correlation[f * n + j] = fabs(
-                    iv_pearson(count, factors + order[f], m, s->y + a->latents[j].index, n));
+                correlation[f * n + j] =
+                    fabs(iv_pearson(count, factors + order[f], m, s->y + a->latents[j].index, n));
             }
         }
         match(m, n, correlation, a->truth.latent);
@@ -166,8 +166,8 @@ static isovae_status fill_density(iv_summary *s, isovae_error *err)
         out->r_log = iv_pearson(finite, truth, 1, estimate, 1);
         for (size_t r = 0; r < finite; r++) room[r] = estimate[r] - truth[r];
         iv_moments off = iv_moments_of(finite, room, 1);
-        bool absolute = e == IV_ESTIMATE_ELBO ? a->density.absolute
-                                              : s->model->metric.loss != IV_LOSS_BCE;
+        bool absolute =
+            e == IV_ESTIMATE_ELBO ? a->density.absolute : s->model->metric.loss != IV_LOSS_BCE;
         if (absolute) {
             out->bias_nats = off.mean;
             out->sd_nats = sqrt(off.variance);

@@ -79,10 +79,8 @@ static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_m
                       double *value, double *limit)
 {
     if (plan->metric.loss != IV_LOSS_SSE || m->active == 0 || m->active > plan->n_pca) return false;
-    double residual = plan->pca_total;
-    for (size_t j = 0; j < m->active; j++) residual -= plan->pca[j];
     *value = m->transform;
-    *limit = fmax(residual, 0.0) + model->beta / 2.0 * (m->active_sigma2 + 0.5);
+    *limit = iv_plan_pca_residual(plan, m->active) + model->beta / 2.0 * (m->active_sigma2 + 0.5);
     return *value > *limit;
 }
 
@@ -221,7 +219,9 @@ static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_r
         iv_fit_tell(result,
                     "no latent is active: training collapsed; try a smaller --beta-start, a "
                     "lower --lr or another --seed");
-    else if (active == model->n && model->n + 1 < model->d && model->n < plan->varying)
+    /* where PCA, too, sees nothing beyond these latents, there is nothing to say */
+    bool more = plan->n_pca <= model->n || plan->pca[model->n] > 1.105 * model->beta / 2.0;
+    if (active == model->n && more && model->n + 1 < model->d && model->n < plan->varying)
         iv_fit_tell(result,
                     "all %zu latents are active: the data may carry more; try --latent-dim %zu",
                     model->n, 2 * model->n < model->d ? 2 * model->n : model->d - 1);

@@ -121,7 +121,8 @@ static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan,
     isovae_status status = ISOVAE_OK;
     if (!iv_size_mul(rows, plan->d, &cells))
         return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", plan->d);
-    plan->n_pca = plan->n < rows ? plan->n : rows;
+    plan->n_pca = plan->n < plan->d ? plan->n + 1 : plan->d;
+    if (plan->n_pca > rows) plan->n_pca = rows;
     if (!(status = IV_NEW(chosen, rows, "rows", err)) &&
         !(status = IV_NEW(x, cells, "rows", err)) &&
         !(status = IV_NEW(plan->pca, plan->n_pca, "eigenvalues", err))) {
@@ -135,6 +136,13 @@ static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan,
     iv_free(chosen);
     iv_free(x);
     return status;
+}
+
+double iv_plan_pca_residual(const iv_fit_plan *plan, size_t count)
+{
+    double residual = plan->pca_total;
+    for (size_t j = 0; j < count && j < plan->n_pca; j++) residual -= plan->pca[j];
+    return fmax(residual, 0.0);
 }
 
 /* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
@@ -153,14 +161,13 @@ static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
     plan->beta_cap = plan->beta;
     if (squared) {
         double noise = plan->beta / 2.0;
-        if (plan->beta_auto && plan->varying > plan->n_pca) {
-            double discarded = plan->pca_total;
-            for (size_t j = 0; j < plan->n_pca; j++) discarded -= plan->pca[j];
-            double per_feature = discarded / (double)(plan->varying - plan->n_pca);
+        if (plan->beta_auto && plan->varying > plan->n) {
+            double discarded = iv_plan_pca_residual(plan, plan->n);
+            double per_feature = discarded / (double)(plan->varying - plan->n);
             if (per_feature > noise) noise = per_feature;
         }
         double smallest = 0.0;
-        for (size_t j = 0; j < plan->n_pca; j++)
+        for (size_t j = 0; j < plan->n && j < plan->n_pca; j++)
             if (plan->pca[j] > survives * noise) smallest = plan->pca[j];
         double start = 2.0 * start_share * smallest;
         if (start > plan->beta_start) plan->beta_start = start;

@@ -47,6 +47,9 @@ void iv_fit_plan_free(iv_fit_plan *plan);
 void iv_fit_tell(iv_fit_result *result, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What PCA discards with `count` components, count <= n + 1; metric units. */
+double iv_plan_pca_residual(const iv_fit_plan *plan, size_t count);
+
 /* Learning rate of step t in 0..steps-1. */
 double iv_plan_rate(const iv_fit_plan *plan, uint64_t step);
 /* The annealed lower bound of beta at step t: geometric from beta_start to beta over the first half
