@@ -3,13 +3,14 @@
  * meanwhile, as text and as one line of JSON.
  *
  *   score_server MODEL.safetensors [-t THREADS] [-s SECONDS | -n ROWS] [-p PAUSE] [-b BATCH]
- *                [-e ESTIMATE] [-r ROWS.f32]
+ *                [-w WORK] [-e ESTIMATE] [-r ROWS.f32]
  *
  *   -t  threads (8)
  *   -s  how long (5 seconds), or
  *   -n  how many rows in all
  *   -p  mean pause of a thread between two calls, in microseconds (500); 0: none
  *   -b  rows of one call (1)
+ *   -w  what to do: score (the default), encode, decode
  *   -e  elbo (the default), posterior, logdet, laplace
  *   -r  rows as raw floats, in numpy: x.astype('float32').tofile('rows.f32'); else rows are drawn
  *       from the model
@@ -145,8 +146,10 @@ static double normal(uint64_t *key)
 typedef struct server {
     const isovae_model *model; /* shared by all threads */
     isovae_scorer_config config;
-    const float *rows;
-    size_t n_rows, features, batch;
+    const float *rows;    /* n_rows x features */
+    const float *latents; /* n_rows x n, for decode */
+    size_t n_rows, features, n, batch;
+    const char *work; /* "score", "encode", "decode" */
     double pause_us;
     uint64_t calls_each; /* of a thread; 0: until the time is over */
     atomic_bool over;
@@ -158,7 +161,8 @@ typedef struct client {
     pthread_t thread;
     uint64_t key, calls;
     uint64_t histogram[BUCKETS];
-    double least; /* log density seen */
+    double *results; /* of one call */
+    double least;    /* of all results */
     isovae_status status;
     isovae_error error;
 } client;
@@ -171,33 +175,47 @@ static void rest(server *of, uint64_t *key)
     nanosleep(&pause, NULL);
 }
 
+static isovae_status call(const server *of, isovae_scorer *scorer, size_t first, double *results,
+                          isovae_error *error)
+{
+    const float *rows = of->rows + first * of->features;
+    switch (of->work[0]) {
+    case 'e':
+        return isovae_scorer_encode(scorer, rows, ISOVAE_F32, of->batch, 0, 0, results, NULL, NULL,
+                                    NULL, error);
+    case 'd':
+        return isovae_scorer_decode(scorer, of->latents + first * of->n, ISOVAE_F32, of->batch, 0,
+                                    0, results, NULL, error);
+    default:
+        return isovae_scorer_score(scorer, rows, ISOVAE_F32, of->batch, 0, 0, results, NULL, error);
+    }
+}
+
 static void *serve(void *argument)
 {
     client *me = argument;
     server *of = me->of;
     isovae_scorer *scorer = NULL;
-    double *log_density = malloc(of->batch * sizeof *log_density);
-    me->status = log_density ? isovae_scorer_new(of->model, &of->config, &scorer, &me->error)
+    me->results = calloc(of->batch, (of->features + of->n) * sizeof *me->results);
+    me->status = me->results ? isovae_scorer_new(of->model, &of->config, &scorer, &me->error)
                              : ISOVAE_ERR_MEMORY;
     pthread_barrier_wait(&of->ready); /* every scorer is made */
     pthread_barrier_wait(&of->ready); /* and the counting has begun */
     while (!me->status && !of->over && (of->calls_each == 0 || me->calls < of->calls_each)) {
-        const float *row =
-            of->rows + (size_t)(next(&me->key) % (of->n_rows - of->batch + 1)) * of->features;
+        size_t first = (size_t)(next(&me->key) % (of->n_rows - of->batch + 1));
         uint64_t start = now_ns();
-        me->status = isovae_scorer_score(scorer, row, ISOVAE_F32, of->batch, 0, 0, log_density,
-                                         NULL, &me->error);
+        me->status = call(of, scorer, first, me->results, &me->error);
         uint64_t taken = now_ns() - start;
         me->histogram[bucket_of(taken)]++;
         me->calls++;
         for (size_t i = 0; i < of->batch; i++) {
-            if (log_density[i] < me->least) me->least = log_density[i];
+            if (me->results[i] < me->least) me->least = me->results[i];
         }
         if (of->pause_us > 0) rest(of, &me->key);
     }
     pthread_barrier_wait(&of->done);
     isovae_scorer_free(scorer);
-    free(log_density);
+    free(me->results);
     return NULL;
 }
 
@@ -222,22 +240,27 @@ static float *read_rows(const char *path, size_t features, size_t *n_rows)
     return rows;
 }
 
-static float *draw_rows(const isovae_model *model, size_t n_rows, isovae_error *error)
+static float *draw_latents(size_t n_rows, size_t n)
 {
-    size_t d = isovae_model_features(model), n = isovae_model_latents(model);
-    isovae_scorer *scorer = NULL;
-    float *rows = malloc(n_rows * d * sizeof *rows);
-    double *z = malloc(n * sizeof *z), *x = malloc(d * sizeof *x);
+    float *z = malloc(n_rows * n * sizeof *z);
     uint64_t key = 88172645463325252u;
+    for (size_t i = 0; z && i < n_rows * n; i++) z[i] = (float)normal(&key);
+    return z;
+}
+
+static float *decode_rows(const server *s, isovae_error *error)
+{
+    isovae_scorer *scorer = NULL;
+    float *rows = malloc(s->n_rows * s->features * sizeof *rows);
+    double *x = malloc(s->features * sizeof *x);
     isovae_status status = ISOVAE_ERR_MEMORY;
-    if (rows && z && x) status = isovae_scorer_new(model, NULL, &scorer, error);
-    for (size_t r = 0; !status && r < n_rows; r++) {
-        for (size_t j = 0; j < n; j++) z[j] = normal(&key);
-        status = isovae_scorer_decode(scorer, z, ISOVAE_F64, 1, 0, 0, x, NULL, error);
-        for (size_t i = 0; i < d; i++) rows[r * d + i] = (float)x[i];
+    if (rows && x) status = isovae_scorer_new(s->model, NULL, &scorer, error);
+    for (size_t r = 0; !status && r < s->n_rows; r++) {
+        status = isovae_scorer_decode(scorer, s->latents + r * s->n, ISOVAE_F32, 1, 0, 0, x, NULL,
+                                      error);
+        for (size_t i = 0; i < s->features; i++) rows[r * s->features + i] = (float)x[i];
     }
     isovae_scorer_free(scorer);
-    free(z);
     free(x);
     if (status) {
         free(rows);
@@ -271,17 +294,18 @@ static void print_report(const server *s, const client *clients, size_t threads,
     unsigned long counted = allocations;
     printf("%zu threads, %.1f s: %.0f rows, %.0f a second\n", threads, o->seconds, rows,
            rows / o->seconds);
-    printf(
-        "latency of a call of %zu rows, microseconds: p50 %.1f, p99 %.1f, p99.9 %.1f, max %.1f\n",
-        s->batch, p50, p99, p999, longest);
+    printf("latency of a call (%s, rows: %zu), microseconds: p50 %.1f, p99 %.1f, p99.9 %.1f, "
+           "max %.1f\n",
+           s->work, s->batch, p50, p99, p999, longest);
     if (COUNTED) printf("allocations while scoring: %lu\n", counted);
     printf("resident memory: %ld KiB before, %ld KiB after\n", o->rss_before, o->rss_after);
-    printf("least log density seen: %.3f nats\n", least);
-    printf("{\"threads\": %zu, \"seconds\": %.3f, \"batch\": %zu, \"pause_us\": %.1f, "
+    if (s->work[0] == 's') printf("least log density seen: %.3f nats\n", least);
+    printf("{\"work\": \"%s\", \"threads\": %zu, \"seconds\": %.3f, \"batch\": %zu, \"pause_us\": "
+           "%.1f, "
            "\"rows\": %.0f, \"rows_per_second\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
            "\"p999_us\": %.2f, \"max_us\": %.2f, ",
-           threads, o->seconds, s->batch, s->pause_us, rows, rows / o->seconds, p50, p99, p999,
-           longest);
+           s->work, threads, o->seconds, s->batch, s->pause_us, rows, rows / o->seconds, p50, p99,
+           p999, longest);
     if (COUNTED) printf("\"allocations\": %lu, ", counted);
     printf("\"rss_before_kib\": %ld, \"rss_after_kib\": %ld}\n", o->rss_before, o->rss_after);
 }
@@ -336,7 +360,7 @@ static int usage(const char *program)
 {
     fprintf(stderr,
             "usage: %s MODEL.safetensors [-t THREADS] [-s SECONDS | -n ROWS] [-p PAUSE_US] "
-            "[-b BATCH] [-e ESTIMATE] [-r ROWS.f32]\n",
+            "[-b BATCH] [-w WORK] [-e ESTIMATE] [-r ROWS.f32]\n",
             program);
     return 2;
 }
@@ -346,25 +370,27 @@ int main(int argc, char **argv)
     isovae_error error = {0};
     isovae_model *model = NULL;
     const char *file = NULL;
-    server s = {.n_rows = 1024, .batch = 1, .pause_us = 500};
+    server s = {.n_rows = 1024, .batch = 1, .pause_us = 500, .work = "score"};
     size_t threads = 8;
     double seconds = 5, total = 0;
     int option;
     isovae_scorer_config_init(&s.config);
-    while ((option = getopt(argc, argv, "t:s:n:p:b:e:r:")) != -1) {
+    while ((option = getopt(argc, argv, "t:s:n:p:b:w:e:r:")) != -1) {
         switch (option) {
         case 't': threads = (size_t)strtoul(optarg, NULL, 10); break;
         case 's': seconds = strtod(optarg, NULL); break;
         case 'n': total = strtod(optarg, NULL); break;
         case 'p': s.pause_us = strtod(optarg, NULL); break;
         case 'b': s.batch = (size_t)strtoul(optarg, NULL, 10); break;
+        case 'w': s.work = optarg; break;
         case 'e': s.config.estimate = optarg; break;
         case 'r': file = optarg; break;
         default: return usage(argv[0]);
         }
     }
     if (optind + 1 != argc || threads < 1 || threads > 1024 || !(seconds > 0) || !(total >= 0) ||
-        !(s.pause_us >= 0) || s.batch < 1) {
+        !(s.pause_us >= 0) || s.batch < 1 ||
+        (strcmp(s.work, "score") && strcmp(s.work, "encode") && strcmp(s.work, "decode"))) {
         return usage(argv[0]);
     }
     if (isovae_model_load(argv[optind], &model, &error)) {
@@ -373,12 +399,15 @@ int main(int argc, char **argv)
     }
     s.model = model;
     s.features = isovae_model_features(model);
+    s.n = isovae_model_latents(model);
     if (s.n_rows < s.batch) s.n_rows = s.batch;
-    s.rows = file ? read_rows(file, s.features, &s.n_rows) : draw_rows(model, s.n_rows, &error);
+    if (file) s.rows = read_rows(file, s.features, &s.n_rows);
+    s.latents = draw_latents(s.n_rows, s.n);
+    if (!file && s.latents) s.rows = decode_rows(&s, &error);
     client *clients = malloc(threads * sizeof *clients);
     int code = 1;
     if (total > 0) s.calls_each = (uint64_t)ceil(total / (double)threads / (double)s.batch);
-    if (!s.rows || s.n_rows < s.batch) {
+    if (!s.rows || !s.latents || s.n_rows < s.batch) {
         fprintf(stderr, "%s\n",
                 file ? "the rows could not be read, or are too few" : error.message);
     } else if (clients) {
@@ -386,6 +415,7 @@ int main(int argc, char **argv)
     }
     free(clients);
     free((void *)s.rows);
+    free((void *)s.latents);
     isovae_model_free(model);
     return code;
 }

@@ -93,4 +93,4 @@ grep -q '"allocations": 0,' "$work/server.txt" || fail "the server allocated whi
 tail -n 1 "$work/server.txt" | tr -d '{},"' | awk '
     { for (i = 1; i < NF; i++) { if ($i == "rss_before_kib:") before = $(i + 1)
                                  if ($i == "rss_after_kib:") after = $(i + 1) } }
-    END { exit !(before > 0 && after <= before + 512) }' || fail "the server grew"
+    END { exit !(before > 0 && after <= before + 1024) }' || fail "the server grew"

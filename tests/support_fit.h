@@ -15,7 +15,10 @@
 #include <stdlib.h>
 
 /* Under the sanitizers: fewer steps, and no whole fits. */
-static inline bool short_run(void) { return getenv("ISOVAE_TEST_SHORT") != NULL; }
+static inline bool short_run(void)
+{
+    return getenv("ISOVAE_TEST_SHORT") != NULL;
+}
 
 static inline void ok(isovae_status status, const isovae_error *err)
 {

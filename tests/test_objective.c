@@ -19,8 +19,8 @@ static void fill_fixed(void *user, size_t first, size_t count, void *x, void *ep
     const fixed_batch *b = user;
     b->k->upload(x, b->x + first * b->d, count * b->d);
     for (size_t draw = 0; draw < b->draws; draw++) {
-        b->k->upload(iv_at(b->k, eps, draw * stride),
-                     b->eps + (draw * b->rows + first) * b->n, count * b->n);
+        b->k->upload(iv_at(b->k, eps, draw * stride), b->eps + (draw * b->rows + first) * b->n,
+                     count * b->n);
     }
 }
 
@@ -51,10 +51,13 @@ static void bench_open(bench *b, const iv_model *model, iv_precision precision,
     } else {
         b->k->upload_f32(b->params, model->params, model->param_elements);
     }
-    b->batch = (fixed_batch){.k = b->k, .rows = rows, .d = model->d, .n = model->n, .draws = draws,
-                             .x = x, .eps = eps};
-    b->call = (iv_objective_call){.rows = rows, .distortion_weight = 1, .kl_weight = kl_weight,
-                                  .fill = fill_fixed, .user = NULL};
+    b->batch = (fixed_batch){
+        .k = b->k, .rows = rows, .d = model->d, .n = model->n, .draws = draws, .x = x, .eps = eps};
+    b->call = (iv_objective_call){.rows = rows,
+                                  .distortion_weight = 1,
+                                  .kl_weight = kl_weight,
+                                  .fill = fill_fixed,
+                                  .user = NULL};
 }
 
 static void bench_close(bench *b)
@@ -131,8 +134,8 @@ static void check_reference(const char *name, const char *metric, const char *ob
     iv_pool *pool;
     ref_ok(iv_pool_new(&pool, 2, &err), &err);
     bench b;
-    iv_objective_kind kind = strcmp(objective, "decomposed") == 0 ? IV_OBJECTIVE_DECOMPOSED
-                                                                  : IV_OBJECTIVE_CONVENTIONAL;
+    iv_objective_kind kind =
+        strcmp(objective, "decomposed") == 0 ? IV_OBJECTIVE_DECOMPOSED : IV_OBJECTIVE_CONVENTIONAL;
     bench_open(&b, model, precision, kind, x.shape[0], 1, x.values, eps.values, model->beta, pool);
     iv_objective_means means;
     double *got = gradient_of(&b, &means);
@@ -298,7 +301,8 @@ static void threads_do_not_matter(void **state)
         iv_pool *pool;
         ref_ok(iv_pool_new(&pool, threads, &err), &err);
         bench b;
-        bench_open(&b, model, IV_PRECISION_F32, IV_OBJECTIVE_DECOMPOSED, rows, 1, x, eps, 0.7, pool);
+        bench_open(&b, model, IV_PRECISION_F32, IV_OBJECTIVE_DECOMPOSED, rows, 1, x, eps, 0.7,
+                   pool);
         iv_objective_means means;
         double *got = gradient_of(&b, &means);
         if (first == NULL) {
@@ -371,9 +375,9 @@ static void ppca_is_stationary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference_gradients_f64),   cmocka_unit_test(reference_gradients_f32),
+        cmocka_unit_test(reference_gradients_f64),    cmocka_unit_test(reference_gradients_f32),
         cmocka_unit_test(gradient_is_the_difference), cmocka_unit_test(means_are_what_they_say),
-        cmocka_unit_test(threads_do_not_matter),     cmocka_unit_test(ppca_is_stationary),
+        cmocka_unit_test(threads_do_not_matter),      cmocka_unit_test(ppca_is_stationary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

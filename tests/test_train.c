@@ -215,7 +215,8 @@ static void resumed_runs_end_in_the_same_bytes(void **state)
 static void divergence_is_told(void **state)
 {
     (void)state;
-    double rows[8][2] = {{1e30, 1}, {-1e30, 2}, {1e30, 3}, {-1e30, 4}, {0, 5}, {1, 6}, {2, 7}, {3, 8}};
+    double rows[8][2] = {{1e30, 1}, {-1e30, 2}, {1e30, 3}, {-1e30, 4},
+                         {0, 5},    {1, 6},     {2, 7},    {3, 8}};
     isovae_error err;
     iv_dataset *data;
     ok(iv_dataset_from_rows(&rows[0][0], 8, 2, NULL, &data, &err), &err);
@@ -283,7 +284,8 @@ static void linear_vae_reaches_ppca(void **state)
     ok(iv_pca(xf, rows, d, NULL, d, 0, values, vectors, &total, &err), &err);
     for (size_t j = 0; j < n; j++) {
         double ratio = result.model->variance_y[j] / values[j];
-        if (!(fabs(ratio - 1) <= 0.02)) fail_msg("latent %zu: variance_y / eigenvalue %.4f", j, ratio);
+        if (!(fabs(ratio - 1) <= 0.02))
+            fail_msg("latent %zu: variance_y / eigenvalue %.4f", j, ratio);
     }
     /* log N(x; mean, W W^T + beta/2 I), row by row */
     size_t chosen[500];

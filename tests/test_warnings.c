@@ -1,5 +1,5 @@
-/* The report tells a good model from an undertrained, an overfitted, a folded one and one whose file
- * names a wrong beta, and does not say of the good one what it says of them. */
+/* The report tells a good model from an undertrained, an overfitted, a folded one and one whose
+ * file names a wrong beta, and does not say of the good one what it says of them. */
 #include "support_fit.h"
 
 #include "base/memory.h"
@@ -168,13 +168,14 @@ static iv_graph *graph_from(const json_t *nodes, const char *input, size_t size,
     isovae_error err;
     iv_graph *graph;
     iv_shape shape = {.rank = 1, .dim = {size}};
-    ok(iv_graph_from_json(nodes, input, &shape, outputs, n_outputs, shape_of, (void *)(uintptr_t)known,
-                          &graph, &err),
+    ok(iv_graph_from_json(nodes, input, &shape, outputs, n_outputs, shape_of,
+                          (void *)(uintptr_t)known, &graph, &err),
        &err);
     return graph;
 }
 
-static void copy_params(const iv_model *from, const iv_graph *old, iv_model *to, const iv_graph *new)
+static void copy_params(const iv_model *from, const iv_graph *old, iv_model *to,
+                        const iv_graph *new)
 {
     for (size_t i = 0; i < old->n_params; i++) {
         const iv_param *target = &new->params[iv_graph_find_param(new, old->params[i].name)];
@@ -272,7 +273,8 @@ static void folded(void **state)
     for (size_t r = 0; r < rows; r++) {
         for (size_t j = 0; j < 3; j++) {
             double s = data->truth->factors[r * 3 + j];
-            for (size_t i = 0; i < d; i++) seen[r * d + i] += (j == 0 ? fabs(s) : s) * axes[j * d + i];
+            for (size_t i = 0; i < d; i++)
+                seen[r * d + i] += (j == 0 ? fabs(s) : s) * axes[j * d + i];
         }
     }
     iv_dataset *half;

@@ -176,16 +176,18 @@ class Chunked(Work):
     """A function over rows, in chunks of the size that proves fastest."""
 
     def __init__(self, function, rows):
-        f = jax.jit(function)
-        self.function = f
+        self.function = jax.jit(function)
         best = None
         for size in (50, 125, 250, 500, 1000):
-            self.chunks = [jnp.array(rows[i:i + size]) for i in range(0, len(rows), size)]
+            self.cut(rows[:works.JACOBIAN_ROWS], size)
             self.once()
             took = min(common._time(self, 1) for _ in range(2))
             if best is None or took < best[0]:
-                best = (took, self.chunks)
-        self.chunks = best[1]
+                best = (took, size)
+        self.cut(rows, best[1])
+
+    def cut(self, rows, size):
+        self.chunks = [jnp.array(rows[i:i + size]) for i in range(0, len(rows), size)]
 
     def once(self):
         self.result = [self.function(c) for c in self.chunks]

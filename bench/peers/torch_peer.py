@@ -405,16 +405,15 @@ class Chunked(Work):
     """A function over rows, in chunks of the size that proves fastest (the user's choice)."""
 
     def __init__(self, variant, function, rows):
-        self.function, self.rows = function, rows
+        self.function, self.rows = function, rows[:works.JACOBIAN_ROWS]
         best = None
-        sizes = (125, 500) if variant == "compiled" else (50, 125, 250, 500, 1000)
-        for size in sizes:
+        for size in (125, 500) if variant == "compiled" else (50, 125, 250, 500, 1000):
             self.size = size
             self.once()
             took = min(common._time(self, 1) for _ in range(2))
             if best is None or took < best[0]:
                 best = (took, size)
-        self.size = best[1]
+        self.size, self.rows = best[1], rows
 
     def once(self):
         with torch.no_grad():

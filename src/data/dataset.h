@@ -11,36 +11,36 @@
 
 typedef enum iv_row_status {
     IV_ROW_OK = 0,
-    IV_ROW_MISSING = 1,  /* a value was missing; only with missing_rows */
+    IV_ROW_MISSING = 1,   /* a value was missing; only with missing_rows */
     IV_ROW_NOT_FINITE = 2 /* a value was infinite; only with missing_rows */
 } iv_row_status;
 
 /* What is known exactly about synthetic rows (docs/theory.md section 4), or told by a column. */
 typedef struct iv_truth {
-    size_t n_factors;      /* 0 where only the density is known */
-    char **factor_names;   /* n_factors */
-    double *factors;       /* rows x n_factors, or NULL */
+    size_t n_factors;             /* 0 where only the density is known */
+    char **factor_names;          /* n_factors */
+    double *factors;              /* rows x n_factors, or NULL */
     double *population_variances; /* n_factors, or NULL */
-    double *log_density;   /* rows: of the density on the manifold, nats */
-    bool density_only;     /* true where it came from --truth-density */
+    double *log_density;          /* rows: of the density on the manifold, nats */
+    bool density_only;            /* true where it came from --truth-density */
 } iv_truth;
 
 typedef struct iv_dataset {
     size_t rows, cols;
-    float *values;          /* rows x cols, row-major, as read (before any scaling); NULL for bytes */
-    unsigned char *bytes;   /* rows x cols where the file held bytes (images), else NULL */
-    char **names;           /* cols; "c1", "c2", ... where the file has none */
-    bool named;             /* the names came from the file */
-    char **ids;             /* rows, from --id, else NULL */
-    unsigned char *status;  /* rows, iv_row_status; values of a bad row are 0 */
+    float *values;        /* rows x cols, row-major, as read (before any scaling); NULL for bytes */
+    unsigned char *bytes; /* rows x cols where the file held bytes (images), else NULL */
+    char **names;         /* cols; "c1", "c2", ... where the file has none */
+    bool named;           /* the names came from the file */
+    char **ids;           /* rows, from --id, else NULL */
+    unsigned char *status; /* rows, iv_row_status; values of a bad row are 0 */
     size_t bad_rows;
-    double *group;          /* rows: value of the --split-by column, else NULL */
+    double *group;                  /* rows: value of the --split-by column, else NULL */
     size_t height, width, channels; /* images, flattened h, w, c (c fastest); height 0 else */
-    char *source;           /* what was opened, for messages and provenance */
-    uint64_t hash;          /* of shape, names and contents */
-    bool toy;               /* a built-in set: scaling none is the default */
-    iv_truth *truth;        /* NULL where unknown */
-    char *note;             /* remarks for the user ("3 constant columns: a, b, c"), or NULL */
+    char *source;                   /* what was opened, for messages and provenance */
+    uint64_t hash;                  /* of shape, names and contents */
+    bool toy;                       /* a built-in set: scaling none is the default */
+    iv_truth *truth;                /* NULL where unknown */
+    char *note; /* remarks for the user ("3 constant columns: a, b, c"), or NULL */
 } iv_dataset;
 
 typedef struct iv_data_options {
@@ -56,7 +56,7 @@ typedef struct iv_data_options {
      * by name and reordered; unnamed data are taken as they stand if their number agrees. */
     const char *const *want;
     size_t n_want;
-    bool want_named;           /* the model was trained on named columns */
+    bool want_named; /* the model was trained on named columns */
     iv_progress progress;
 } iv_data_options;
 void iv_data_options_init(iv_data_options *options);
@@ -65,10 +65,11 @@ void iv_data_options_init(iv_data_options *options);
  * "-" for CSV on standard input. Errors name file, line and column. */
 isovae_status iv_dataset_open(const char *spec, const iv_data_options *options, iv_dataset **out,
                               isovae_error *err) ISOVAE_MUST_CHECK;
-/* From memory: copies rows x cols doubles; names may be NULL. For the library's callers and tests. */
+/* From memory: copies rows x cols doubles; names may be NULL. For the library's callers and tests.
+ */
 isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t cols,
-                                   const char *const *names, iv_dataset **out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                                   const char *const *names, iv_dataset **out,
+                                   isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_dataset_free(iv_dataset *data);
 
 /* Row `row` as floats (bytes become 0..255), cols values into `out`. */

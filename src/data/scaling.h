@@ -34,8 +34,8 @@ bool iv_scale_kind_parse(const char *text, iv_scale_kind *out);
 /* From the given rows of the data (sums in double). */
 isovae_status iv_scaling_fit(iv_scale_kind kind, const iv_dataset *data, const size_t *rows,
                              size_t n_rows, iv_scaling *out, isovae_error *err) ISOVAE_MUST_CHECK;
-isovae_status iv_scaling_copy(const iv_scaling *from, iv_scaling *out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_scaling_copy(const iv_scaling *from, iv_scaling *out,
+                              isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_scaling_free(iv_scaling *scaling);
 
 /* Rows of the data into network units: out[r * cols + i] = (x - shift_i) / scale_i. */
@@ -45,8 +45,8 @@ void iv_scaling_rows_f64(const iv_scaling *scaling, const iv_dataset *data, cons
                          size_t n_rows, double *out);
 /* Network units back to data units, in place. */
 void iv_scaling_undo(const iv_scaling *scaling, size_t n_rows, double *values);
-/* sum_i log(scale_i / sqrt(weight_i)): log p(x in data units) = log p(x in metric units) - this (E6).
- * Constant features count like the others. */
+/* sum_i log(scale_i / sqrt(weight_i)): log p(x in data units) = log p(x in metric units) - this
+ * (E6). Constant features count like the others. */
 double iv_scaling_log_volume(const iv_scaling *scaling);
 
 #endif

@@ -77,11 +77,11 @@ typedef struct iv_kernels {
     /* Elementwise; in-place use is allowed where the types agree. */
     void (*fill)(size_t n, double value, void *y);
     void (*add)(size_t n, const void *a, const void *b, void *y);
-    void (*axpy)(size_t n, double alpha, const void *x, void *y);            /* y += alpha x */
-    void (*multiply)(size_t n, const void *a, const void *b, void *y);       /* y = a b */
-    void (*multiply_add)(size_t n, const void *a, const void *b, void *y);   /* y += a b */
+    void (*axpy)(size_t n, double alpha, const void *x, void *y);          /* y += alpha x */
+    void (*multiply)(size_t n, const void *a, const void *b, void *y);     /* y = a b */
+    void (*multiply_add)(size_t n, const void *a, const void *b, void *y); /* y += a b */
     void (*copy_block)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
-                       bool accumulate);                                     /* y = x or y += x */
+                       bool accumulate); /* y = x or y += x */
     void (*act_forward)(iv_act act, double parameter, size_t n, const void *x, void *y);
     /* d = act'(x), from the value x before the activation */
     void (*act_derivative)(iv_act act, double parameter, size_t n, const void *x, void *d);
@@ -102,8 +102,8 @@ typedef struct iv_kernels {
                           const void *eps, const void *g_z, const void *g_hat, double kl_weight,
                           void *g_mu, void *g_logvar);
     /* kl[r] = sum_j 1/2 (mu^2 + sigma^2 - logvar - 1), in double */
-    void (*kl_rows)(size_t rows, size_t n, const void *mu, const void *logvar, double lo,
-                    double hi, double *kl);
+    void (*kl_rows)(size_t rows, size_t n, const void *mu, const void *logvar, double lo, double hi,
+                    double *kl);
 
     /* Pieces of metrics. value[r] are sums over the d features, in double; w (d) may be NULL;
      * row (rows doubles) may be NULL; gradients are written, or added with accumulate. */
@@ -139,7 +139,8 @@ typedef struct iv_kernels {
 } iv_kernels;
 
 /* Element `offset` of a backend buffer. */
-static inline void *iv_at(const iv_kernels *k, const void *base, size_t offset) {
+static inline void *iv_at(const iv_kernels *k, const void *base, size_t offset)
+{
     return (unsigned char *)(uintptr_t)base + offset * k->size;
 }
 
@@ -160,8 +161,8 @@ const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa);
 unsigned iv_fp_enter(void);
 void iv_fp_leave(unsigned before);
 
-const char *iv_act_name(iv_act act);           /* "relu", ... "none" */
+const char *iv_act_name(iv_act act); /* "relu", ... "none" */
 bool iv_act_parse(const char *name, iv_act *out);
-double iv_act_default_parameter(iv_act act);   /* leaky_relu 0.01, elu 1, else 0 */
+double iv_act_default_parameter(iv_act act); /* leaky_relu 0.01, elu 1, else 0 */
 
 #endif

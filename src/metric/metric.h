@@ -27,17 +27,17 @@ typedef struct iv_metric_kind {
     void (*pair_gradient)(const iv_metric *m, size_t rows, const void *xhat, const void *xbreve,
                           double factor, void *g_hat, void *g_breve);
     /* GV = G(xhat) V for `blocks` blocks of rows x d; block b starts at b * stride elements. */
-    void (*apply_g)(const iv_metric *m, size_t rows, const void *xhat, size_t blocks,
-                    const void *v, size_t stride, void *gv, size_t gv_stride);
+    void (*apply_g)(const iv_metric *m, size_t rows, const void *xhat, size_t blocks, const void *v,
+                    size_t stride, void *gv, size_t gv_stride);
 } iv_metric_kind;
 
 struct iv_metric {
     const iv_metric_kind *kind;
     const iv_kernels *k;
     size_t d;
-    void *weight;          /* d, backend; NULL: all 1 */
-    double c0, c1;         /* weighted: a(x) = c0 + c1 |x|^2 */
-    bool inverse;          /* a(x) = 1 / (c0 + c1 |x|^2) */
+    void *weight;  /* d, backend; NULL: all 1 */
+    double c0, c1; /* weighted: a(x) = c0 + c1 |x|^2 */
+    bool inverse;  /* a(x) = 1 / (c0 + c1 |x|^2) */
 };
 
 /* A specification that is stored with the model: "sse", "bce", "weighted:down" (2/3, 2/21),
@@ -47,14 +47,14 @@ typedef struct iv_metric_spec {
     double c0, c1;
     bool inverse;
 } iv_metric_spec;
-isovae_status iv_metric_parse(const char *text, iv_metric_spec *out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+isovae_status iv_metric_parse(const char *text, iv_metric_spec *out,
+                              isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_metric_format(const iv_metric_spec *spec, char *out, size_t size);
 
 /* weight: d doubles (squared-distance weights in network units) or NULL. */
 isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k, size_t d,
-                            const double *weight, iv_metric **out, isovae_error *err)
-    ISOVAE_MUST_CHECK;
+                            const double *weight, iv_metric **out,
+                            isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_metric_free(iv_metric *metric);
 /* a(x) per row in double (1 for sse and bce): G = a W there; for the restricted volume of E5. */
 void iv_metric_row_factor(const iv_metric *m, size_t rows, const void *xhat, double *a);

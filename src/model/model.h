@@ -23,52 +23,52 @@ typedef struct iv_spline {
 /* One line of the training history. */
 typedef struct iv_history {
     uint64_t step;
-    double beta, rate;             /* in force at that step; learning rate */
-    double loss, distortion, kl;   /* mean over the training batches since the last line */
-    double validation;             /* validation loss D + beta KL at the final beta, NaN where none */
+    double beta, rate;           /* in force at that step; learning rate */
+    double loss, distortion, kl; /* mean over the training batches since the last line */
+    double validation;           /* validation loss D + beta KL at the final beta, NaN where none */
 } iv_history;
 
 typedef struct iv_model {
     /* Network. Values: encoder input 0 -> mu, logvar; decoder input 0 -> out. */
     iv_graph *encoder, *decoder;
-    size_t mu, logvar, out;       /* value indices in their graphs */
+    size_t mu, logvar, out; /* value indices in their graphs */
     iv_dtype dtype;
-    void *params;                 /* host memory, param_elements of dtype: encoder's, then decoder's */
+    void *params; /* host memory, param_elements of dtype: encoder's, then decoder's */
     size_t param_elements;
-    size_t d, n;                  /* features, latents */
-    double logvar_lo, logvar_hi;  /* clip of the log variance */
+    size_t d, n;                 /* features, latents */
+    double logvar_lo, logvar_hi; /* clip of the log variance */
 
     /* What it was trained for. */
     iv_metric_spec metric;
     double beta;
-    bool beta_auto;               /* beta followed the residual variance */
+    bool beta_auto; /* beta followed the residual variance */
     iv_objective_kind objective;
     iv_scaling scaling;
-    char **names;                 /* d feature names */
+    char **names; /* d feature names */
     bool named;
     size_t height, width, channels;
-    char *arch;                   /* "mlp:64,64", for people */
+    char *arch; /* "mlp:64,64", for people */
 
     /* Where it comes from. */
     uint64_t seed, steps;
     uint64_t data_hash;
     char *data_source;
-    double validation_fraction;   /* the split can be made again from this, the seed and the data */
+    double validation_fraction; /* the split can be made again from this, the seed and the data */
     size_t train_rows, validation_rows;
     bool split_by_column;
-    char *version, *isa;          /* of the isovae that trained it */
+    char *version, *isa; /* of the isovae that trained it */
     size_t n_history;
     iv_history *history;
-    size_t restarts;              /* trainings thrown away as folded */
-    bool folded;                  /* the last one still is */
+    size_t restarts;                    /* trainings thrown away as folded */
+    bool folded;                        /* the last one still is */
     double train_loss, validation_loss; /* D + beta KL at the end, over all rows; NaN where none */
 
     /* What was found on the training rows (set by theory's iv_calibrate). */
-    unsigned char *active;        /* n: mean KL above 0.05 nats */
-    double *kl_mean;              /* n */
-    double *variance_y;           /* n: integrated importance, Var(y) + beta/2, descending */
-    iv_spline *splines;           /* n */
-    size_t n_quantiles;           /* scores of held-out rows (validation, else training), ascending */
+    unsigned char *active; /* n: mean KL above 0.05 nats */
+    double *kl_mean;       /* n */
+    double *variance_y;    /* n: integrated importance, Var(y) + beta/2, descending */
+    iv_spline *splines;    /* n */
+    size_t n_quantiles;    /* scores of held-out rows (validation, else training), ascending */
     double *quantiles;
     double *mean_norm, *score_scale; /* reserved: NULL */
 } iv_model;
@@ -76,9 +76,9 @@ typedef struct iv_model {
 isovae_status iv_model_new(iv_model **out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_model_free(iv_model *model);
 
-/* Gives the model its network (graphs already built, ownership taken also on failure), lays out one parameter
- * vector and allocates it (zeros), d, n and per-latent arrays too. Finds values "mu", "logvar" and
- * "out". */
+/* Gives the model its network (graphs already built, ownership taken also on failure), lays out one
+ * parameter vector and allocates it (zeros), d, n and per-latent arrays too. Finds values "mu",
+ * "logvar" and "out". */
 isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph *decoder,
                                    iv_dtype dtype, isovae_error *err) ISOVAE_MUST_CHECK;
 
@@ -93,13 +93,15 @@ isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t
 isovae_status iv_model_permute(iv_model *model, const size_t *order, const double *sign,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* y_j(t) (E3), the exact integral of the spline from 0 to t, times sqrt(beta/2); and its inverse. */
+/* y_j(t) (E3), the exact integral of the spline from 0 to t, times sqrt(beta/2); and its inverse.
+ */
 double iv_spline_y(const iv_spline *spline, double beta, double t);
 double iv_spline_mu(const iv_spline *spline, double beta, double y);
 
-/* The fit, from mu_j and sigma_j of all rows: the rows sorted by mu_j are cut into at most 32 groups
- * of at least 8, a knot is the mean of a group; `rms` is filled in. ISOVAE_ERR_DIVERGED where mu is
- * not finite or sigma not positive. Release with iv_spline_free, which leaves an empty spline. */
+/* The fit, from mu_j and sigma_j of all rows: the rows sorted by mu_j are cut into at most 32
+ * groups of at least 8, a knot is the mean of a group; `rms` is filled in. ISOVAE_ERR_DIVERGED
+ * where mu is not finite or sigma not positive. Release with iv_spline_free, which leaves an empty
+ * spline. */
 isovae_status iv_spline_fit(const double *mu, const double *sigma, size_t rows, iv_spline *out,
                             isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_spline_free(iv_spline *spline);
