@@ -58,7 +58,7 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z][a-z ]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | \
+	@grep -hE '^[a-z][a-z -]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | \
 	    awk -F '\t' '{ printf "  %-26s %s\n", $$1, $$2 }'
 
 .NOTPARALLEL:

@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
-#include "theory/rows.h"
+#include "theory/scorer.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -11,59 +11,66 @@
 
 enum { MAX_CALLS = 10000000, MAX_CLIENTS = 256 };
 
-/* What one client holds: a workspace on the shared model. */
+/* What one client holds: a scorer of its own on the shared model and weights. */
 typedef struct client {
     const bench_net *net;
-    iv_pass *pass;
-    double *mu, *logvar, *x; /* n, n, d */
-    double sum;              /* keeps results alive */
-    double *micros;          /* of each call */
+    iv_scorer *scorer;
+    double *mu, *sigma, *x; /* n, n, d */
+    double sum;             /* keeps results alive */
+    double *micros;         /* of each call */
     size_t count;
     uint64_t seed;
     void (*call)(struct client *c, size_t row);
 } client;
 
+static iv_row_view row_of(const client *c, size_t row)
+{
+    size_t d = c->net->model->d;
+    return (iv_row_view){.values = c->net->x + row * d,
+                         .dtype = IV_F32,
+                         .rows = 1,
+                         .row_stride = (ptrdiff_t)(d * sizeof(float)),
+                         .column_stride = sizeof(float)};
+}
+
 static void score_one(client *c, size_t row)
 {
     isovae_error err = {0};
-    iv_rows *rows;
-    bench_must(iv_rows_new(c->pass, &row, 1, &rows, &err), &err);
-    bench_must(iv_rows_set_active(rows, c->net->model->active, &err), &err);
-    bench_must(iv_rows_evaluate(rows, c->pass, &(iv_rows_plan){.stage = "scoring"}, &err), &err);
-    c->sum += rows->estimate[IV_ESTIMATE_ELBO][0];
-    iv_rows_free(rows);
+    iv_row_view view = row_of(c, row);
+    double log_density;
+    bench_must(iv_scorer_score(c->scorer, &view, &log_density, NULL, NULL, &err), &err);
+    c->sum += log_density;
 }
 
 static void encode_one(client *c, size_t row)
 {
-    iv_lane *lane = &c->pass->lanes[0];
-    unsigned fp = iv_fp_enter();
-    iv_lane_load(lane, &row, 1);
-    iv_lane_encode(lane, 1, c->mu, c->logvar);
-    iv_fp_leave(fp);
+    isovae_error err = {0};
+    iv_row_view view = row_of(c, row);
+    bench_must(iv_scorer_encode(c->scorer, &view, c->mu, c->sigma, NULL, NULL, NULL, &err), &err);
     c->sum += c->mu[0];
 }
 
 static void decode_one(client *c, size_t row)
 {
-    iv_lane *lane = &c->pass->lanes[0];
-    size_t n = c->pass->n, d = c->pass->d;
-    unsigned fp = iv_fp_enter();
-    iv_lane_decode(lane, 1, c->net->z + (row % BENCH_JACOBIAN_ROWS) * n);
-    c->pass->k->download(c->x, iv_lane_out(lane), d);
-    iv_fp_leave(fp);
+    isovae_error err = {0};
+    size_t n = c->net->model->n;
+    iv_row_view view = {.values = c->net->z + (row % BENCH_JACOBIAN_ROWS) * n,
+                        .dtype = IV_F64,
+                        .rows = 1,
+                        .row_stride = (ptrdiff_t)(n * sizeof(double)),
+                        .column_stride = sizeof(double)};
+    bench_must(iv_scorer_decode(c->scorer, &view, c->x, NULL, NULL, &err), &err);
     c->sum += c->x[0];
 }
 
-static void open_client(const bench *b, const bench_net *net, bool jacobian, size_t count,
+static void open_client(const bench *b, const bench_net *net, const iv_eval *weights, size_t count,
                         client *c)
 {
     isovae_error err = {0};
-    iv_pass_plan plan = {
-        .precision = IV_PRECISION_F32, .isa = b->isa, .rows = 1, .jacobian = jacobian};
-    bench_must(iv_pass_new(net->model, net->data, &plan, &c->pass, &err), &err);
+    iv_scorer_plan plan = {.estimate = IV_ESTIMATE_ELBO, .isa = b->isa, .weights = weights};
+    bench_must(iv_scorer_new(net->model, &plan, &c->scorer, &err), &err);
     bench_must(IV_NEW(c->mu, net->model->n, "a row", &err), &err);
-    bench_must(IV_NEW(c->logvar, net->model->n, "a row", &err), &err);
+    bench_must(IV_NEW(c->sigma, net->model->n, "a row", &err), &err);
     bench_must(IV_NEW(c->x, net->model->d, "a row", &err), &err);
     bench_must(IV_NEW(c->micros, count, "times", &err), &err);
     c->net = net;
@@ -72,9 +79,9 @@ static void open_client(const bench *b, const bench_net *net, bool jacobian, siz
 
 static void close_client(client *c)
 {
-    iv_pass_free(c->pass);
+    iv_scorer_free(c->scorer);
     iv_free(c->mu);
-    iv_free(c->logvar);
+    iv_free(c->sigma);
     iv_free(c->x);
     iv_free(c->micros);
 }
@@ -122,7 +129,7 @@ json_t *bench_latency(bench *b, const char *name, const char *what, size_t count
     if (net == NULL || c.call == NULL || count < 1 || count > MAX_CALLS) {
         return json_pack("{s:s}", "error", "latency toy|mnist score|encode|decode COUNT");
     }
-    open_client(b, net, c.call == score_one, count, &c);
+    open_client(b, net, NULL, count, &c);
     for (size_t i = 0; i < 100; i++) c.call(&c, i);
     serve_client(&c);
     json_t *answer = percentiles(c.micros, count);
@@ -146,13 +153,15 @@ json_t *bench_serve(bench *b, const char *name, size_t clients, size_t count)
     client *c;
     pthread_t *threads;
     double *all;
+    iv_eval *weights;
+    bench_must(iv_scorer_weights(net->model, b->isa, &weights, &err), &err);
     bench_must(IV_NEW(c, clients, "clients", &err), &err);
     bench_must(IV_NEW(threads, clients, "threads", &err), &err);
     bench_must(IV_NEW(all, clients * count, "times", &err), &err);
     for (size_t i = 0; i < clients; i++) {
         c[i].seed = 100 + i;
         c[i].call = score_one;
-        open_client(b, net, true, count, &c[i]);
+        open_client(b, net, weights, count, &c[i]);
     }
     size_t started = 0;
     double begun = bench_seconds();
@@ -169,6 +178,7 @@ json_t *bench_serve(bench *b, const char *name, size_t clients, size_t count)
     json_t *answer = percentiles(all, started * count);
     json_object_set_new(answer, "clients", json_integer((json_int_t)started));
     json_object_set_new(answer, "rows_per_s", json_real((double)(started * count) / took));
+    iv_eval_free(weights);
     iv_free(all);
     iv_free(threads);
     iv_free(c);

@@ -406,4 +406,5 @@ def main():
     print_table(report)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -314,6 +314,47 @@ static void test_json(void **state)
     sample_free(&s);
 }
 
+static void assert_letters(const sample *s, bool shown, const char *first)
+{
+    iv_text t = {0};
+    assert_ok(iv_report_text(&s->context, &t, &err));
+    assert_true((strstr(t.data, "same letter") != NULL) == shown);
+    assert_non_null(strstr(t.data, first));
+    iv_text_free(&t);
+    assert_ok(iv_report_html(&s->context, &t, &err));
+    assert_true((strstr(t.data, "same letter") != NULL) == shown);
+    assert_true((strstr(t.data, "<sup>a</sup>") != NULL) == shown);
+    iv_text_free(&t);
+}
+
+/* A letter on every row would tell nothing: one group of all active latents has none in tables. */
+static void test_groups_and_notes(void **state)
+{
+    sample s;
+    json_t *j = NULL;
+    (void)state;
+    sample_table(&s, 60);
+    warn(&s, "all_active", 3, 3);
+    assert_letters(&s, false, "\n      1  ");
+    s.a.latents[1].degenerate_group = s.a.latents[2].degenerate_group = 0;
+    assert_letters(&s, true, "\n      1a ");
+    s.a.latents[0].degenerate_group = 0;
+    assert_letters(&s, false, "\n      1  ");
+    assert_ok(iv_report_json(&s.context, &j, &err));
+    const json_t *l = json_array_get(at(j, "latents"), 1), *w = at(j, "warnings");
+    assert_true(json_is_integer(at(l, "degenerate_group"))); /* by definition, letter or not */
+    ASSERT_KEYS(json_array_get(w, 0), "code", "value", "limit", "text", "note");
+    assert_true(json_is_false(at(json_array_get(w, 0), "note")));
+    json_decref(j);
+    s.a.warnings->note = true;
+    assert_ok(iv_report_json(&s.context, &j, &err));
+    assert_true(json_is_true(at(json_array_get(at(j, "warnings"), 0), "note")));
+    json_decref(j);
+    s.a.latents[2].degenerate_group = 1;
+    assert_letters(&s, true, "\n      2b ");
+    sample_free(&s);
+}
+
 /* With Python's validator, where there is one; the keys are checked above in any case. */
 static void test_json_schema(void **state)
 {
@@ -712,14 +753,23 @@ static void test_page_image(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_clean_and_escape),
-        cmocka_unit_test(test_text_golden), cmocka_unit_test(test_text_width_and_colour),
-        cmocka_unit_test(test_verdicts),    cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_json),        cmocka_unit_test(test_json_schema),
-        cmocka_unit_test(test_csv),         cmocka_unit_test(test_axis),
-        cmocka_unit_test(test_page_table),  cmocka_unit_test(test_page_of_little),
-        cmocka_unit_test(test_png),         cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_traversal),   cmocka_unit_test(test_page_image),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_clean_and_escape),
+        cmocka_unit_test(test_text_golden),
+        cmocka_unit_test(test_text_width_and_colour),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_json_schema),
+        cmocka_unit_test(test_groups_and_notes),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_axis),
+        cmocka_unit_test(test_page_table),
+        cmocka_unit_test(test_page_of_little),
+        cmocka_unit_test(test_png),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_traversal),
+        cmocka_unit_test(test_page_image),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }

@@ -792,7 +792,7 @@ static void thresholds_and_names(void **state)
         double p = (double)i / 100, score_at = isovae_model_quantile(model, p);
         assert_true(fabs(isovae_tail_prob(model, score_at) - p) < 1e-12);
         double off = -12 + 0.13 * (double)i;
-        assert_true(isovae_tail_prob(model, off) == iv_tail_prob(cases[0].inner, off));
+        assert_true(isovae_tail_prob(model, off) == iv_threshold_share(cases[0].inner, off));
     }
     assert_true(isnan(isovae_tail_prob(model, (double)NAN)));
     assert_string_equal(isovae_model_feature_name(model, 0), "age");

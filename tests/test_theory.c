@@ -12,6 +12,7 @@
 #include "theory/gram.h"
 #include "theory/rows.h"
 #include "theory/score.h"
+#include "theory/scorer.h"
 #include "theory/statistics.h"
 #include "theory/summary.h"
 
@@ -976,13 +977,13 @@ static void tail_probability(void **state)
     (void)state;
     double q[] = {-4, -2, -1, 0, 1};
     iv_model model = {.n_quantiles = 5, .quantiles = q};
-    assert_true(iv_tail_prob(&model, -5) == 0);
-    assert_true(iv_tail_prob(&model, 2) == 1);
-    assert_true(fabs(iv_tail_prob(&model, -1) - 0.5) < 1e-15);
-    assert_true(fabs(iv_tail_prob(&model, -3) - 0.125) < 1e-15);
-    assert_true(isnan(iv_tail_prob(&model, (double)NAN)));
+    assert_true(iv_threshold_share(&model, -5) == 0);
+    assert_true(iv_threshold_share(&model, 2) == 1);
+    assert_true(fabs(iv_threshold_share(&model, -1) - 0.5) < 1e-15);
+    assert_true(fabs(iv_threshold_share(&model, -3) - 0.125) < 1e-15);
+    assert_true(isnan(iv_threshold_share(&model, (double)NAN)));
     model.n_quantiles = 0;
-    assert_true(isnan(iv_tail_prob(&model, 0)));
+    assert_true(isnan(iv_threshold_share(&model, 0)));
 }
 
 static void decoded(void **state)
@@ -1097,6 +1098,20 @@ static void make_good(made *m)
                                   .clipped_gap_se = 0.02};
 }
 
+static bool alarm_says(made *m, const char *code, const char *part)
+{
+    isovae_error err;
+    bool found = false;
+    m->a.n_warnings = 0;
+    ok(iv_find_warnings(&m->a, &m->facts, &err), &err);
+    for (size_t i = 0; i < m->a.n_warnings; i++) {
+        const iv_warning *w = &m->a.warnings[i];
+        found = found || (strcmp(code, w->code) == 0 && strstr(w->text, part) != NULL);
+    }
+    iv_free(m->a.warnings);
+    return found;
+}
+
 static bool only_alarm(made *m, const char *code)
 {
     isovae_error err;
@@ -1209,6 +1224,11 @@ static void warnings(void **state)
     m.latents[0].degenerate_group = m.latents[1].degenerate_group = 0;
     assert_true(only_alarm(&m, NULL));
     assert_true(only_alarm(&m, "degenerate"));
+    assert_true(alarm_says(&m, "degenerate", "2 latents between 0 and 1 are near-degenerate"));
+    m.latents[2].degenerate_group = 0;
+    assert_true(alarm_says(&m, "degenerate", "all 3 active latents are one near-degenerate group"));
+    m.latents[2].degenerate_group = 1;
+    assert_true(alarm_says(&m, "degenerate", "3 latents between 0 and 2 are near-degenerate"));
 }
 
 /* --- statistics --- */

@@ -288,4 +288,5 @@ def main():
     common.serve({"name": "jax-%s-%s" % (version, variant), "version": jax.__version__}, factories)
 
 
-main()
+if __name__ == "__main__":
+    main()

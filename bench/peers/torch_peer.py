@@ -447,7 +447,8 @@ class Score(Chunked):
         about, arrays = common.load(folder, name)
         model = shared_model(works.NETS[name], arrays)
         f = variant_of(variant, score_default, score_by_hand)
-        super().__init__(variant, lambda x: f(model, about["beta"], x), torch.from_numpy(arrays["x"].copy()))
+        x, beta = torch.from_numpy(arrays["x"].copy()), about["beta"]
+        super().__init__(variant, lambda rows: f(model, beta, rows), x)
 
     def check(self):
         self.once()
@@ -520,4 +521,5 @@ def main():
                   "threads": torch.get_num_threads()}, factories)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -14,12 +14,7 @@ isovae_status isovae_context_new(const isovae_context_config *config, isovae_con
                                  isovae_error *err)
 {
     *out = NULL;
-    if (config && config->struct_size != sizeof *config)
-        return iv_fail(
-            err, ISOVAE_ERR_VERSION,
-            "the context configuration has %zu bytes, this library knows %zu: compile against "
-            "the header of this version and call isovae_context_config_init",
-            config->struct_size, sizeof *config);
+    if (config) IV_TRY(iv_check_config("context", config->struct_size, sizeof *config, err));
     const char *isa = config ? config->isa : NULL;
     if (isa && !iv_kernels_get(IV_PRECISION_F32, isa))
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,

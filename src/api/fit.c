@@ -16,12 +16,7 @@ void isovae_fit_config_init_(isovae_fit_config *config, size_t struct_size)
 static isovae_status translate(const isovae_fit_config *config, iv_fit_options *options,
                                isovae_error *err)
 {
-    if (config->struct_size != sizeof *config)
-        return iv_fail(
-            err, ISOVAE_ERR_VERSION,
-            "the fit configuration has %zu bytes, this library knows %zu: compile against the "
-            "header of this version and call isovae_fit_config_init",
-            config->struct_size, sizeof *config);
+    IV_TRY(iv_check_config("fit", config->struct_size, sizeof *config, err));
     options->latent_dim = config->latent_dim;
     options->beta = config->beta;
     options->loss = config->loss;

@@ -33,6 +33,10 @@ void iv_shared_weights_free(iv_shared_weights *shared);
 isovae_status iv_wrap_model(iv_model *model, isovae_model **out,
                             isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Whether the caller's configuration ("scorer") is the one that this library knows. */
+isovae_status iv_check_config(const char *name, size_t given, size_t known,
+                              isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* The context's callback in the form that the layers below take. */
 iv_progress iv_context_progress(isovae_context *context);
 

@@ -5,6 +5,15 @@
 
 #include <math.h>
 
+isovae_status iv_check_config(const char *name, size_t given, size_t known, isovae_error *err)
+{
+    if (given == known) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_VERSION,
+                   "the %s configuration has %zu bytes, this library knows %zu: compile against "
+                   "the header of this version and call isovae_%s_config_init",
+                   name, given, known, name);
+}
+
 isovae_status iv_wrap_model(iv_model *model, isovae_model **out, isovae_error *err)
 {
     isovae_model *handle;

@@ -69,12 +69,7 @@ void isovae_scorer_config_init_(isovae_scorer_config *config, size_t struct_size
 
 static isovae_status parse_estimate(const char *name, iv_estimate *out, isovae_error *err)
 {
-    static const char *const names[IV_ESTIMATES] = {"elbo", "posterior", "logdet", "laplace"};
-    for (size_t i = 0; i < IV_ESTIMATES; i++) {
-        if (strcmp(name, names[i]) != 0) continue;
-        *out = (iv_estimate)i;
-        return ISOVAE_OK;
-    }
+    if (iv_estimate_parse(name, out)) return ISOVAE_OK;
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                    "estimate: '%.40s' is not known; give elbo, posterior, logdet or laplace", name);
 }
@@ -85,12 +80,7 @@ isovae_status isovae_scorer_new(const isovae_model *model, const isovae_scorer_c
     *out = NULL;
     iv_scorer_plan plan = {.estimate = IV_ESTIMATE_ELBO};
     if (config) {
-        if (config->struct_size != sizeof *config)
-            return iv_fail(
-                err, ISOVAE_ERR_VERSION,
-                "the scorer configuration has %zu bytes, this library knows %zu: compile against "
-                "the header of this version and call isovae_scorer_config_init",
-                config->struct_size, sizeof *config);
+        IV_TRY(iv_check_config("scorer", config->struct_size, sizeof *config, err));
         if (config->estimate) IV_TRY(parse_estimate(config->estimate, &plan.estimate, err));
         plan.batch = config->batch;
         plan.isa = config->isa;

@@ -22,6 +22,8 @@ isovae_status iv_file_write(const char *path, const void *data, size_t length,
 /* XXH3, 64 bits, of a block; the hash of model files and data. */
 uint64_t iv_hash64(const void *data, size_t length, uint64_t seed);
 
+/* Whether `text` (length bytes) is `word` (lower case), its ASCII letters in any case. */
+bool iv_same_word(const char *text, size_t length, const char *word);
 /* Decimal text to double whatever the locale; false where `text` (length bytes, no surrounding
  * blanks) is not wholly a number. "nan", "inf" parse as such. */
 bool iv_parse_double(const char *text, size_t length, double *out);

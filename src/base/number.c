@@ -59,7 +59,7 @@ static bool scan_decimal(const char *text, size_t length, decimal *number)
 }
 
 /* ASCII letters only: the C library's comparison follows the locale. */
-static bool same_word(const char *text, size_t length, const char *word)
+bool iv_same_word(const char *text, size_t length, const char *word)
 {
     if (strlen(word) != length) return false;
     for (size_t i = 0; i < length; i++) {
@@ -80,9 +80,9 @@ static bool parse_word(const char *text, size_t length, double *out)
         length--;
     }
     double value;
-    if (same_word(text, length, "nan")) {
+    if (iv_same_word(text, length, "nan")) {
         value = (double)NAN;
-    } else if (same_word(text, length, "inf") || same_word(text, length, "infinity")) {
+    } else if (iv_same_word(text, length, "inf") || iv_same_word(text, length, "infinity")) {
         value = (double)INFINITY;
     } else {
         return false;

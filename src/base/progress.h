@@ -22,5 +22,7 @@ typedef struct iv_progress {
 } iv_progress;
 
 bool iv_progress_report(const iv_progress *progress, const iv_progress_info *info); /* NULL: true */
+/* Work that counts rows and trains nothing. */
+bool iv_progress_rows(const iv_progress *progress, const char *stage, size_t done, size_t total);
 
 #endif

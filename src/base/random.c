@@ -145,15 +145,21 @@ static inline void normals_of_block(const uint32_t w[4], double out[4])
     }
 }
 
+/* The normals from `done` on, a multiple of 4; how many of `count` they are. */
+static inline size_t next_normals(const stream *s, size_t done, size_t count, double out[4])
+{
+    uint32_t words[4];
+    draw_block(s, done / 4, words);
+    normals_of_block(words, out);
+    return count - done < 4 ? count - done : 4;
+}
+
 void iv_normals_f64(const iv_key *key, size_t count, double *out)
 {
     stream s = stream_of(key);
     for (size_t done = 0; done < count; done += 4) {
-        uint32_t words[4];
         double normals[4];
-        draw_block(&s, done / 4, words);
-        normals_of_block(words, normals);
-        size_t take = count - done < 4 ? count - done : 4;
+        size_t take = next_normals(&s, done, count, normals);
         memcpy(out + done, normals, take * sizeof *out);
     }
 }
@@ -162,11 +168,8 @@ void iv_normals_f32(const iv_key *key, size_t count, float *out)
 {
     stream s = stream_of(key);
     for (size_t done = 0; done < count; done += 4) {
-        uint32_t words[4];
         double normals[4];
-        draw_block(&s, done / 4, words);
-        normals_of_block(words, normals);
-        size_t take = count - done < 4 ? count - done : 4;
+        size_t take = next_normals(&s, done, count, normals);
         for (size_t i = 0; i < take; i++) out[done + i] = (float)normals[i];
     }
 }
@@ -203,30 +206,39 @@ static inline uint32_t mix(uint32_t half, uint32_t key)
  * since the cycle through `index` comes back to it). 2h is the bits of n - 1 rounded up to even, so
  * about four passes at worst; at least 8, since on a few bits the networks reach few of the
  * permutations. */
-uint64_t iv_permute(const iv_key *key, uint64_t n, uint64_t index)
+iv_shuffle iv_shuffle_new(const iv_key *key, uint64_t n)
 {
-    enum { ROUNDS = 8 };
-    if (n < 2) return 0;
+    iv_shuffle shuffle = {.n = n, .half = 4};
     iv_key rounds_key = *key;
     rounds_key.row = 0;
     rounds_key.draw = 0;
     stream s = stream_of(&rounds_key);
-    uint32_t round_key[ROUNDS];
-    draw_block(&s, 0, round_key);
-    draw_block(&s, 1, round_key + 4);
+    draw_block(&s, 0, shuffle.round_key);
+    draw_block(&s, 1, shuffle.round_key + 4);
+    while (n > 1 && shuffle.half < 32 && (n - 1) >> (2 * shuffle.half) != 0) shuffle.half++;
+    return shuffle;
+}
 
-    unsigned half = 4;
-    while (half < 32 && (n - 1) >> (2 * half) != 0) half++;
+uint64_t iv_shuffle_at(const iv_shuffle *shuffle, uint64_t index)
+{
+    if (shuffle->n < 2) return 0;
+    unsigned half = shuffle->half;
     uint64_t mask = (UINT64_C(1) << half) - 1;
-    uint64_t x = index % n;
+    uint64_t x = index % shuffle->n;
     do {
         uint64_t left = x >> half, right = x & mask;
-        for (int round = 0; round < ROUNDS; round++) {
-            uint64_t next = left ^ (mix((uint32_t)right, round_key[round]) & mask);
+        for (int round = 0; round < IV_SHUFFLE_ROUNDS; round++) {
+            uint64_t next = left ^ (mix((uint32_t)right, shuffle->round_key[round]) & mask);
             left = right;
             right = next;
         }
         x = left << half | right;
-    } while (x >= n);
+    } while (x >= shuffle->n);
     return x;
+}
+
+uint64_t iv_permute(const iv_key *key, uint64_t n, uint64_t index)
+{
+    iv_shuffle shuffle = iv_shuffle_new(key, n);
+    return iv_shuffle_at(&shuffle, index);
 }

@@ -35,6 +35,16 @@ void iv_normals_f32(const iv_key *key, size_t count, float *out);
 void iv_normals_f64(const iv_key *key, size_t count, double *out);
 void iv_uniforms_f64(const iv_key *key, size_t count, double *out);
 
+/* The keys of one permutation of 0..n-1, for many places of it. */
+enum { IV_SHUFFLE_ROUNDS = 8 };
+typedef struct iv_shuffle {
+    uint64_t n;
+    unsigned half; /* bits of half a word */
+    uint32_t round_key[IV_SHUFFLE_ROUNDS];
+} iv_shuffle;
+iv_shuffle iv_shuffle_new(const iv_key *key, uint64_t n);
+uint64_t iv_shuffle_at(const iv_shuffle *shuffle, uint64_t index);
+
 /* The image of `index` under a keyed permutation of 0..n-1 (Feistel network with cycle walking):
  * any place of a shuffle without holding the shuffle. key->row and key->draw are not used. */
 uint64_t iv_permute(const iv_key *key, uint64_t n, uint64_t index);

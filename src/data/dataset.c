@@ -28,16 +28,7 @@ isovae_status iv_build_progress(const iv_progress *progress, size_t row, size_t 
                                 isovae_error *err)
 {
     if (row % PROGRESS_ROWS != 0 || progress->call == NULL) return ISOVAE_OK;
-    iv_progress_info info = {.stage = "reading",
-                             .done = (double)row,
-                             .total = (double)rows,
-                             .unit = "rows",
-                             .loss = NAN,
-                             .rate_nats = NAN,
-                             .distortion = NAN,
-                             .beta = NAN,
-                             .validation = NAN};
-    if (iv_progress_report(progress, &info)) return ISOVAE_OK;
+    if (iv_progress_rows(progress, "reading", row, rows)) return ISOVAE_OK;
     return iv_fail(err, ISOVAE_ERR_CANCELLED, "reading was cancelled");
 }
 

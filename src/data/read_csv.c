@@ -149,24 +149,13 @@ static field_end count_fields(scanner *s, size_t *out)
     return end;
 }
 
-static bool same_word(const char *text, size_t length, const char *lower)
-{
-    if (strlen(lower) != length) return false;
-    for (size_t i = 0; i < length; i++) {
-        char c = text[i];
-        if (c >= 'A' && c <= 'Z') c = (char)(c - 'A' + 'a');
-        if (c != lower[i]) return false;
-    }
-    return true;
-}
-
 static bool is_missing(const char *text, size_t length)
 {
     static const char *const words[] = {"?", "na", "n/a", "nan", "null", "none"};
     if (length == 0) return true;
     if (length > 4) return false;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (same_word(text, length, words[i])) return true;
+        if (iv_same_word(text, length, words[i])) return true;
     }
     return false;
 }

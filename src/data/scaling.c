@@ -192,14 +192,42 @@ void iv_scaling_free(iv_scaling *scaling)
     *scaling = (iv_scaling){0};
 }
 
+/* Bytes under one shift and scale are looked up: there are but 256 of them. */
+static void rows_of_bytes(const iv_scaling *scaling, const iv_dataset *data, const size_t *rows,
+                          size_t n_rows, float *out)
+{
+    size_t cols = scaling->cols;
+    float table[256];
+    for (size_t v = 0; v < 256; v++) {
+        table[v] = (float)(((double)v - scaling->shift[0]) / scaling->scale[0]);
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        const unsigned char *from = data->bytes + rows[r] * cols;
+        for (size_t i = 0; i < cols; i++) out[r * cols + i] = table[from[i]];
+    }
+}
+
 void iv_scaling_rows(const iv_scaling *scaling, const iv_dataset *data, const size_t *rows,
                      size_t n_rows, float *out)
 {
     size_t cols = scaling->cols;
+    bool one = scaling->kind == IV_SCALE_UNIT || scaling->kind == IV_SCALE_IDENTITY;
+    if (data->bytes != NULL && one && n_rows * cols > 1024) {
+        rows_of_bytes(scaling, data, rows, n_rows, out);
+        return;
+    }
     for (size_t r = 0; r < n_rows; r++) {
-        for (size_t i = 0; i < cols; i++) {
-            double value = value_at(data, rows[r], i);
-            out[r * cols + i] = (float)((value - scaling->shift[i]) / scaling->scale[i]);
+        float *to = out + r * cols;
+        if (data->bytes != NULL) {
+            const unsigned char *from = data->bytes + rows[r] * cols;
+            for (size_t i = 0; i < cols; i++) {
+                to[i] = (float)(((double)from[i] - scaling->shift[i]) / scaling->scale[i]);
+            }
+        } else {
+            const float *from = data->values + rows[r] * cols;
+            for (size_t i = 0; i < cols; i++) {
+                to[i] = (float)(((double)from[i] - scaling->shift[i]) / scaling->scale[i]);
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 #include "model/model.h"
 
 #include "base/memory.h"
+#include "base/order.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 enum { MAX_KNOTS = 32, ROWS_PER_KNOT = 8 };
 
@@ -73,29 +73,16 @@ double iv_spline_mu(const iv_spline *spline, double beta, double y)
     return s->u[s->n - 1] + rest / s->g[s->n - 1];
 }
 
-typedef struct row_mu {
-    double mu;
-    size_t row;
-} row_mu;
-
-/* By mu; equal ones in the order of the rows, so the order is one and the same everywhere. */
-static int compare_rows(const void *a, const void *b)
-{
-    const row_mu *p = a, *q = b;
-    if (p->mu < q->mu) return -1;
-    if (p->mu > q->mu) return 1;
-    return p->row < q->row ? -1 : p->row > q->row;
-}
-
-static void fit_knots(const row_mu *sorted, const double *sigma, size_t rows, iv_spline *out)
+/* `sorted`: rows by their mu. */
+static void fit_knots(const iv_ranked *sorted, const double *sigma, size_t rows, iv_spline *out)
 {
     size_t first = 0;
     for (size_t i = 0; i < out->n; i++) {
         size_t count = rows / out->n + (i < rows % out->n ? 1 : 0);
         double u = 0, g = 0;
         for (size_t r = first; r < first + count; r++) {
-            u += sorted[r].mu;
-            g += 1 / sigma[sorted[r].row];
+            u += sorted[r].value;
+            g += 1 / sigma[sorted[r].place];
         }
         out->u[i] = u / (double)count;
         out->g[i] = g / (double)count;
@@ -120,13 +107,13 @@ isovae_status iv_spline_fit(const double *mu, const double *sigma, size_t rows, 
                            r, mu[r], sigma[r]);
         }
     }
-    row_mu *sorted;
+    iv_ranked *sorted;
     IV_TRY(IV_NEW(sorted, rows, "the rows in order of mu", err));
-    for (size_t r = 0; r < rows; r++) sorted[r] = (row_mu){mu[r], r};
-    qsort(sorted, rows, sizeof *sorted, compare_rows);
+    for (size_t r = 0; r < rows; r++) sorted[r] = (iv_ranked){mu[r], r};
+    iv_sort_ranked(rows, sorted);
 
     iv_spline spline = {.n = rows / ROWS_PER_KNOT};
-    if (spline.n < 1 || sorted[rows - 1].mu - sorted[0].mu < 1e-9) spline.n = 1;
+    if (spline.n < 1 || sorted[rows - 1].value - sorted[0].value < 1e-9) spline.n = 1;
     if (spline.n > MAX_KNOTS) spline.n = MAX_KNOTS;
     isovae_status status = IV_NEW(spline.u, spline.n, "the knots", err);
     if (status == ISOVAE_OK) status = IV_NEW(spline.g, spline.n, "the knots", err);

@@ -1,19 +1,13 @@
 /* Charts of rows and of training steps: density, density against the truth, training curves. */
 #include "report/chart_kinds.h"
 #include "report/csv.h"
+#include "theory/statistics.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { BINS = 40, MOST_POINTS = 800, MOST_STEPS = 300 };
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* The finite ones of n values sorted into new memory (NULL where out of memory); *count of them. */
 static double *sorted_copy(const double *values, size_t n, size_t *count)
@@ -24,7 +18,7 @@ static double *sorted_copy(const double *values, size_t n, size_t *count)
     for (size_t i = 0; i < n; i++) {
         if (isfinite(values[i])) out[(*count)++] = values[i];
     }
-    qsort(out, *count, sizeof *out, ascending);
+    iv_sort_doubles(*count, out);
     return out;
 }
 

@@ -13,13 +13,26 @@ const char *iv_facts_loss(const iv_model *model)
     return "sse";
 }
 
+static bool one_group(const iv_analysis *a)
+{
+    int group = -1;
+    for (size_t j = 0; j < a->n; j++) {
+        const iv_latent_report *l = &a->latents[j];
+        if (!l->active) continue;
+        if (l->degenerate_group < 0 || (group >= 0 && l->degenerate_group != group)) return false;
+        group = l->degenerate_group;
+    }
+    return group >= 0;
+}
+
 void iv_facts_of(const iv_report_context *context, iv_facts *out)
 {
     const iv_analysis *a = context->analysis;
     const iv_model *m = context->model;
     double mean = 0, square = 0, stationarity = 0;
     size_t n = 0;
-    *out = (iv_facts){.loss = iv_facts_loss(m), .variance_y_floor = a->beta / 2};
+    *out = (iv_facts){
+        .loss = iv_facts_loss(m), .variance_y_floor = a->beta / 2, .one_group = one_group(a)};
     for (size_t j = 0; j < a->n; j++) {
         const iv_latent_report *l = &a->latents[j];
         if (l->active) {
@@ -151,6 +164,13 @@ iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts
         if (!a->warnings[i].note && mood == IV_MOOD_GOOD) mood = IV_MOOD_CAUTION;
     }
     return mood;
+}
+
+char iv_facts_letter(const iv_report_context *context, const iv_facts *facts, size_t rank)
+{
+    int group = context->analysis->latents[rank].degenerate_group;
+    if (group < 0 || facts->one_group) return '\0';
+    return (char)('a' + group % 26);
 }
 
 bool iv_facts_mixed(const iv_loading *l)

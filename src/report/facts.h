@@ -13,6 +13,7 @@ typedef struct iv_facts {
     double variance;     /* sum of variance_y over the active latents */
     double pca_smallest; /* smallest comparable PCA eigenvalue held, NaN where none */
     bool image;          /* rows are pictures */
+    bool one_group;      /* all active latents are one near-degenerate group */
     size_t height, width, channels;
     const char *loss;        /* "sse", "weighted", "bce" */
     double variance_y_floor; /* beta/2 */
@@ -23,6 +24,10 @@ typedef enum iv_mood { IV_MOOD_GOOD = 0, IV_MOOD_CAUTION = 1, IV_MOOD_BAD = 2 } 
 /* One plain sentence (no line break), and how good the news is. */
 iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts, iv_text *out);
 const iv_warning *iv_facts_warning(const iv_analysis *analysis, const char *code);
+
+/* The letter that marks a latent's near-degenerate group in tables, or 0. A group of all active
+ * latents has none: it would tell no two of them apart, and a note says it once. */
+char iv_facts_letter(const iv_report_context *context, const iv_facts *facts, size_t rank);
 
 /* What a latent moves most, at most `items` features, each with + or - (one way everywhere) or ~
  * (both ways, the mean says little): "+age -income"; pictures: "+14,9 -7,20" (row, column counted

@@ -53,9 +53,8 @@ static void table_row(const iv_page *p, size_t rank, int decimals, int pca_decim
     double pca = rank < p->a->pca.n ? p->a->pca.eigenvalues[rank] : (double)NAN;
     iv_text_printf(p->out, "<tr%s><th scope=\"row\" data-v=\"%zu\">%zu",
                    l->active ? "" : " class=\"off\"", rank, rank);
-    if (l->degenerate_group >= 0) {
-        iv_text_printf(p->out, "<sup>%c</sup>", 'a' + (char)(l->degenerate_group % 26));
-    }
+    char letter = iv_facts_letter(p->context, &p->facts, rank);
+    if (letter != '\0') iv_text_printf(p->out, "<sup>%c</sup>", letter);
     iv_text_puts(p->out, "</th>");
     cell_pm(p, l->variance_y, l->variance_y_se, decimals);
     open_cell(p, l->share);
@@ -98,7 +97,7 @@ void iv_html_latents(const iv_page *p)
     size_t shown = 0;
     bool groups = false;
     while (shown < p->a->n && shown < SHOWN_ROWS && p->a->latents[shown].active) {
-        groups = groups || p->a->latents[shown].degenerate_group >= 0;
+        groups = groups || iv_facts_letter(p->context, &p->facts, shown) != '\0';
         shown++;
     }
     int decimals = decimals_of(p, shown, false), pca_decimals = decimals_of(p, shown, true);

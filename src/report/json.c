@@ -214,6 +214,7 @@ static json_t *warning(const iv_warning *w)
     ok = ok && put(o, "value", number(w->value));
     ok = ok && put(o, "limit", number(w->limit));
     ok = ok && put(o, "text", string(w->text));
+    ok = ok && put(o, "note", json_boolean(w->note));
     return done(o, ok);
 }
 

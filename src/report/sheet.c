@@ -1,10 +1,10 @@
 /* Sheets of pictures: traversals, reconstructions, loading maps. */
 #include "report/image.h"
 
+#include "base/order.h"
 #include "theory/score.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Data units to 0..255: bytes as they are, values of [0, 1] by 255, others by the range that the
@@ -191,31 +191,19 @@ isovae_status iv_traverse_picture(const iv_report_context *context, const iv_fac
 
 /* ---- reconstructions ---- */
 
-typedef struct ordered {
-    double key;
-    size_t row;
-} ordered;
-
-static int by_key(const void *a, const void *b)
-{
-    const ordered *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? -1 : 1;
-    return (x->row > y->row) - (x->row < y->row);
-}
-
 /* `count` rows at even quantiles of density, from the lowest to the highest. */
 static isovae_status pick_rows(const iv_analysis *a, size_t count, size_t *rows, isovae_error *err)
 {
-    ordered *all = NULL;
+    iv_ranked *all = NULL;
     IV_TRY(IV_NEW(all, a->rows, "an order of rows", err));
     for (size_t r = 0; r < a->rows; r++) {
         double key = a->density.values != NULL ? a->density.values[r] : (double)r;
-        all[r] = (ordered){isnan(key) ? -(double)INFINITY : key, r};
+        all[r] = (iv_ranked){isnan(key) ? -(double)INFINITY : key, r};
     }
-    qsort(all, a->rows, sizeof *all, by_key);
+    iv_sort_ranked(a->rows, all);
     for (size_t i = 0; i < count; i++) {
         size_t place = count > 1 ? (a->rows - 1) * i / (count - 1) : 0;
-        rows[i] = all[place].row;
+        rows[i] = all[place].place;
     }
     iv_free(all);
     return ISOVAE_OK;

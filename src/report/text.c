@@ -230,11 +230,8 @@ static void table_row(const page *p, size_t rank, int decimals, int pca_decimals
     iv_text moves = {0};
     iv_text_printf(p->out, "%7zu", rank);
     /* Neighbours that can rotate into each other carry the same letter. */
-    if (l->degenerate_group >= 0) {
-        iv_text_printf(p->out, "%c", 'a' + (char)(l->degenerate_group % 26));
-    } else {
-        iv_text_puts(p->out, " ");
-    }
+    char letter = iv_facts_letter(p->context, &p->facts, rank);
+    iv_text_printf(p->out, "%c", letter != '\0' ? letter : ' ');
     cell_fixed(p, 10, l->variance_y, decimals);
     cell_fixed(p, 7, 100 * l->share, 1);
     iv_text_puts(p->out, "%");
@@ -260,7 +257,7 @@ static void put_table(const page *p)
     while (shown < p->a->n && shown < SHOWN_LATENTS && p->a->latents[shown].active) {
         variance[shown] = p->a->latents[shown].variance_y;
         pca[shown] = pca_beside(p, shown);
-        groups = groups || p->a->latents[shown].degenerate_group >= 0;
+        groups = groups || iv_facts_letter(p->context, &p->facts, shown) != '\0';
         shown++;
     }
     for (size_t j = shown; j < p->a->n; j++) hidden_active += p->a->latents[j].active;

@@ -13,24 +13,6 @@ enum { TRAIN_ROWS = 5000 };
 /* Streams of keyed draws. */
 enum { STREAM_ROWS = 0, STREAM_IWAE = 1 };
 
-static const char *const estimate_names[IV_ESTIMATES] = {"elbo", "posterior", "logdet", "laplace"};
-
-const char *iv_estimate_name(iv_estimate estimate)
-{
-    return (size_t)estimate < IV_ESTIMATES ? estimate_names[estimate] : "unknown";
-}
-
-bool iv_estimate_parse(const char *text, iv_estimate *out)
-{
-    for (size_t i = 0; i < IV_ESTIMATES; i++) {
-        if (strcmp(text, estimate_names[i]) == 0) {
-            *out = (iv_estimate)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 void iv_analysis_options_init(iv_analysis_options *options)
 {
     *options = (iv_analysis_options){.rows = "auto",

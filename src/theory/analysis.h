@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "data/dataset.h"
 #include "model/model.h"
+#include "theory/formulas.h"
 
 enum { IV_TOP_LOADINGS = 10 };
 
@@ -47,17 +48,6 @@ typedef struct iv_warning {
     char text[256]; /* with the remedy */
     bool note;      /* worth knowing, but nothing is wrong */
 } iv_warning;
-
-/* Estimates of log density; also the names of --estimate. */
-typedef enum iv_estimate {
-    IV_ESTIMATE_ELBO = 0,      /* E6, coding term from the Jacobian */
-    IV_ESTIMATE_POSTERIOR = 1, /* E5 */
-    IV_ESTIMATE_LOGDET = 2,    /* E5' */
-    IV_ESTIMATE_LAPLACE = 3,   /* E5'' */
-    IV_ESTIMATES = 4
-} iv_estimate;
-const char *iv_estimate_name(iv_estimate estimate);
-bool iv_estimate_parse(const char *text, iv_estimate *out);
 
 typedef struct iv_analysis {
     /* what was looked at */

@@ -59,29 +59,35 @@ static isovae_status fit_splines(const iv_rows *rows, found *f, isovae_error *er
     return ISOVAE_OK;
 }
 
+/* At most `most` of the rows, spread over them; *out is the caller's. */
+static isovae_status spread(const size_t *rows, size_t n_rows, size_t most, size_t **out,
+                            size_t *count, isovae_error *err)
+{
+    *count = n_rows < most ? n_rows : most;
+    IV_TRY(IV_NEW(*out, *count, "the rows", err));
+    for (size_t i = 0; i < *count; i++) (*out)[i] = rows[i * n_rows / *count];
+    return ISOVAE_OK;
+}
+
 /* Signs that make the largest loading of each latent positive, from a part of the rows. */
 static isovae_status find_signs(const iv_model *model, const iv_dataset *data, const size_t *rows,
                                 size_t n_rows, iv_pool *pool, const char *isa, found *f,
                                 isovae_error *err)
 {
-    size_t count = n_rows < LOADING_ROWS ? n_rows : LOADING_ROWS, d = model->d;
-    size_t *some = NULL;
+    size_t count, d = model->d, *some = NULL;
     double *loadings = NULL;
     iv_pass *pass = NULL;
     iv_rows *r = NULL;
+    isovae_status status = spread(rows, n_rows, LOADING_ROWS, &some, &count, err);
     iv_pass_plan plan = {.precision = IV_PRECISION_F32,
                          .isa = isa,
                          .pool = pool,
                          .rows = count,
                          .jacobian = true,
                          .loadings = true};
-    isovae_status status = IV_NEW(some, count, "the rows", err);
     if (status == ISOVAE_OK) status = IV_NEW(loadings, 2 * d, "the loadings", err);
     if (status == ISOVAE_OK) status = iv_pass_new(model, data, &plan, &pass, err);
-    if (status == ISOVAE_OK) {
-        for (size_t i = 0; i < count; i++) some[i] = rows[i * n_rows / count];
-        status = iv_rows_new(pass, some, count, &r, err);
-    }
+    if (status == ISOVAE_OK) status = iv_rows_new(pass, some, count, &r, err);
     if (status == ISOVAE_OK) status = iv_rows_set_active(r, f->active, err);
     if (status == ISOVAE_OK) {
         status = iv_rows_evaluate(r, pass, &(iv_rows_plan){.stage = "calibration"}, err);
@@ -160,17 +166,15 @@ static isovae_status find_quantiles(iv_model *model, const iv_dataset *data, con
                                     size_t n_rows, iv_pool *pool, const char *isa,
                                     isovae_error *err)
 {
-    size_t count = n_rows < QUANTILE_ROWS ? n_rows : QUANTILE_ROWS;
-    size_t kept = count < QUANTILES ? count : QUANTILES;
-    size_t *some = NULL;
+    size_t count, *some = NULL;
     iv_score *scores = NULL;
     double *values = NULL, *quantiles = NULL;
-    isovae_status status = IV_NEW(some, count, "the scores", err);
+    isovae_status status = spread(rows, n_rows, QUANTILE_ROWS, &some, &count, err);
+    size_t kept = count < QUANTILES ? count : QUANTILES;
     if (status == ISOVAE_OK) status = IV_NEW(scores, count, "the scores", err);
     if (status == ISOVAE_OK) status = IV_NEW(values, count, "the scores", err);
     if (status == ISOVAE_OK) status = IV_NEW(quantiles, kept, "the scores", err);
     if (status == ISOVAE_OK) {
-        for (size_t i = 0; i < count; i++) some[i] = rows[i * n_rows / count];
         status =
             iv_score_rows(model, data, some, count, IV_ESTIMATE_ELBO, pool, isa, NULL, scores, err);
     }

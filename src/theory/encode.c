@@ -5,7 +5,6 @@
 #include "theory/rows.h"
 
 #include <math.h>
-#include <string.h>
 
 static isovae_status check_coordinates(const iv_model *model, isovae_error *err)
 {
@@ -46,18 +45,8 @@ typedef struct decoding {
 static void decode_chunk(void *user, iv_lane *lane, size_t first, size_t count)
 {
     const decoding *c = user;
-    const iv_pass *pass = lane->pass;
-    size_t n = pass->n, d = pass->d;
-    double *x = c->x + first * d;
-    iv_lane_decode(lane, count, c->z + first * n);
-    pass->k->download(x, iv_lane_out(lane), count * d);
-    if (pass->eval->metric->kind->logits) {
-        for (size_t i = 0; i < count * d; i++) {
-            double e = exp(-fabs(x[i]));
-            x[i] = x[i] >= 0 ? 1 / (1 + e) : e / (1 + e);
-        }
-    }
-    iv_scaling_undo(pass->scaling, count, x);
+    iv_lane_decode(lane, count, c->z + first * lane->pass->n);
+    iv_lane_data(lane, count, c->x + first * lane->pass->d);
 }
 
 isovae_status iv_decode_rows(const iv_model *model, const double *z, size_t n_rows, iv_pool *pool,

@@ -5,8 +5,27 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 static const double log_two_pi = 1.8378770664093454836;
+
+static const char *const estimate_names[IV_ESTIMATES] = {"elbo", "posterior", "logdet", "laplace"};
+
+const char *iv_estimate_name(iv_estimate estimate)
+{
+    return (size_t)estimate < IV_ESTIMATES ? estimate_names[estimate] : "unknown";
+}
+
+bool iv_estimate_parse(const char *text, iv_estimate *out)
+{
+    for (size_t i = 0; i < IV_ESTIMATES; i++) {
+        if (strcmp(text, estimate_names[i]) == 0) {
+            *out = (iv_estimate)i;
+            return true;
+        }
+    }
+    return false;
+}
 
 double iv_kl(double mu, double logvar)
 {

@@ -3,7 +3,19 @@
 #ifndef IV_THEORY_FORMULAS_H
 #define IV_THEORY_FORMULAS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Estimates of log density; also the names of --estimate. */
+typedef enum iv_estimate {
+    IV_ESTIMATE_ELBO = 0,      /* E6, coding term from the Jacobian */
+    IV_ESTIMATE_POSTERIOR = 1, /* E5 */
+    IV_ESTIMATE_LOGDET = 2,    /* E5' */
+    IV_ESTIMATE_LAPLACE = 3,   /* E5'' */
+    IV_ESTIMATES = 4
+} iv_estimate;
+const char *iv_estimate_name(iv_estimate estimate);
+bool iv_estimate_parse(const char *text, iv_estimate *out);
 
 typedef struct iv_row_in {
     size_t n, m;

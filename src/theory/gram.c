@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Four sums side by side, so that a strict compiler may keep them in one register. */
-static double dot(size_t n, const double *a, const double *b)
+double iv_gram_dot(size_t n, const double *a, const double *b)
 {
     double s[4] = {0, 0, 0, 0};
     size_t i = 0;
@@ -63,7 +63,7 @@ static void gram_of(size_t n, size_t d, const double *a, const double *b, size_t
             } else {
                 for (size_t p = j; p < n && p < j + 2; p++) {
                     for (size_t q = k; q < n && q < k + 2; q++) {
-                        gram[p * n + q] = dot(d, a + p * stride, b + q * stride);
+                        gram[p * n + q] = iv_gram_dot(d, a + p * stride, b + q * stride);
                     }
                 }
             }
@@ -146,7 +146,8 @@ static void consume(void *user, size_t first_row, size_t rows, size_t columns, c
             gram_of(n, d, lane->j + r * d, lane->gj + r * d, block, gram);
         } else {
             for (size_t j = 0; j < n; j++) {
-                gram[j * n + j] = dot(d, lane->j + j * block + r * d, lane->gj + j * block + r * d);
+                size_t at = j * block + r * d;
+                gram[j * n + j] = iv_gram_dot(d, lane->j + at, lane->gj + at);
             }
         }
         make_finite(n, gram);

@@ -3,31 +3,18 @@
 #include "theory/summary.h"
 
 #include "base/memory.h"
+#include "base/order.h"
 #include "theory/statistics.h"
 
 #include <math.h>
-#include <stdlib.h>
-
-typedef struct ordered {
-    double value;
-    size_t latent;
-} ordered;
-
-static int compare_ordered(const void *a, const void *b)
-{
-    const ordered *p = a, *q = b;
-    if (p->value > q->value) return -1;
-    if (p->value < q->value) return 1;
-    return p->latent < q->latent ? -1 : p->latent > q->latent;
-}
 
 isovae_status iv_order_latents(size_t n, const double *variance_y, size_t *order, isovae_error *err)
 {
-    ordered *room;
+    iv_ranked *room;
     IV_TRY(IV_NEW(room, n, "the order of the latents", err));
-    for (size_t j = 0; j < n; j++) room[j] = (ordered){variance_y[j], j};
-    qsort(room, n, sizeof *room, compare_ordered);
-    for (size_t j = 0; j < n; j++) order[j] = room[j].latent;
+    for (size_t j = 0; j < n; j++) room[j] = (iv_ranked){-variance_y[j], j};
+    iv_sort_ranked(n, room);
+    for (size_t j = 0; j < n; j++) order[j] = room[j].place;
     iv_free(room);
     return ISOVAE_OK;
 }

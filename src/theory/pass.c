@@ -24,11 +24,13 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Nothing but the model's shape decides the sizes, so that the threads cannot. */
-static void plan_sizes(iv_pass *pass)
+/* Nothing but the model's shape decides the sizes, so that the threads cannot; rows that do not
+ * fill a chunk need no room for one. */
+static void plan_sizes(iv_pass *pass, size_t rows)
 {
     size_t n = pass->n, d = pass->d;
     pass->chunk = clamp(CHUNK_ELEMENTS / larger(d, n * n), CHUNK_MIN, CHUNK_MAX);
+    if (rows > 0 && rows < pass->chunk) pass->chunk = rows;
     pass->tile = clamp(TILE_ELEMENTS / (n * d), 1, pass->chunk);
 }
 
@@ -114,7 +116,7 @@ static isovae_status make_pass(iv_pass *pass, const iv_pass_plan *plan, isovae_e
         pass->scaling = &pass->identity;
     }
     pass->data_gram = pass->full_gram && needs_data_gram(pass);
-    plan_sizes(pass);
+    plan_sizes(pass, plan->rows);
     if (plan->rows > 0) {
         pass->n_lanes = clamp((plan->rows + pass->chunk - 1) / pass->chunk, 1, pass->n_lanes);
     }
@@ -122,8 +124,9 @@ static isovae_status make_pass(iv_pass *pass, const iv_pass_plan *plan, isovae_e
     iv_eval_plan eval = {.rows = pass->n_lanes * pass->chunk,
                          .lanes = pass->n_lanes,
                          .decoder_reverse = plan->draws,
-                         .tangents = pass->jacobian ? tangents : 0,
-                         .tangent_rows = pass->tile * tangents};
+                         .tangents = pass->jacobian || plan->tangents ? tangents : 0,
+                         .tangent_rows = pass->tile * tangents,
+                         .weights = plan->weights};
     IV_TRY(iv_eval_new(model, pass->k, &eval, &pass->eval, err));
     IV_TRY(IV_NEW(pass->lanes, pass->n_lanes, "the lanes of the analysis", err));
     for (size_t i = 0; i < pass->n_lanes; i++) {
@@ -228,17 +231,8 @@ isovae_status iv_pass_run(iv_pass *pass, const char *stage, size_t rows, iv_pass
         size_t tasks = left < per_wave ? (left + pass->chunk - 1) / pass->chunk : pass->n_lanes;
         iv_pool_run(pass->pool, tasks, run_lane, &w);
         for (size_t i = 0; merge != NULL && i < tasks; i++) merge(user, &pass->lanes[i]);
-        const double none = (double)NAN;
-        iv_progress_info info = {.stage = stage,
-                                 .done = (double)(left < per_wave ? rows : first + per_wave),
-                                 .total = (double)rows,
-                                 .unit = "rows",
-                                 .loss = none,
-                                 .rate_nats = none,
-                                 .distortion = none,
-                                 .beta = none,
-                                 .validation = none};
-        if (!iv_progress_report(&pass->progress, &info)) {
+        size_t done = left < per_wave ? rows : first + per_wave;
+        if (!iv_progress_rows(&pass->progress, stage, done, rows)) {
             return iv_fail(err, ISOVAE_ERR_CANCELLED, "cancelled during %s", stage);
         }
     }
@@ -325,6 +319,20 @@ void iv_lane_sample(iv_lane *lane, size_t count)
     pass->k->sample(elements, lane->mu, lane->logvar, pass->model->logvar_lo,
                     pass->model->logvar_hi, lane->eps, lane_z(lane));
     iv_eval_decode(pass->eval, lane->slot, count, lane->index);
+}
+
+void iv_lane_data(const iv_lane *lane, size_t count, double *x)
+{
+    const iv_pass *pass = lane->pass;
+    size_t elements = count * pass->d;
+    pass->k->download(x, iv_lane_out(lane), elements);
+    if (pass->eval->metric->kind->logits) {
+        for (size_t i = 0; i < elements; i++) {
+            double e = exp(-fabs(x[i]));
+            x[i] = x[i] >= 0 ? 1 / (1 + e) : e / (1 + e);
+        }
+    }
+    iv_scaling_undo(pass->scaling, count, x);
 }
 
 /* What stands for a distance that overflowed: the squared length of the row itself, in double. */

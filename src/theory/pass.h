@@ -1,6 +1,7 @@
 /* The workspace of the analysis: rows of a dataset run through a model in chunks, several chunks at
- * a time, one per lane. A chunk's length depends on the model only, and what chunks add up is
- * merged in their order, so every result has the same bytes whatever the number of threads. */
+ * a time, one per lane. A chunk's length depends on the model (and on the rows, where those are
+ * fewer), and what chunks add up is merged in their order, so every result has the same bytes
+ * whatever the number of threads. */
 #ifndef IV_THEORY_PASS_H
 #define IV_THEORY_PASS_H
 
@@ -63,6 +64,12 @@ typedef struct iv_pass_plan {
     bool full_gram; /* all of it; and J^T S^2 J where density needs it */
     bool loadings;
     bool draws; /* decoder at sampled z, with its reverse pass */
+    /* The decoder's tangents for a caller who takes columns of the Jacobian one by one; the flags
+     * above bring them anyway. */
+    bool tangents;
+    /* Packed weights to share (same model, precision and instruction set; without draws); it must
+     * outlive the pass. NULL: own ones. */
+    const iv_eval *weights;
 } iv_pass_plan;
 
 /* Borrows model, data and pool. `data` may be NULL where rows do not come from a dataset. */
@@ -89,6 +96,8 @@ void iv_lane_decode(iv_lane *lane, size_t count, const double *z);
 /* Decoder at mu + sigma eps, eps from lane->eps_host; mu and logvar as put there by: */
 void iv_lane_posterior(iv_lane *lane, size_t count, const double *mu, const double *logvar);
 void iv_lane_sample(iv_lane *lane, size_t count);
+/* What the decoder gave, count x d, in data units (bce: probabilities times the scale). */
+void iv_lane_data(const iv_lane *lane, size_t count, double *x);
 /* D(x, decoder's output) of each row, finite. */
 void iv_lane_distance(iv_lane *lane, size_t count, double *out);
 

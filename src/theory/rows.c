@@ -107,17 +107,17 @@ isovae_status iv_rows_set_active(iv_rows *rows, const unsigned char *active, iso
 typedef struct work {
     iv_rows *rows;
     iv_draw_work draws;
-    double normaliser;  /* of E6 */
-    double ratio;       /* weight/scale^2 where it is the same for all features, else NaN */
-    bool to_data_units; /* E5 and its like are converted from G's volume (not for bce) */
+    double normaliser; /* of E6 */
 } work;
 
-/* log p in data units minus log p in G's volume: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J). */
-static double volume_of(const work *w, const iv_lane *lane, const iv_row_in *row, size_t r)
+double iv_lane_volume(const iv_lane *lane, const iv_row_in *row, size_t r)
 {
-    if (!w->to_data_units) return 0;
-    if (lane->gram_data == NULL) {
-        return 0.5 * (double)row->m * log(w->ratio * lane->factor[r]);
+    const iv_pass *pass = lane->pass;
+    if (pass->model->metric.loss == IV_LOSS_BCE) return 0;
+    if (lane->gram_data == NULL) { /* weight/scale^2 is the same for all features */
+        const iv_scaling *s = pass->scaling;
+        double ratio = s->weight[0] / (s->scale[0] * s->scale[0]);
+        return 0.5 * (double)row->m * log(ratio * lane->factor[r]);
     }
     iv_row_in data = *row;
     data.gram = lane->gram_data + r * row->n * row->n;
@@ -156,7 +156,7 @@ static void finish_row(const work *w, iv_lane *lane, size_t place, size_t r)
         rows->norm[place * n + j] = iv_norm(rows->beta, row.logvar[j], row.gram[j * n + j]);
     }
     if (rows->volume == NULL) return;
-    double volume = volume_of(w, lane, &row, r);
+    double volume = iv_lane_volume(lane, &row, r);
     rows->volume[place] = volume;
     rows->estimate[IV_ESTIMATE_POSTERIOR][place] =
         fmax(iv_density_posterior(&row) + volume, -1e300);
@@ -243,11 +243,8 @@ isovae_status iv_rows_evaluate(iv_rows *rows, iv_pass *pass, const iv_rows_plan 
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "rows evaluated twice or without an active set");
     }
     IV_TRY(make_room(rows, pass, plan, err));
-    const iv_scaling *s = pass->scaling;
     work w = {.rows = rows,
               .draws = {.rows = rows, .plan = plan},
-              .normaliser = iv_e6_normaliser(pass->model, s),
-              .ratio = s->weight[0] / (s->scale[0] * s->scale[0]),
-              .to_data_units = pass->model->metric.loss != IV_LOSS_BCE};
+              .normaliser = iv_e6_normaliser(pass->model, pass->scaling)};
     return iv_pass_run(pass, plan->stage, rows->rows, evaluate_chunk, merge_chunk, &w, err);
 }

@@ -70,6 +70,11 @@ isovae_status iv_rows_evaluate(iv_rows *rows, iv_pass *pass, const iv_rows_plan 
  * 0. */
 double iv_e6_normaliser(const iv_model *model, const iv_scaling *scaling);
 
+/* log p in data units minus log p in G's volume: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J) over
+ * active latents, for row r of the lane's chunk; 0 for bce, whose densities stay in G's volume.
+ * lane->factor must stand and, in a pass with gram_data, the two matrices. */
+double iv_lane_volume(const iv_lane *lane, const iv_row_in *row, size_t r);
+
 /* The chunk's part of E0 and of the mean distances (stationarity.c); lane->gram and lane->xhat must
  * stand for the chunk's rows. */
 typedef struct iv_draw_work {

@@ -8,11 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-double iv_tail_prob(const iv_model *model, double log_density)
-{
-    return iv_threshold_share(model, log_density);
-}
-
 static isovae_status check_estimate(const iv_model *model, iv_estimate estimate, isovae_error *err)
 {
     if ((size_t)estimate >= IV_ESTIMATES) {
@@ -57,8 +52,9 @@ isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const
         out[i] = (iv_score){
             .log_density = r->estimate[estimate][i], .residual = r->transform[i], .latent = kl};
         /* The stored quantiles are of E6. */
-        out[i].tail_prob =
-            estimate == IV_ESTIMATE_ELBO ? iv_tail_prob(model, out[i].log_density) : (double)NAN;
+        out[i].tail_prob = estimate == IV_ESTIMATE_ELBO
+                               ? iv_threshold_share(model, out[i].log_density)
+                               : (double)NAN;
     }
     iv_rows_free(r);
     iv_pass_free(pass);

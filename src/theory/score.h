@@ -19,9 +19,6 @@ isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const
                             const iv_progress *progress, iv_score *out,
                             isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* Share of the model's held-out scores below `log_density`, interpolated; NaN without quantiles. */
-double iv_tail_prob(const iv_model *model, double log_density);
-
 /* Why a row scores low: contributions that sum to residual/beta (features: weight (x -
  * xhat)^2/beta, or the cross-entropy) and to KL (latents). feature: d doubles, latent: n doubles,
  * nats. */

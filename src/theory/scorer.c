@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { DEFAULT_BATCH = 64, MAX_TANGENTS = 32 };
+enum { DEFAULT_BATCH = 64 };
 
 struct iv_scorer {
     const iv_model *model;
@@ -20,10 +20,8 @@ struct iv_scorer {
     iv_pass *pass;
     iv_lane *lane;
     size_t n, d, m, batch;
-    size_t *active;     /* m */
-    double normaliser;  /* of E6 */
-    double ratio;       /* weight/scale^2, where it is the same for all features */
-    bool to_data_units; /* E5 and its like are converted from G's volume (not for bce) */
+    size_t *active;    /* m */
+    double normaliser; /* of E6 */
     /* Of one pass: the rows that can be used stand one behind the other in the workspace. */
     size_t *place;       /* batch: which row of the pass each of them is */
     float *x;            /* batch x d, network units */
@@ -66,22 +64,6 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* The pass's own workspace gives way to one that is as long as this scorer's batch and shares the
- * packed weights. */
-static isovae_status make_eval(iv_scorer *s, const iv_eval *weights, isovae_error *err)
-{
-    iv_pass *pass = s->pass;
-    size_t tangents = smaller(s->n, MAX_TANGENTS);
-    iv_eval_plan plan = {.rows = s->batch,
-                         .lanes = 1,
-                         .tangents = tangents,
-                         .tangent_rows = pass->tile * tangents,
-                         .weights = weights};
-    iv_eval_free(pass->eval);
-    pass->eval = NULL;
-    return iv_eval_new(s->model, pass->k, &plan, &pass->eval, err);
-}
-
 static isovae_status make_room(iv_scorer *s, isovae_error *err)
 {
     size_t n = s->n, d = s->d, batch = s->batch, tile = s->pass->tile;
@@ -117,22 +99,17 @@ static isovae_status find_active(iv_scorer *s, isovae_error *err)
 static isovae_status make(iv_scorer *s, const iv_scorer_plan *plan, isovae_error *err)
 {
     IV_TRY(find_active(s, err));
-    s->batch = plan->batch > 0 ? plan->batch : DEFAULT_BATCH;
     iv_pass_plan pass = {.precision = IV_PRECISION_F32,
                          .isa = plan->isa,
-                         .rows = s->batch,
-                         .full_gram = s->estimate != IV_ESTIMATE_ELBO};
+                         .rows = plan->batch > 0 ? plan->batch : DEFAULT_BATCH,
+                         .full_gram = s->estimate != IV_ESTIMATE_ELBO,
+                         .tangents = true,
+                         .weights = plan->weights};
     IV_TRY(iv_pass_new(s->model, NULL, &pass, &s->pass, err));
     s->lane = &s->pass->lanes[0];
-    s->batch = smaller(s->batch, s->pass->chunk);
-    s->pass->tile = smaller(s->pass->tile, s->batch);
-    IV_TRY(make_eval(s, plan->weights, err));
-    IV_TRY(make_room(s, err));
-    const iv_scaling *scaling = s->pass->scaling;
-    s->normaliser = iv_e6_normaliser(s->model, scaling);
-    s->ratio = scaling->weight[0] / (scaling->scale[0] * scaling->scale[0]);
-    s->to_data_units = s->model->metric.loss != IV_LOSS_BCE;
-    return ISOVAE_OK;
+    s->batch = s->pass->chunk;
+    s->normaliser = iv_e6_normaliser(s->model, s->pass->scaling);
+    return make_room(s, err);
 }
 
 isovae_status iv_scorer_new(const iv_model *model, const iv_scorer_plan *plan, iv_scorer **out,
@@ -271,19 +248,6 @@ static void set_nan(size_t count, double *values)
 
 /* ---- The work on one pass ---- */
 
-/* As in gram.c: an element of J^T G J has the same bytes here and there. */
-static double dot(size_t n, const double *a, const double *b)
-{
-    double s[4] = {0, 0, 0, 0};
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        for (size_t l = 0; l < 4; l++) s[l] += a[i + l] * b[i + l];
-    }
-    double rest = 0;
-    for (; i < n; i++) rest += a[i] * b[i];
-    return (s[0] + s[1]) + (s[2] + s[3]) + rest;
-}
-
 /* |x_j|^2_G of a few rows, column by column. */
 static void add_diagonal(void *user, size_t first, size_t rows, size_t columns,
                          const void *jacobian, size_t stride)
@@ -299,31 +263,21 @@ static void add_diagonal(void *user, size_t first, size_t rows, size_t columns,
         for (size_t r = 0; r < rows; r++) {
             k->download(s->a, iv_at(k, column, r * d), d);
             k->download(s->b, iv_at(k, s->g_column, r * d), d);
-            double value = dot(d, s->a, s->b);
+            double value = iv_gram_dot(d, s->a, s->b);
             s->diagonal[(first + r) * s->n + j] = isfinite(value) ? value : 0;
         }
     }
 }
 
-/* log p in data units minus log p in G's volume, as in rows.c. */
-static double volume_of(const iv_scorer *s, const iv_row_in *row, size_t r)
-{
-    const iv_lane *lane = s->lane;
-    if (!s->to_data_units) return 0;
-    if (lane->gram_data == NULL) return 0.5 * (double)s->m * log(s->ratio * lane->factor[r]);
-    iv_row_in data = *row;
-    data.gram = lane->gram_data + r * s->n * s->n;
-    return 0.5 * iv_active_logdet(row, 0, lane->scratch) -
-           0.5 * iv_active_logdet(&data, 0, lane->scratch);
-}
-
 static double density_of(const iv_scorer *s, const iv_row_in *row, size_t r)
 {
-    double *scratch = s->lane->scratch;
+    const iv_lane *lane = s->lane;
+    double *scratch = lane->scratch;
     switch (s->estimate) {
-    case IV_ESTIMATE_POSTERIOR: return iv_density_posterior(row) + volume_of(s, row, r);
-    case IV_ESTIMATE_LOGDET: return iv_density_logdet(row, scratch) + volume_of(s, row, r);
-    case IV_ESTIMATE_LAPLACE: return iv_density_laplace(row, scratch) + volume_of(s, row, r);
+    case IV_ESTIMATE_POSTERIOR: return iv_density_posterior(row) + iv_lane_volume(lane, row, r);
+    case IV_ESTIMATE_LOGDET: return iv_density_logdet(row, scratch) + iv_lane_volume(lane, row, r);
+    case IV_ESTIMATE_LAPLACE:
+        return iv_density_laplace(row, scratch) + iv_lane_volume(lane, row, r);
     default: break;
     }
     double coding = iv_coding_jacobian(s->n, row->logvar, s->diagonal + r * s->n, 1);
@@ -373,18 +327,10 @@ static void score_pass(iv_scorer *s, size_t count, double *log_density)
 
 static void decode_pass(iv_scorer *s, size_t count, double *values)
 {
-    const iv_pass *pass = s->pass;
     size_t d = s->d;
     double *x = s->lane->stage;
     iv_lane_decode(s->lane, count, s->z);
-    pass->k->download(x, iv_lane_out(s->lane), count * d);
-    if (pass->eval->metric->kind->logits) {
-        for (size_t i = 0; i < count * d; i++) {
-            double e = exp(-fabs(x[i]));
-            x[i] = x[i] >= 0 ? 1 / (1 + e) : e / (1 + e);
-        }
-    }
-    iv_scaling_undo(pass->scaling, count, x);
+    iv_lane_data(s->lane, count, x);
     for (size_t r = 0; r < count; r++) {
         memcpy(values + s->place[r] * d, x + r * d, d * sizeof *x);
     }
@@ -396,18 +342,7 @@ static void decode_pass(iv_scorer *s, size_t count, double *values)
 static isovae_status may_go_on(const iv_progress *progress, const char *stage, size_t done,
                                size_t rows, isovae_error *err)
 {
-    const double none = (double)NAN;
-    if (done == 0 || progress == NULL || progress->call == NULL) return ISOVAE_OK;
-    iv_progress_info info = {.stage = stage,
-                             .done = (double)done,
-                             .total = (double)rows,
-                             .unit = "rows",
-                             .loss = none,
-                             .rate_nats = none,
-                             .distortion = none,
-                             .beta = none,
-                             .validation = none};
-    if (iv_progress_report(progress, &info)) return ISOVAE_OK;
+    if (done == 0 || iv_progress_rows(progress, stage, done, rows)) return ISOVAE_OK;
     return iv_fail(err, ISOVAE_ERR_CANCELLED, "cancelled during %s, after %zu of %zu rows", stage,
                    done, rows);
 }

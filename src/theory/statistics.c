@@ -1,6 +1,7 @@
 #include "theory/statistics.h"
 
 #include "base/memory.h"
+#include "base/order.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -34,24 +35,11 @@ double iv_pearson(size_t count, const double *a, size_t stride_a, const double *
     return sum / (double)count;
 }
 
-typedef struct ranked {
-    double value;
-    size_t place;
-} ranked;
-
-static int compare_ranked(const void *a, const void *b)
-{
-    const ranked *p = a, *q = b;
-    if (p->value < q->value) return -1;
-    if (p->value > q->value) return 1;
-    return p->place < q->place ? -1 : p->place > q->place;
-}
-
-static void rank_values(size_t count, const double *values, size_t stride, ranked *room,
+static void rank_values(size_t count, const double *values, size_t stride, iv_ranked *room,
                         double *ranks)
 {
-    for (size_t i = 0; i < count; i++) room[i] = (ranked){values[i * stride], i};
-    qsort(room, count, sizeof *room, compare_ranked);
+    for (size_t i = 0; i < count; i++) room[i] = (iv_ranked){values[i * stride], i};
+    iv_sort_ranked(count, room);
     for (size_t first = 0; first < count;) {
         size_t end = first + 1;
         while (end < count && !(room[end].value > room[first].value)) end++;
@@ -64,7 +52,7 @@ static void rank_values(size_t count, const double *values, size_t stride, ranke
 isovae_status iv_spearman(size_t count, const double *a, size_t stride_a, const double *b,
                           size_t stride_b, double *out, isovae_error *err)
 {
-    ranked *room = NULL;
+    iv_ranked *room = NULL;
     double *ranks = NULL;
     isovae_status status = IV_NEW(room, count, "ranks", err);
     if (status == ISOVAE_OK) status = IV_NEW(ranks, 2 * count, "ranks", err);

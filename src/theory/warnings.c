@@ -364,15 +364,24 @@ static void find_degenerate(finder *f)
 {
     iv_analysis *a = f->a;
     size_t in_groups = 0, first = a->n, last = 0;
+    bool one = true; /* group only */
     double rotation = 0;
     for (size_t j = 0; j < a->n; j++) {
         if (a->latents[j].degenerate_group < 0) continue;
         in_groups++;
         if (first == a->n) first = j;
+        if (a->latents[j].degenerate_group != a->latents[first].degenerate_group) one = false;
         last = j;
         rotation = fmax(rotation, a->latents[j].rotation);
     }
     if (in_groups == 0) return;
+    if (one && in_groups == a->active) {
+        tell(f, "degenerate", true, rotation, 0.1,
+             "all %zu active latents are one near-degenerate group (variances within their errors, "
+             "or mean |cosine| above 0.1): they can rotate into each other; read them as one",
+             in_groups);
+        return;
+    }
     tell(f, "degenerate", true, rotation, 0.1,
          "%zu latents between %zu and %zu are near-degenerate (variances within their errors, or "
          "mean |cosine| above 0.1): they can rotate into each other; read each group as one",

@@ -21,6 +21,25 @@ static void *vector(const iv_trainer *t, size_t i)
     return all[i];
 }
 
+/* The numbers of the training state, by their names in the file. */
+enum { counts = 5, reals = 8 };
+static const char *const count_names[counts] = {"step", "attempt", "best_step", "stale",
+                                                "sum_steps"};
+static const char *const real_names[reals] = {"beta",           "follow",    "best_value",
+                                              "kept_value",     "kept_beta", "sum_loss",
+                                              "sum_distortion", "sum_kl"};
+typedef struct numbers {
+    uint64_t *count[counts];
+    double *real[reals];
+} numbers;
+
+static numbers numbers_of(iv_trainer *t)
+{
+    return (numbers){.count = {&t->step, &t->attempt, &t->best_step, &t->stale, &t->sum_steps},
+                     .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
+                              &t->sum_loss, &t->sum_distortion, &t->sum_kl}};
+}
+
 /* As text: JSON has no infinity or NaN. 17 digits keep a double exactly. */
 static json_t *exact(double value)
 {
@@ -99,19 +118,12 @@ isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_
     if (!status) {
         state = json_object();
         json_object_set_new(state, "settings", settings(t));
-        json_object_set_new(state, "step", json_integer((json_int_t)t->step));
-        json_object_set_new(state, "attempt", json_integer((json_int_t)t->attempt));
-        json_object_set_new(state, "best_step", json_integer((json_int_t)t->best_step));
-        json_object_set_new(state, "stale", json_integer((json_int_t)t->stale));
-        json_object_set_new(state, "sum_steps", json_integer((json_int_t)t->sum_steps));
-        json_object_set_new(state, "beta", exact(t->beta));
-        json_object_set_new(state, "follow", exact(t->follow));
-        json_object_set_new(state, "best_value", exact(t->best_value));
-        json_object_set_new(state, "kept_value", exact(t->kept_value));
-        json_object_set_new(state, "kept_beta", exact(t->kept_beta));
-        json_object_set_new(state, "sum_loss", exact(t->sum_loss));
-        json_object_set_new(state, "sum_distortion", exact(t->sum_distortion));
-        json_object_set_new(state, "sum_kl", exact(t->sum_kl));
+        iv_trainer now = *t;
+        numbers all = numbers_of(&now);
+        for (size_t i = 0; i < counts; i++)
+            json_object_set_new(state, count_names[i], json_integer((json_int_t)*all.count[i]));
+        for (size_t i = 0; i < reals; i++)
+            json_object_set_new(state, real_names[i], exact(*all.real[i]));
         model->beta = t->beta > 0.0 ? t->beta : t->plan->beta;
         status = iv_model_write(model, extra, vectors, state, &bytes, &length, err);
     }
@@ -151,21 +163,15 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
 {
     iv_model *model = t->model;
     IV_TRY(same_settings(t, json_object_get(state, "settings"), path, err));
-    uint64_t attempt, stale;
-    if (!read_count(state, "step", &t->step) || !read_count(state, "attempt", &attempt) ||
-        !read_count(state, "best_step", &t->best_step) || !read_count(state, "stale", &stale) ||
-        !read_count(state, "sum_steps", &t->sum_steps) || !read_exact(state, "beta", &t->beta) ||
-        !read_exact(state, "follow", &t->follow) ||
-        !read_exact(state, "best_value", &t->best_value) ||
-        !read_exact(state, "kept_value", &t->kept_value) ||
-        !read_exact(state, "kept_beta", &t->kept_beta) ||
-        !read_exact(state, "sum_loss", &t->sum_loss) ||
-        !read_exact(state, "sum_distortion", &t->sum_distortion) ||
-        !read_exact(state, "sum_kl", &t->sum_kl) || attempt > 2 || t->step > t->plan->steps)
+    numbers all = numbers_of(t);
+    bool complete = true;
+    for (size_t i = 0; i < counts && complete; i++)
+        complete = read_count(state, count_names[i], all.count[i]);
+    for (size_t i = 0; i < reals && complete; i++)
+        complete = read_exact(state, real_names[i], all.real[i]);
+    if (!complete || t->attempt > 2 || t->step > t->plan->steps)
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "%s: its training state is incomplete; delete it to begin anew", path);
-    t->attempt = (size_t)attempt;
-    t->stale = (size_t)stale;
     size_t size = model->param_elements;
     if (saved->param_elements != size)
         return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: holds another network; delete it to begin anew",

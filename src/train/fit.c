@@ -84,7 +84,7 @@ static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_m
     return *value > *limit;
 }
 
-static isovae_status begin(iv_trainer *t, size_t attempt, isovae_error *err)
+static isovae_status begin(iv_trainer *t, uint64_t attempt, isovae_error *err)
 {
     const iv_fit_options *options = t->options;
     iv_model *model = t->model;
@@ -155,7 +155,7 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
         iv_fit_tell(
             result,
             "run %zu folded (transform loss %.3g, limit %.3g): started again from another start",
-            t->attempt + 1, value, limit);
+            (size_t)t->attempt + 1, value, limit);
         IV_TRY(begin(t, t->attempt + 1, err));
     }
     return ISOVAE_OK;

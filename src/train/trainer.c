@@ -107,7 +107,7 @@ uint64_t iv_trainer_seed(const iv_trainer *t)
     return t->plan->seed + t->attempt * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-void iv_trainer_start(iv_trainer *t, size_t attempt, const void *from)
+void iv_trainer_start(iv_trainer *t, uint64_t attempt, const void *from)
 {
     const iv_kernels *k = t->k;
     size_t size = t->model->param_elements;
@@ -149,10 +149,15 @@ static void fill_training(void *user, size_t first, size_t count, void *x, void 
     iv_trainer *t = user;
     const iv_split *split = &t->plan->split;
     iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_SHUFFLE};
-    for (size_t i = first; i < first + count; i++) {
-        uint64_t place = t->step * t->plan->batch + i; /* in the endless row of epochs */
-        key.step = place / split->n_train;
-        t->order[i] = split->train[iv_permute(&key, split->n_train, place % split->n_train)];
+    uint64_t place = t->step * t->plan->batch + first; /* in the endless row of epochs */
+    key.step = place / split->n_train;
+    iv_shuffle shuffle = iv_shuffle_new(&key, split->n_train);
+    for (size_t i = first; i < first + count; i++, place++) {
+        if (place / split->n_train != key.step) {
+            key.step = place / split->n_train;
+            shuffle = iv_shuffle_new(&key, split->n_train);
+        }
+        t->order[i] = split->train[iv_shuffle_at(&shuffle, place % split->n_train)];
     }
     float *staged = t->x + first * t->plan->d;
     iv_scaling_rows(&t->plan->scaling, t->data, t->order + first, count, staged);

@@ -26,12 +26,12 @@ typedef struct iv_trainer {
     void *kept;                       /* of the best earlier attempt that folded */
     double kept_value, kept_beta;
     uint64_t step;
-    size_t attempt; /* 0, 1, 2: starts again where folded */
-    double beta;    /* in force at the last step */
-    double follow;  /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
+    uint64_t attempt; /* 0, 1, 2: starts again where folded */
+    double beta;      /* in force at the last step */
+    double follow;    /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
     double best_value;
     uint64_t best_step;
-    size_t stale;                            /* validations since the best */
+    uint64_t stale;                          /* validations since the best */
     double sum_loss, sum_distortion, sum_kl; /* since the last line of the history */
     uint64_t sum_steps;
 } iv_trainer;
@@ -43,7 +43,7 @@ void iv_trainer_free(iv_trainer *trainer);
 
 /* Fresh weights and counters for attempt `attempt`; weights from `from` (a parameter vector of the
  * model's dtype on the host) where it is not NULL. */
-void iv_trainer_start(iv_trainer *trainer, size_t attempt, const void *from);
+void iv_trainer_start(iv_trainer *trainer, uint64_t attempt, const void *from);
 /* Seed of the noise, the order and the weights of an attempt. */
 uint64_t iv_trainer_seed(const iv_trainer *trainer);
 
