@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 
-import works
+sys.dont_write_bytecode = True
+import works  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)

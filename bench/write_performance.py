@@ -8,7 +8,8 @@ import json
 import os
 import sys
 
-import works
+sys.dont_write_bytecode = True
+import works  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

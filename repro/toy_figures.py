@@ -85,6 +85,7 @@ def main():
     parser.add_argument("--isovae", default="build/isovae")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="norm,mixa,ramp,mix,spare")
+    parser.add_argument("--fit", default="", help="further options of isovae fit, as one string")
     parser.add_argument("--keep", help="folder for models and reports (default: a temporary one)")
     options = parser.parse_args()
     kinds = options.only.split(",")
@@ -97,6 +98,7 @@ def main():
         for seed in range(options.seeds):
             fit_options = ["--latent-dim", "3", "--beta", "0.003", "--objective", "decomposed",
                            "--seed", str(seed)]
+            fit_options += options.fit.split()
             if "init" in BAR[kind]:
                 fit_options += ["--init", BAR[kind]["init"]]
             seconds, report = fit_and_report(options.isovae, folder, f"{kind}{seed}",

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy
 
-import common
-from common import Work, works
+sys.dont_write_bytecode = True
+import common  # noqa: E402
+from common import Work, works  # noqa: E402
 
 ACTIVATION = {"silu": jax.nn.silu, "relu": jax.nn.relu}
 

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import common
-from common import Work, works
+sys.dont_write_bytecode = True
+import common  # noqa: E402
+from common import Work, works  # noqa: E402
 
 try:  # PyTorch 2
     from torch.func import jacfwd, vmap

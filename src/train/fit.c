@@ -102,8 +102,7 @@ static void keep(iv_trainer *t, double value)
     if (!(value < t->kept_value)) return;
     t->kept_value = value;
     t->kept_beta = t->beta;
-    const void *best = isfinite(t->best_value) ? t->best : t->params;
-    t->k->copy_block(1, size, best, size, t->kept, size, false);
+    t->k->copy_block(1, size, iv_trainer_weights(t), size, t->kept, size, false);
 }
 
 static void take_kept(iv_trainer *t)

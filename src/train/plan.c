@@ -249,7 +249,9 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
 
     /* steps */
     size_t rows = plan->split.n_train;
-    plan->batch = options->batch_size ? options->batch_size : 200;
+    /* Small networks are quick: twice the rows a step halve the noise of sigma. */
+    size_t widest = widest_layer(plan->arch);
+    plan->batch = options->batch_size ? options->batch_size : widest <= 128 ? 400 : 200;
     if (plan->batch > rows) {
         if (options->batch_size)
             iv_fit_tell(
@@ -262,7 +264,6 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->steps = options->steps    ? options->steps
                   : options->epochs ? options->epochs * per_epoch
                                     : (20 * per_epoch > 12000 ? 20 * per_epoch : 12000);
-    size_t widest = widest_layer(plan->arch);
     plan->rate = !isnan(options->rate) ? options->rate : widest <= 128 ? 1e-2 : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;

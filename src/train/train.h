@@ -27,7 +27,7 @@ typedef struct iv_fit_options {
     const char *arch;     /* NULL: mlp:64,64, or mlp:400 for images */
     int activation;       /* iv_act, or -1: silu */
     size_t epochs, steps; /* one of them, or both 0 */
-    size_t batch_size;    /* 0: 200 */
+    size_t batch_size;    /* 0: 400 for MLPs whose widest layer is at most 128, else 200 */
     double rate;          /* NaN: 1e-2 for MLPs whose widest layer is at most 128, else 1e-3 */
     iv_schedule schedule; /* -1 in `schedule_set` false: cosine */
     bool schedule_set;

@@ -51,7 +51,10 @@ uint64_t iv_trainer_seed(const iv_trainer *trainer);
  * checkpoint; ISOVAE_ERR_DIVERGED where the loss is no longer finite. */
 isovae_status iv_trainer_run(iv_trainer *trainer, isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* Copies the trained weights (the best by validation, else the last) into the model's params. */
+/* The weights to keep: the last, or the best by validation where those are better by more than
+ * noise. Backend memory, borrowed. */
+const void *iv_trainer_weights(const iv_trainer *trainer);
+/* Copies them into the model's params. */
 void iv_trainer_finish(iv_trainer *trainer);
 
 /* checkpoint.c */
