@@ -103,7 +103,8 @@ static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t h
     if (isfinite(model->validation_loss)) {
         iv_text_printf(text, ", on held-out rows %.6g", model->validation_loss);
     }
-    iv_text_printf(text, "\nscores      %zu held-out log densities", model->n_quantiles);
+    iv_text_printf(text, "\nscores      %zu log densities of %s rows", model->n_quantiles,
+                   model->validation_rows > 0 ? "held-out" : "training");
     if (model->n_quantiles > 0) {
         iv_text_printf(text, ", median %.4g nats (higher = more probable)",
                        model->quantiles[model->n_quantiles / 2]);

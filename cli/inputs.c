@@ -67,10 +67,6 @@ isovae_status cli_open_data(cli *c, const char *spec, const iv_model *model, iv_
     const iv_dataset *data = *out;
     cli_detail(c, "%s: %zu rows, %zu features", spec, data->rows, data->cols);
     if (data->note != NULL && *data->note != '\0') cli_hold(c, "%s: %s", spec, data->note);
-    if (data->bad_rows > 0) {
-        cli_hold(c, "%s: %zu of %zu rows with missing values are left out", spec, data->bad_rows,
-                 data->rows);
-    }
     return ISOVAE_OK;
 }
 

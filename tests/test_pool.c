@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -244,6 +245,53 @@ static void test_environment(void **state)
     iv_pool_free(pool);
 }
 
+/* A worker that is held up in every task: the pool notices, leaves the work to the caller, and
+ * gives the worker another chance later. */
+typedef struct held_up {
+    pthread_t caller;
+    atomic_size_t by_caller, by_worker;
+} held_up;
+
+static void held_up_task(void *argument, size_t task)
+{
+    held_up *h = argument;
+    (void)task;
+    if (pthread_equal(pthread_self(), h->caller)) {
+        /* Leave the worker time to wake and take the other task. */
+        struct timespec begun, here;
+        size_t before = atomic_load(&h->by_worker);
+        clock_gettime(CLOCK_MONOTONIC, &begun);
+        do clock_gettime(CLOCK_MONOTONIC, &here);
+        while (atomic_load(&h->by_worker) == before &&
+               (here.tv_sec - begun.tv_sec) * 1000000000L + here.tv_nsec - begun.tv_nsec < 2000000);
+        atomic_fetch_add(&h->by_caller, 1);
+    } else {
+        struct timespec pause = {.tv_nsec = 10000000};
+        atomic_fetch_add(&h->by_worker, 1);
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void test_held_up(void **state)
+{
+    (void)state;
+    isovae_error err;
+    bool noticed = false;
+    for (size_t attempt = 0; attempt < 5 && !noticed; attempt++) { /* a busy machine may fool it */
+        iv_pool *pool;
+        assert_int_equal(iv_pool_new(&pool, 2, &err), ISOVAE_OK);
+        held_up h = {.caller = pthread_self()};
+        for (size_t run = 0; run < 140; run++) iv_pool_run(pool, 2, held_up_task, &h);
+        size_t before = atomic_load(&h.by_worker);
+        for (size_t run = 0; run < 100; run++) iv_pool_run(pool, 2, held_up_task, &h);
+        size_t after = atomic_load(&h.by_worker);
+        assert_int_equal(atomic_load(&h.by_caller) + after, 2 * 240);
+        noticed = before > 0 && after == before;
+        iv_pool_free(pool);
+    }
+    assert_true(noticed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_two_pools),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_held_up),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

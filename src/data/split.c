@@ -57,3 +57,12 @@ void iv_split_free(iv_split *split)
     iv_free(split->validation);
     *split = (iv_split){0};
 }
+
+isovae_status iv_spread_rows(const size_t *rows, size_t n_rows, size_t most, size_t **out,
+                             size_t *count, isovae_error *err)
+{
+    *count = n_rows < most ? n_rows : most;
+    IV_TRY(IV_NEW(*out, *count, "the rows", err));
+    for (size_t i = 0; i < *count; i++) (*out)[i] = rows[i * n_rows / *count];
+    return ISOVAE_OK;
+}

@@ -15,4 +15,9 @@ isovae_status iv_split_rows(const iv_dataset *data, double fraction, uint64_t se
                             isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_split_free(iv_split *split);
 
+/* At most `most` of the rows, spread over them in their order: a file may be sorted, so its first
+ * rows need not be like the rest. *out is the caller's, to free. */
+isovae_status iv_spread_rows(const size_t *rows, size_t n_rows, size_t most, size_t **out,
+                             size_t *count, isovae_error *err) ISOVAE_MUST_CHECK;
+
 #endif

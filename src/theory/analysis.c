@@ -40,16 +40,6 @@ static isovae_status all_rows(const iv_dataset *data, choice *out, isovae_error 
     return ISOVAE_OK;
 }
 
-static isovae_status copy_rows(const size_t *from, size_t count, size_t most, size_t **out,
-                               size_t *n_out, isovae_error *err)
-{
-    size_t n = count < most ? count : most;
-    IV_TRY(IV_NEW(*out, n, "the rows", err));
-    for (size_t i = 0; i < n; i++) (*out)[i] = from[i * count / n];
-    *n_out = n;
-    return ISOVAE_OK;
-}
-
 static bool split_is_known(const iv_model *model, const iv_dataset *data)
 {
     return model->split_by_column ? data->group != NULL : model->validation_fraction > 0;
@@ -73,9 +63,10 @@ static isovae_status split_rows(const iv_model *model, const iv_dataset *data, b
                          &split, err));
     const size_t *rows = want_train ? split.train : split.validation;
     size_t count = want_train ? split.n_train : split.n_validation;
-    isovae_status status = copy_rows(rows, count, count, &out->rows, &out->n_rows, err);
+    isovae_status status = iv_spread_rows(rows, count, count, &out->rows, &out->n_rows, err);
     if (status == ISOVAE_OK && !want_train) {
-        status = copy_rows(split.train, split.n_train, TRAIN_ROWS, &out->train, &out->n_train, err);
+        status =
+            iv_spread_rows(split.train, split.n_train, TRAIN_ROWS, &out->train, &out->n_train, err);
     }
     iv_split_free(&split);
     return status;

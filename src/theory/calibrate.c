@@ -3,6 +3,7 @@
 #include "theory/score.h"
 
 #include "base/memory.h"
+#include "data/split.h"
 #include "theory/statistics.h"
 #include "theory/summary.h"
 
@@ -59,16 +60,6 @@ static isovae_status fit_splines(const iv_rows *rows, found *f, isovae_error *er
     return ISOVAE_OK;
 }
 
-/* At most `most` of the rows, spread over them; *out is the caller's. */
-static isovae_status spread(const size_t *rows, size_t n_rows, size_t most, size_t **out,
-                            size_t *count, isovae_error *err)
-{
-    *count = n_rows < most ? n_rows : most;
-    IV_TRY(IV_NEW(*out, *count, "the rows", err));
-    for (size_t i = 0; i < *count; i++) (*out)[i] = rows[i * n_rows / *count];
-    return ISOVAE_OK;
-}
-
 /* Signs that make the largest loading of each latent positive, from a part of the rows. */
 static isovae_status find_signs(const iv_model *model, const iv_dataset *data, const size_t *rows,
                                 size_t n_rows, iv_pool *pool, const char *isa, found *f,
@@ -78,7 +69,7 @@ static isovae_status find_signs(const iv_model *model, const iv_dataset *data, c
     double *loadings = NULL;
     iv_pass *pass = NULL;
     iv_rows *r = NULL;
-    isovae_status status = spread(rows, n_rows, LOADING_ROWS, &some, &count, err);
+    isovae_status status = iv_spread_rows(rows, n_rows, LOADING_ROWS, &some, &count, err);
     iv_pass_plan plan = {.precision = IV_PRECISION_F32,
                          .isa = isa,
                          .pool = pool,
@@ -169,7 +160,7 @@ static isovae_status find_quantiles(iv_model *model, const iv_dataset *data, con
     size_t count, *some = NULL;
     iv_score *scores = NULL;
     double *values = NULL, *quantiles = NULL;
-    isovae_status status = spread(rows, n_rows, QUANTILE_ROWS, &some, &count, err);
+    isovae_status status = iv_spread_rows(rows, n_rows, QUANTILE_ROWS, &some, &count, err);
     size_t kept = count < QUANTILES ? count : QUANTILES;
     if (status == ISOVAE_OK) status = IV_NEW(scores, count, "the scores", err);
     if (status == ISOVAE_OK) status = IV_NEW(values, count, "the scores", err);

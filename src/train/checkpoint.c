@@ -89,6 +89,7 @@ static json_t *settings(const iv_trainer *t)
     json_object_set_new(o, "--kl-warmup", exact(p->kl_warmup));
     json_object_set_new(o, "--beta", exact(p->beta));
     json_object_set_new(o, "--beta-start", exact(p->beta_start));
+    json_object_set_new(o, "--patience", json_integer((json_int_t)p->patience));
     json_object_set_new(o, "--validation", exact(p->validation));
     snprintf(hash, sizeof hash, "%016" PRIx64,
              t->options->validation_data ? t->options->validation_data->hash : 0);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { attempts = 3, measured_rows = 10000, calibrated_rows = 50000 };
+enum { attempts = 3, calibrated_rows = 50000 };
 
 /* The settings of the plan and the provenance, into a fresh model with its network. */
 static isovae_status make_model(const iv_dataset *data, const iv_fit_options *options,
@@ -68,17 +68,13 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     return status;
 }
 
-static size_t at_most(size_t count, size_t limit)
-{
-    return count < limit ? count : limit;
-}
-
 /* Two branches of the data on one latent value: what is lost at z = mu is more than PCA's residual
  * with as many latents and what the posterior's width explains (docs/theory.md section 5). */
 static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
                       double *value, double *limit)
 {
     if (plan->metric.loss != IV_LOSS_SSE || m->active == 0 || m->active > plan->n_pca) return false;
+    if (strcmp(plan->arch, "linear") == 0) return false; /* a linear map has no branches */
     *value = m->transform;
     *limit = iv_plan_pca_residual(plan, m->active) + model->beta / 2.0 * (m->active_sigma2 + 0.5);
     return *value > *limit;
@@ -130,13 +126,12 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
     if (!resumed) IV_TRY(begin(t, 0, err));
 
     size_t most = options->no_restart || options->init_from ? 1 : attempts;
-    size_t rows = at_most(plan->split.n_train, measured_rows);
     for (;;) {
         IV_TRY(iv_trainer_run(t, err));
         iv_trainer_finish(t);
         iv_measure m;
-        IV_TRY(iv_measure_rows(model, t->k, options->pool, t->data, plan->split.train, rows,
-                               plan->seed, &m, err));
+        IV_TRY(iv_measure_rows(model, t->k, options->pool, t->data, plan->measured,
+                               plan->n_measured, plan->seed, &m, err));
         double value = 0.0, limit = 0.0;
         model->folded = is_folded(plan, model, &m, &value, &limit);
         if (!model->folded) break;
@@ -165,8 +160,8 @@ static isovae_status final_losses(iv_trainer *t, isovae_error *err)
     const iv_fit_plan *plan = t->plan;
     iv_model *model = t->model;
     iv_measure m;
-    IV_TRY(iv_measure_rows(model, t->k, t->options->pool, t->data, plan->split.train,
-                           at_most(plan->split.n_train, measured_rows), plan->seed, &m, err));
+    IV_TRY(iv_measure_rows(model, t->k, t->options->pool, t->data, plan->measured, plan->n_measured,
+                           plan->seed, &m, err));
     model->train_loss = m.distortion + model->beta * m.kl;
     if (t->validation_rows) {
         const iv_dataset *held =
@@ -198,10 +193,15 @@ static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
     const iv_fit_plan *plan = t->plan;
     const iv_fit_options *options = t->options;
     bool other = options->validation_data != NULL;
-    return iv_calibrate(t->model, t->data, plan->split.train,
-                        at_most(plan->split.n_train, calibrated_rows),
-                        other ? NULL : plan->split.validation, other ? 0 : plan->split.n_validation,
-                        options->pool, options->isa, err);
+    size_t *rows = NULL, count = 0;
+    isovae_status status = iv_spread_rows(plan->split.train, plan->split.n_train, calibrated_rows,
+                                          &rows, &count, err);
+    if (!status)
+        status = iv_calibrate(t->model, t->data, rows, count, other ? NULL : plan->split.validation,
+                              other ? 0 : plan->split.n_validation, options->pool, options->isa,
+                              err);
+    iv_free(rows);
+    return status;
 }
 
 static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_result *result)

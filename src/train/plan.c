@@ -14,7 +14,7 @@ static const double survives = 2.2;
 /* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09
  * all axes of the toy data live, at 0.9 the weakest one dies for good. */
 static const double start_share = 0.09;
-enum { pca_rows = 5000 };
+enum { pca_rows = 5000, measured_rows = 10000 };
 
 void iv_fit_options_init(iv_fit_options *options)
 {
@@ -233,6 +233,9 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
                     data->source, plan->split.n_train, plan->split.n_train == 1 ? "" : "s");
         goto fail;
     }
+    if ((status = iv_spread_rows(plan->split.train, plan->split.n_train, measured_rows,
+                                 &plan->measured, &plan->n_measured, err)))
+        goto fail;
     if ((status = iv_scaling_fit(plan->scale, data, plan->split.train, plan->split.n_train,
                                  &plan->scaling, err)))
         goto fail;
@@ -293,7 +296,9 @@ void iv_fit_plan_free(iv_fit_plan *plan)
 {
     iv_split_free(&plan->split);
     iv_scaling_free(&plan->scaling);
+    iv_free(plan->measured);
     iv_free(plan->pca);
+    plan->measured = NULL;
     plan->pca = NULL;
 }
 

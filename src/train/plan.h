@@ -25,6 +25,7 @@ typedef struct iv_fit_plan {
     size_t validation_rows; /* how many of them a validation looks at */
 
     iv_split split;
+    size_t *measured, n_measured; /* training rows that the losses are measured on at the end */
     iv_scaling scaling;
     size_t varying;       /* d_eff: features whose variance is not 0 */
     double mean_variance; /* of those, in metric units */

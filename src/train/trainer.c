@@ -22,15 +22,17 @@ static isovae_status vector_new(const iv_trainer *t, void **out, isovae_error *e
     return t->k->alloc(out, t->model->param_elements, "a parameter vector", err);
 }
 
-/* All good rows of a data set, in order. */
+/* `count` good rows of a data set, spread over it. */
 static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **out,
                                isovae_error *err)
 {
-    IV_TRY(IV_NEW(*out, count, "validation rows", err));
-    size_t found = 0;
-    for (size_t r = 0; r < data->rows && found < count; r++)
-        if (!data->status || data->status[r] == IV_ROW_OK) (*out)[found++] = r;
-    return ISOVAE_OK;
+    size_t *good, found = 0;
+    IV_TRY(IV_NEW(good, data->rows, "validation rows", err));
+    for (size_t r = 0; r < data->rows; r++)
+        if (!data->status || data->status[r] == IV_ROW_OK) good[found++] = r;
+    isovae_status status = iv_spread_rows(good, found, count, out, &count, err);
+    iv_free(good);
+    return status;
 }
 
 isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
@@ -62,10 +64,10 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
         if (options->validation_data)
             status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows,
                                err);
-        else if (!(status =
-                       IV_NEW(t->validation_rows, plan->validation_rows, "validation rows", err)))
-            memcpy(t->validation_rows, plan->split.validation,
-                   plan->validation_rows * sizeof(size_t));
+        else
+            status = iv_spread_rows(plan->split.validation, plan->split.n_validation,
+                                    plan->validation_rows, &t->validation_rows,
+                                    &(size_t){0}, err);
         if (status) goto fail;
     }
     size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size, eps_size;
