@@ -185,11 +185,16 @@ static void tell_next(iv_text *text, const cli *c, const char *spec, const char 
     iv_text_puts(text, " --html report.html\n");
 }
 
+static void tell_notes(cli *c, const iv_fit_result *result)
+{
+    for (size_t i = 0; i < result->n_notes; i++) cli_note(c, "note: %s", result->notes[i].text);
+}
+
 static isovae_status tell(cli *c, const char *spec, const char *output, const iv_fit_result *result,
                           isovae_error *err)
 {
     iv_text text = {0};
-    for (size_t i = 0; i < result->n_notes; i++) cli_note(c, "note: %s", result->notes[i].text);
+    tell_notes(c, result);
     if (c->quiet) return ISOVAE_OK;
     tell_model(&text, result->model, output);
     tell_run(&text, result->model, result);
@@ -239,6 +244,7 @@ static isovae_status fit_and_write(cli *c, const char *spec, const char *output,
     options.checkpoint = checkpoint;
     isovae_status status = iv_fit(*data, &options, result, err);
     if (status == ISOVAE_ERR_CANCELLED) tell_way_on(c, checkpoint);
+    if (status == ISOVAE_ERR_DIVERGED) tell_notes(c, result);
     if (status != ISOVAE_OK) return status;
     IV_TRY(iv_model_save(result->model, output, err));
     unlink(checkpoint); /* it has served; where none was written there is none to remove */

@@ -2,6 +2,7 @@
 #include "base/pool.h"
 
 #include "base/memory.h"
+#include "base/watch.h"
 
 #include <fenv.h>
 #include <pthread.h>
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -245,51 +245,38 @@ static void test_environment(void **state)
     iv_pool_free(pool);
 }
 
-/* A worker that is held up in every task: the pool notices, leaves the work to the caller, and
- * gives the worker another chance later. */
-typedef struct held_up {
-    pthread_t caller;
-    atomic_size_t by_caller, by_worker;
-} held_up;
-
-static void held_up_task(void *argument, size_t task)
+/* Runs of these times until the mode changes; how many they were, `most` at most. */
+static size_t runs_until_change(iv_watch *watch, double seconds, double waited, size_t most)
 {
-    held_up *h = argument;
-    (void)task;
-    if (pthread_equal(pthread_self(), h->caller)) {
-        /* Leave the worker time to wake and take the other task. */
-        struct timespec begun, here;
-        size_t before = atomic_load(&h->by_worker);
-        clock_gettime(CLOCK_MONOTONIC, &begun);
-        do clock_gettime(CLOCK_MONOTONIC, &here);
-        while (atomic_load(&h->by_worker) == before &&
-               (here.tv_sec - begun.tv_sec) * 1000000000L + here.tv_nsec - begun.tv_nsec < 2000000);
-        atomic_fetch_add(&h->by_caller, 1);
-    } else {
-        struct timespec pause = {.tv_nsec = 10000000};
-        atomic_fetch_add(&h->by_worker, 1);
-        nanosleep(&pause, NULL);
+    iv_watch_mode mode = watch->mode;
+    size_t runs = 0;
+    while (runs < most && watch->mode == mode) {
+        iv_watch_run(watch, seconds, waited);
+        runs++;
     }
+    return runs;
 }
 
-static void test_held_up(void **state)
+static void test_watch(void **state)
 {
     (void)state;
-    isovae_error err;
-    bool noticed = false;
-    for (size_t attempt = 0; attempt < 5 && !noticed; attempt++) { /* a busy machine may fool it */
-        iv_pool *pool;
-        assert_int_equal(iv_pool_new(&pool, 2, &err), ISOVAE_OK);
-        held_up h = {.caller = pthread_self()};
-        for (size_t run = 0; run < 140; run++) iv_pool_run(pool, 2, held_up_task, &h);
-        size_t before = atomic_load(&h.by_worker);
-        for (size_t run = 0; run < 100; run++) iv_pool_run(pool, 2, held_up_task, &h);
-        size_t after = atomic_load(&h.by_worker);
-        assert_int_equal(atomic_load(&h.by_caller) + after, 2 * 240);
-        noticed = before > 0 && after == before;
-        iv_pool_free(pool);
-    }
-    assert_true(noticed);
+    iv_watch watch = {0};
+    /* little waiting: together for ever */
+    assert_int_equal(runs_until_change(&watch, 1, 0.3, 5000), 5000);
+    /* held up, and alone is faster: alone for a while, then another chance */
+    watch = (iv_watch){0};
+    assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_TRIAL);
+    assert_int_equal(runs_until_change(&watch, 0.9, 0, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_ALONE);
+    assert_int_equal(runs_until_change(&watch, 5, 0, 5000), IV_WHILE);
+    assert_int_equal(watch.mode, IV_TOGETHER);
+    /* held up, but alone is slower: together, and not asked again for a while */
+    assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, 1.1, 0, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_TOGETHER);
+    assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_WHILE);
+    assert_int_equal(watch.mode, IV_TRIAL);
 }
 
 int main(void)
@@ -303,7 +290,7 @@ int main(void)
         cmocka_unit_test(test_two_pools),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_held_up),
+        cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

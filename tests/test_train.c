@@ -229,6 +229,31 @@ static void divergence_is_told(void **state)
     iv_dataset_free(data);
 }
 
+/* A file may be sorted: its first rows must not stand for all where only a part is measured. */
+static void sorted_rows_are_measured_throughout(void **state)
+{
+    (void)state;
+    enum { rows = 22000 };
+    double *values = malloc(2 * rows * sizeof *values);
+    assert_non_null(values);
+    for (size_t r = 0; r < rows; r++) {
+        values[2 * r] = r < rows / 2 ? 0.01 * (double)(r % 7) : (double)(r % 101);
+        values[2 * r + 1] = r < rows / 2 ? 0.01 * (double)(r % 5) : (double)(r % 13);
+    }
+    isovae_error err;
+    iv_dataset *data;
+    ok(iv_dataset_from_rows(values, rows, 2, NULL, &data, &err), &err);
+    free(values);
+    iv_fit_options options = quick(20);
+    options.latent_dim = 1;
+    iv_fit_result result;
+    ok(iv_fit(data, &options, &result, &err), &err);
+    double ratio = result.model->train_loss / result.model->validation_loss;
+    if (!(ratio > 0.8 && ratio < 1.25)) fail_msg("losses differ by a factor of %g", ratio);
+    iv_model_free(result.model);
+    iv_dataset_free(data);
+}
+
 /* Gaussian data of 16 dimensions: a linear VAE from a random start reaches probabilistic PCA. */
 static void linear_vae_reaches_ppca(void **state)
 {
@@ -364,6 +389,7 @@ int main(void)
         cmocka_unit_test(threads_give_the_same_bytes),
         cmocka_unit_test(resumed_runs_end_in_the_same_bytes),
         cmocka_unit_test(divergence_is_told),
+        cmocka_unit_test(sorted_rows_are_measured_throughout),
         cmocka_unit_test(toy_norm_reaches_the_optimum),
         cmocka_unit_test(linear_vae_reaches_ppca),
     };

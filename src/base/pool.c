@@ -7,6 +7,7 @@
 #include "base/pool.h"
 
 #include "base/memory.h"
+#include "base/watch.h"
 
 #include <fenv.h>
 #include <pthread.h>
@@ -19,21 +20,6 @@
 #include <unistd.h>
 
 enum { SPINS = 2000, MAX_THREADS = 1024 };
-
-/* On a machine whose processors are busy with others' work, a worker that is put aside in the
- * middle of a task makes the caller wait, and two threads can be slower than one. So the pool
- * watches itself: where the caller waits for more than a third of the time, it tries a stretch of
- * runs alone, and stays alone for a while if that was faster. What is computed does not depend on
- * it. */
-enum { STRETCH = 64, WHILE = 1024 };
-typedef enum pool_mode { TOGETHER, TRIAL, ALONE } pool_mode;
-typedef struct pool_watch {
-    pool_mode mode;
-    size_t runs;            /* in this mode */
-    size_t trust;           /* runs together before waiting is looked at again */
-    double seconds, waited; /* of the stretch */
-    double together;        /* seconds of the last stretch together */
-} pool_watch;
 
 struct iv_pool {
     size_t threads; /* the caller included */
@@ -52,7 +38,7 @@ struct iv_pool {
     atomic_uint_fast64_t job; /* its number; changed under lock, watched by spinning workers */
     atomic_size_t joined;     /* workers on it; changed under lock, watched by the caller */
     atomic_size_t next;       /* the next task to claim */
-    pool_watch watch;         /* the caller's alone */
+    iv_watch watch;           /* the caller's alone */
 };
 
 static inline void relax(void)
@@ -182,7 +168,7 @@ static void notice_fork(iv_pool *pool)
     pool->owner = here;
     pool->started = 0;
     pool->open = pool->waiting = pool->stop = false;
-    pool->watch = (pool_watch){.mode = TOGETHER};
+    pool->watch = (iv_watch){.mode = IV_TOGETHER};
     atomic_store(&pool->job, 0);
     atomic_store(&pool->joined, 0);
     if (!init_locks(pool)) pool->threads = 1; /* the caller alone needs no locks */
@@ -248,36 +234,6 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static void enter_mode(pool_watch *watch, pool_mode mode)
-{
-    watch->mode = mode;
-    watch->runs = 0;
-    watch->seconds = watch->waited = 0;
-}
-
-/* After each run: counts it, and at the end of a stretch decides how the next ones are run. */
-static void watch_run(pool_watch *watch, double seconds, double waited)
-{
-    watch->runs++;
-    watch->seconds += seconds;
-    watch->waited += waited;
-    if (watch->mode == ALONE && watch->runs < WHILE) return;
-    if (watch->mode != ALONE && watch->runs < STRETCH) return;
-    switch (watch->mode) {
-    case TOGETHER:
-        watch->trust = watch->trust > STRETCH ? watch->trust - STRETCH : 0;
-        watch->together = watch->seconds;
-        bool held_up = watch->trust == 0 && watch->waited > watch->seconds / 3;
-        enter_mode(watch, held_up ? TRIAL : TOGETHER);
-        break;
-    case TRIAL:
-        if (watch->seconds >= watch->together) watch->trust = WHILE;
-        enter_mode(watch, watch->seconds < watch->together ? ALONE : TOGETHER);
-        break;
-    case ALONE: enter_mode(watch, TOGETHER); break;
-    }
-}
-
 static void run_alone(size_t count, iv_task *task, void *argument)
 {
     for (size_t i = 0; i < count; i++) task(argument, i);
@@ -294,9 +250,9 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
         return;
     }
     double begun = now();
-    if (pool->watch.mode != TOGETHER) {
+    if (pool->watch.mode != IV_TOGETHER) {
         run_alone(count, task, argument);
-        watch_run(&pool->watch, now() - begun, 0);
+        iv_watch_run(&pool->watch, now() - begun, 0);
         return;
     }
     pthread_mutex_lock(&pool->lock);
@@ -318,5 +274,5 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
     double done = now();
     wait_for_workers(pool);
     double ended = now();
-    watch_run(&pool->watch, ended - begun, ended - done);
+    iv_watch_run(&pool->watch, ended - begun, ended - done);
 }

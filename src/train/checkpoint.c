@@ -22,12 +22,12 @@ static void *vector(const iv_trainer *t, size_t i)
 }
 
 /* The numbers of the training state, by their names in the file. */
-enum { counts = 5, reals = 8 };
+enum { counts = 5, reals = 9 };
 static const char *const count_names[counts] = {"step", "attempt", "best_step", "stale",
                                                 "sum_steps"};
 static const char *const real_names[reals] = {"beta",           "follow",    "best_value",
                                               "kept_value",     "kept_beta", "sum_loss",
-                                              "sum_distortion", "sum_kl"};
+                                              "sum_distortion", "sum_kl",    "rate_factor"};
 typedef struct numbers {
     uint64_t *count[counts];
     double *real[reals];
@@ -37,7 +37,7 @@ static numbers numbers_of(iv_trainer *t)
 {
     return (numbers){.count = {&t->step, &t->attempt, &t->best_step, &t->stale, &t->sum_steps},
                      .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
-                              &t->sum_loss, &t->sum_distortion, &t->sum_kl}};
+                              &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor}};
 }
 
 /* As text: JSON has no infinity or NaN. 17 digits keep a double exactly. */
@@ -126,6 +126,11 @@ isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_
         for (size_t i = 0; i < reals; i++)
             json_object_set_new(state, real_names[i], exact(*all.real[i]));
         model->beta = t->beta > 0.0 ? t->beta : t->plan->beta;
+        model->steps = t->step; /* whoever looks into a checkpoint sees what it has learned */
+        if (t->k->dtype == IV_F32)
+            t->k->download_f32(model->params, t->params, model->param_elements);
+        else
+            t->k->download(model->params, t->params, model->param_elements);
         status = iv_model_write(model, extra, vectors, state, &bytes, &length, err);
     }
     if (!status) status = iv_file_write(path, bytes, length, err);

@@ -110,51 +110,6 @@ static void take_kept(iv_trainer *t)
     iv_trainer_finish(t);
 }
 
-/* Trains, and again from other starts where the result is folded. */
-static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *err)
-{
-    const iv_fit_options *options = t->options;
-    const iv_fit_plan *plan = t->plan;
-    iv_model *model = t->model;
-    bool resumed = false;
-    if (options->resume) {
-        IV_TRY(iv_checkpoint_read(t, options->resume, &resumed, err));
-        if (!resumed)
-            iv_fit_tell(result, "no checkpoint %s yet: training from the beginning",
-                        options->resume);
-    }
-    if (!resumed) IV_TRY(begin(t, 0, err));
-
-    size_t most = options->no_restart || options->init_from ? 1 : attempts;
-    for (;;) {
-        IV_TRY(iv_trainer_run(t, err));
-        iv_trainer_finish(t);
-        iv_measure m;
-        IV_TRY(iv_measure_rows(model, t->k, options->pool, t->data, plan->measured,
-                               plan->n_measured, plan->seed, &m, err));
-        double value = 0.0, limit = 0.0;
-        model->folded = is_folded(plan, model, &m, &value, &limit);
-        if (!model->folded) break;
-        keep(t, m.distortion + model->beta * m.kl);
-        if (t->attempt + 1 >= most) {
-            take_kept(t);
-            iv_fit_tell(
-                result,
-                "the model is folded (transform loss %.3g, limit %.3g): two branches of the data "
-                "share one latent value; try --init multimodal, another --seed or more latents",
-                value, limit);
-            break;
-        }
-        model->restarts++;
-        iv_fit_tell(
-            result,
-            "run %zu folded (transform loss %.3g, limit %.3g): started again from another start",
-            (size_t)t->attempt + 1, value, limit);
-        IV_TRY(begin(t, t->attempt + 1, err));
-    }
-    return ISOVAE_OK;
-}
-
 static isovae_status final_losses(iv_trainer *t, isovae_error *err)
 {
     const iv_fit_plan *plan = t->plan;
@@ -175,9 +130,10 @@ static isovae_status final_losses(iv_trainer *t, isovae_error *err)
 
 /* A model that knows nothing but the mean has the loss D = total variance, KL 0. One that ends well
  * above that did not learn, whatever its steps. */
-static isovae_status check_learned(const iv_fit_plan *plan, const iv_model *model,
-                                   isovae_error *err)
+static isovae_status check_learned(const iv_trainer *t, isovae_error *err)
 {
+    const iv_fit_plan *plan = t->plan;
+    const iv_model *model = t->model;
     if (plan->metric.loss == IV_LOSS_BCE) return ISOVAE_OK;
     double constant = plan->mean_variance * (double)plan->varying;
     if (model->train_loss <= 1.5 * constant) return ISOVAE_OK;
@@ -185,7 +141,88 @@ static isovae_status check_learned(const iv_fit_plan *plan, const iv_model *mode
         err, ISOVAE_ERR_DIVERGED,
         "training ended at a loss of %.3g, above the %.3g of a constant: it diverged; try "
         "a lower --lr than %g",
-        model->train_loss, constant, plan->rate);
+        model->train_loss, constant, t->rate_factor * plan->rate);
+}
+
+/* Below this a run is too short to tell folding from too little training. */
+static const uint64_t steps_to_judge = 6000;
+
+/* One run from where the trainer stands to its losses. */
+static isovae_status run_once(iv_trainer *t, isovae_error *err)
+{
+    IV_TRY(iv_trainer_run(t, err));
+    iv_trainer_finish(t);
+    IV_TRY(final_losses(t, err));
+    return check_learned(t, err);
+}
+
+/* No more starts: the best of the folded runs is taken. */
+static isovae_status settle_folded(iv_trainer *t, double value, double limit, iv_fit_result *result,
+                                   isovae_error *err)
+{
+    take_kept(t);
+    if (t->plan->steps < steps_to_judge)
+        iv_fit_tell(
+            result,
+            "the model is folded, or not trained enough to tell (transform loss %.3g, limit "
+            "%.3g): give it more --steps first",
+            value, limit);
+    else
+        iv_fit_tell(result,
+                    "the model is folded (transform loss %.3g, limit %.3g): two branches of the "
+                    "data share one latent value; try --init multimodal, another --seed or more "
+                    "latents",
+                    value, limit);
+    return final_losses(t, err);
+}
+
+/* Trains, and again from another start where the result is folded, or at a lower rate where it
+ * diverged at the default one. */
+static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *err)
+{
+    const iv_fit_options *options = t->options;
+    const iv_fit_plan *plan = t->plan;
+    iv_model *model = t->model;
+    bool resumed = false;
+    if (options->resume) {
+        IV_TRY(iv_checkpoint_read(t, options->resume, &resumed, err));
+        if (!resumed)
+            iv_fit_tell(result, "no checkpoint %s yet: training from the beginning",
+                        options->resume);
+    }
+    if (!resumed) IV_TRY(begin(t, 0, err));
+
+    bool again = !options->no_restart && !options->init_from;
+    for (;;) {
+        isovae_status status = run_once(t, err);
+        bool last = !again || t->attempt + 1 >= attempts;
+        if (status == ISOVAE_ERR_DIVERGED && !last && isnan(options->rate)) {
+            double rate = t->rate_factor * plan->rate;
+            iv_fit_tell(result, "run %zu diverged at rate %.3g: started again at %.3g",
+                        (size_t)t->attempt + 1, rate, 0.2 * rate);
+            t->rate_factor *= 0.2;
+        } else {
+            IV_TRY(status);
+            iv_measure m;
+            /* on the rows of the PCA where there is one: other rows may lie farther off */
+            bool spectrum = plan->n_pca_rows > 0;
+            IV_TRY(iv_measure_rows(
+                model, t->k, options->pool, t->data, spectrum ? plan->pca_rows : plan->measured,
+                spectrum ? plan->n_pca_rows : plan->n_measured, plan->seed, &m, err));
+            double value = 0.0, limit = 0.0;
+            model->folded = is_folded(plan, model, &m, &value, &limit);
+            if (!model->folded) return ISOVAE_OK;
+            keep(t, m.distortion + model->beta * m.kl);
+            if (last || plan->steps < steps_to_judge)
+                return settle_folded(t, value, limit, result, err);
+            iv_fit_tell(result,
+                        "run %zu folded (transform loss %.3g, limit %.3g): started again from "
+                        "another start",
+                        (size_t)t->attempt + 1, value, limit);
+        }
+        model->restarts++;
+        IV_TRY(begin(t, t->attempt + 1, err));
+    }
 }
 
 static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
@@ -194,12 +231,12 @@ static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
     const iv_fit_options *options = t->options;
     bool other = options->validation_data != NULL;
     size_t *rows = NULL, count = 0;
-    isovae_status status = iv_spread_rows(plan->split.train, plan->split.n_train, calibrated_rows,
-                                          &rows, &count, err);
+    isovae_status status =
+        iv_spread_rows(plan->split.train, plan->split.n_train, calibrated_rows, &rows, &count, err);
     if (!status)
-        status = iv_calibrate(t->model, t->data, rows, count, other ? NULL : plan->split.validation,
-                              other ? 0 : plan->split.n_validation, options->pool, options->isa,
-                              err);
+        status =
+            iv_calibrate(t->model, t->data, rows, count, other ? NULL : plan->split.validation,
+                         other ? 0 : plan->split.n_validation, options->pool, options->isa, err);
     iv_free(rows);
     return status;
 }
@@ -239,8 +276,6 @@ isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_f
     isovae_status status = make_model(data, options, &plan, &model, err);
     if (!status) status = iv_trainer_new(data, options, &plan, model, &trainer, err);
     if (!status) status = train(trainer, result, err);
-    if (!status) status = final_losses(trainer, err);
-    if (!status) status = check_learned(&plan, model, err);
     if (!status) status = calibrate(trainer, err);
     if (!status) tell_result(&plan, model, result);
     result->cancelled = status == ISOVAE_ERR_CANCELLED;

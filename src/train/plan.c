@@ -14,7 +14,7 @@ static const double survives = 2.2;
 /* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09
  * all axes of the toy data live, at 0.9 the weakest one dies for good. */
 static const double start_share = 0.09;
-enum { pca_rows = 5000, measured_rows = 10000 };
+enum { most_pca_rows = 5000, measured_rows = 10000 };
 
 void iv_fit_options_init(iv_fit_options *options)
 {
@@ -115,25 +115,21 @@ static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan
 /* The PCA spectrum that says which variances must survive. */
 static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err)
 {
-    size_t rows = plan->split.n_train < pca_rows ? plan->split.n_train : pca_rows;
-    size_t *chosen = NULL, cells;
+    IV_TRY(iv_spread_rows(plan->split.train, plan->split.n_train, most_pca_rows, &plan->pca_rows,
+                          &plan->n_pca_rows, err));
+    size_t rows = plan->n_pca_rows, cells;
     float *x = NULL;
     isovae_status status = ISOVAE_OK;
     if (!iv_size_mul(rows, plan->d, &cells))
         return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", plan->d);
     plan->n_pca = plan->n < plan->d ? plan->n + 1 : plan->d;
     if (plan->n_pca > rows) plan->n_pca = rows;
-    if (!(status = IV_NEW(chosen, rows, "rows", err)) &&
-        !(status = IV_NEW(x, cells, "rows", err)) &&
+    if (!(status = IV_NEW(x, cells, "rows", err)) &&
         !(status = IV_NEW(plan->pca, plan->n_pca, "eigenvalues", err))) {
-        for (size_t r = 0; r < rows; r++)
-            chosen[r] =
-                plan->split.train[(size_t)((double)r * (double)plan->split.n_train / (double)rows)];
-        iv_scaling_rows(&plan->scaling, data, chosen, rows, x);
+        iv_scaling_rows(&plan->scaling, data, plan->pca_rows, rows, x);
         status = iv_pca(x, rows, plan->d, plan->scaling.weight, plan->n_pca, plan->seed, plan->pca,
                         NULL, &plan->pca_total, err);
     }
-    iv_free(chosen);
     iv_free(x);
     return status;
 }
@@ -297,8 +293,9 @@ void iv_fit_plan_free(iv_fit_plan *plan)
     iv_split_free(&plan->split);
     iv_scaling_free(&plan->scaling);
     iv_free(plan->measured);
+    iv_free(plan->pca_rows);
     iv_free(plan->pca);
-    plan->measured = NULL;
+    plan->measured = plan->pca_rows = NULL;
     plan->pca = NULL;
 }
 

@@ -32,6 +32,7 @@ typedef struct iv_fit_plan {
     size_t n_pca;
     double *pca;      /* largest eigenvalues of training rows, metric units (n_pca of them) */
     double pca_total; /* trace */
+    size_t *pca_rows, n_pca_rows; /* the training rows of the PCA; none with bce */
 
     bool beta_auto;
     double beta;       /* given, or (auto) the floor */

@@ -66,8 +66,7 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
                                err);
         else
             status = iv_spread_rows(plan->split.validation, plan->split.n_validation,
-                                    plan->validation_rows, &t->validation_rows,
-                                    &(size_t){0}, err);
+                                    plan->validation_rows, &t->validation_rows, &(size_t){0}, err);
         if (status) goto fail;
     }
     size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size, eps_size;
@@ -86,6 +85,7 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
     if ((status = vector_new(t, &t->best, err))) goto fail;
     if ((status = vector_new(t, &t->kept, err))) goto fail;
     t->kept_value = INFINITY;
+    t->rate_factor = 1.0;
     *out = t;
     return ISOVAE_OK;
 fail:
@@ -311,7 +311,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
     size_t blocks = (t->model->param_elements + adam_block - 1) / adam_block;
     t->seconds_reported = now_seconds();
     while (t->step < plan->steps) {
-        double rate = iv_plan_rate(plan, t->step);
+        double rate = t->rate_factor * iv_plan_rate(plan, t->step);
         t->beta = current_beta(t);
         iv_objective_call call = {.rows = plan->batch,
                                   .distortion_weight = 1.0 / t->beta,
@@ -324,7 +324,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
             return iv_fail(err, ISOVAE_ERR_DIVERGED,
                            "training diverged at step %llu (loss %g): try a lower --lr than %g, or "
                            "--scale standard if the features differ much in size",
-                           (unsigned long long)t->step, means.loss, plan->rate);
+                           (unsigned long long)t->step, means.loss, t->rate_factor * plan->rate);
         update u = {.t = t,
                     .adam = {.rate = rate,
                              .beta1 = 0.9,

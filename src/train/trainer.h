@@ -26,9 +26,10 @@ typedef struct iv_trainer {
     void *kept;                       /* of the best earlier attempt that folded */
     double kept_value, kept_beta;
     uint64_t step;
-    uint64_t attempt; /* 0, 1, 2: starts again where folded */
-    double beta;      /* in force at the last step */
-    double follow;    /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
+    uint64_t attempt;   /* 0, 1, 2: starts again where folded */
+    double rate_factor; /* on the plan's rate: below 1 after a run that diverged */
+    double beta;        /* in force at the last step */
+    double follow;      /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
     double best_value;
     uint64_t best_step;
     uint64_t stale;                          /* validations since the best */
