@@ -380,6 +380,35 @@ static void toy_norm_reaches_the_optimum(void **state)
     iv_dataset_free(data);
 }
 
+/* With a validation file the stored quantiles are of its rows: other data, other scores. */
+static void quantiles_come_from_the_validation_file(void **state)
+{
+    (void)state;
+    isovae_error err;
+    iv_dataset *data = open_data("toy:norm,n=1000"), *held = open_data("toy:norm,n=200,var=1:4:9");
+    iv_fit_options options = quick(short_run() ? 60 : 600);
+    options.validation_data = held;
+    iv_fit_result result;
+    ok(iv_fit(data, &options, &result, &err), &err);
+    size_t rows[200];
+    iv_score scores[200];
+    double lowest = INFINITY, highest = -INFINITY;
+    for (size_t r = 0; r < 200; r++) rows[r] = r;
+    ok(iv_score_rows(result.model, held, rows, 200, IV_ESTIMATE_ELBO, NULL, NULL, NULL, scores,
+                     &err),
+       &err);
+    for (size_t r = 0; r < 200; r++) {
+        lowest = fmin(lowest, scores[r].log_density);
+        highest = fmax(highest, scores[r].log_density);
+    }
+    assert_true(result.model->n_quantiles == 200);
+    assert_true(result.model->quantiles[0] == lowest);
+    assert_true(result.model->quantiles[199] == highest);
+    iv_model_free(result.model);
+    iv_dataset_free(data);
+    iv_dataset_free(held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +418,7 @@ int main(void)
         cmocka_unit_test(threads_give_the_same_bytes),
         cmocka_unit_test(resumed_runs_end_in_the_same_bytes),
         cmocka_unit_test(divergence_is_told),
+        cmocka_unit_test(quantiles_come_from_the_validation_file),
         cmocka_unit_test(sorted_rows_are_measured_throughout),
         cmocka_unit_test(toy_norm_reaches_the_optimum),
         cmocka_unit_test(linear_vae_reaches_ppca),

@@ -150,5 +150,9 @@ void iv_analysis_free(iv_analysis *analysis);
 isovae_status iv_calibrate(iv_model *model, const iv_dataset *data, const size_t *rows,
                            size_t n_rows, const size_t *held_out, size_t n_held_out, iv_pool *pool,
                            const char *isa, isovae_error *err) ISOVAE_MUST_CHECK;
+/* The score quantiles alone, from `rows` of other data (a validation file). */
+isovae_status iv_calibrate_scores(iv_model *model, const iv_dataset *data, const size_t *rows,
+                                  size_t n_rows, iv_pool *pool, const char *isa,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
 
 #endif

@@ -153,9 +153,8 @@ static isovae_status find_all(iv_model *model, const iv_dataset *data, const siz
 }
 
 /* Scores of held-out rows, as at most QUANTILES ascending numbers. */
-static isovae_status find_quantiles(iv_model *model, const iv_dataset *data, const size_t *rows,
-                                    size_t n_rows, iv_pool *pool, const char *isa,
-                                    isovae_error *err)
+isovae_status iv_calibrate_scores(iv_model *model, const iv_dataset *data, const size_t *rows,
+                                  size_t n_rows, iv_pool *pool, const char *isa, isovae_error *err)
 {
     size_t count, *some = NULL;
     iv_score *scores = NULL;
@@ -197,7 +196,7 @@ isovae_status iv_calibrate(iv_model *model, const iv_dataset *data, const size_t
     }
     IV_TRY(find_all(model, data, rows, n_rows, pool, isa, err));
     if (n_held_out > 0) {
-        return find_quantiles(model, data, held_out, n_held_out, pool, isa, err);
+        return iv_calibrate_scores(model, data, held_out, n_held_out, pool, isa, err);
     }
-    return find_quantiles(model, data, rows, n_rows, pool, isa, err);
+    return iv_calibrate_scores(model, data, rows, n_rows, pool, isa, err);
 }

@@ -229,14 +229,15 @@ static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
 {
     const iv_fit_plan *plan = t->plan;
     const iv_fit_options *options = t->options;
-    bool other = options->validation_data != NULL;
     size_t *rows = NULL, count = 0;
     isovae_status status =
         iv_spread_rows(plan->split.train, plan->split.n_train, calibrated_rows, &rows, &count, err);
     if (!status)
-        status =
-            iv_calibrate(t->model, t->data, rows, count, other ? NULL : plan->split.validation,
-                         other ? 0 : plan->split.n_validation, options->pool, options->isa, err);
+        status = iv_calibrate(t->model, t->data, rows, count, plan->split.validation,
+                              plan->split.n_validation, options->pool, options->isa, err);
+    if (!status && options->validation_data && plan->validation_rows)
+        status = iv_calibrate_scores(t->model, options->validation_data, t->validation_rows,
+                                     plan->validation_rows, options->pool, options->isa, err);
     iv_free(rows);
     return status;
 }
