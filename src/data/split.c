@@ -9,13 +9,14 @@ static isovae_status split_into(const iv_dataset *data, size_t good, size_t want
                                 iv_split *out, isovae_error *err)
 {
     const iv_key key = {.seed = seed, .purpose = IV_PURPOSE_SPLIT};
+    const iv_shuffle shuffle = iv_shuffle_new(&key, good);
     IV_TRY(IV_NEW(out->train, good, "training rows", err));
     IV_TRY(IV_NEW(out->validation, good, "validation rows", err));
     size_t index = 0; /* among the good rows */
     for (size_t row = 0; row < data->rows; row++) {
         if (data->status[row] != IV_ROW_OK) continue;
         bool held_out = data->group != NULL ? data->group[row] != 0
-                                            : wanted > 0 && iv_permute(&key, good, index) < wanted;
+                                            : wanted > 0 && iv_shuffle_at(&shuffle, index) < wanted;
         index++;
         if (held_out) {
             out->validation[out->n_validation++] = row;

@@ -43,8 +43,6 @@ void iv_model_free(iv_model *model)
     iv_free(model->variance_y);
     iv_free(model->splines);
     iv_free(model->quantiles);
-    iv_free(model->mean_norm);
-    iv_free(model->score_scale);
     iv_free(model);
 }
 

@@ -70,7 +70,6 @@ typedef struct iv_model {
     iv_spline *splines;    /* n */
     size_t n_quantiles;    /* scores of held-out rows (validation, else training), ascending */
     double *quantiles;
-    double *mean_norm, *score_scale; /* reserved: NULL */
 } iv_model;
 
 isovae_status iv_model_new(iv_model **out, isovae_error *err) ISOVAE_MUST_CHECK;
