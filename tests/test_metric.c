@@ -45,7 +45,9 @@ static iv_metric *metric_of(const char *text, const iv_kernels *k, size_t d, con
     iv_metric *metric;
     isovae_error err;
     assert_int_equal(iv_metric_parse(text, &spec, &err), ISOVAE_OK);
-    assert_int_equal(iv_metric_new(&spec, k, d, weight, &metric, &err), ISOVAE_OK);
+    assert_int_equal(
+        iv_metric_new(&spec, k, &(iv_metric_use){.d = d, .weight = weight}, &metric, &err),
+        ISOVAE_OK);
     return metric;
 }
 
@@ -71,7 +73,7 @@ static void check_g(const iv_metric *m, const npz *file, const double *at, size_
     }
     void *x = up(k, at, rows * d), *from = up(k, blocks, BLOCKS * stride);
     void *to = up(k, NULL, BLOCKS * gv_stride);
-    m->kind->apply_g(m, rows, x, BLOCKS, from, stride, to, gv_stride);
+    m->kind->apply_g(m, 0, rows, x, BLOCKS, from, stride, to, gv_stride);
     check(k, "GV", to, expected, BLOCKS * gv_stride, tolerance);
     k->release(x);
     k->release(from);
@@ -94,20 +96,20 @@ static void run_distance(const char *text, const char *name, const iv_kernels *k
     double *got = calloc(rows, sizeof *got);
     assert_non_null(got);
 
-    m->kind->value(m, rows, a, b, got);
+    m->kind->value(m, 0, rows, a, b, got);
     assert_near("value", got, value, rows, tolerance);
-    m->kind->pair_value(m, rows, a, b, got);
+    m->kind->pair_value(m, 0, rows, a, b, got);
     assert_near("pair value", got, value, rows, tolerance);
 
     double *expected = calloc(n, sizeof *expected);
     assert_non_null(expected);
     void *g = up(k, NULL, n);
     for (size_t i = 0; i < n; i++) expected[i] = 0.375 * g_xhat[i];
-    m->kind->gradient(m, rows, a, b, 0.375, g);
+    m->kind->gradient(m, 0, rows, a, b, 0.375, g);
     check(k, "g_xhat", g, expected, n, tolerance);
 
     void *g_hat = up(k, x->values, n), *g_breve = up(k, x->values, n); /* g_hat is added to */
-    m->kind->pair_gradient(m, rows, a, b, 0.375, g_hat, g_breve);
+    m->kind->pair_gradient(m, 0, rows, a, b, 0.375, g_hat, g_breve);
     check(k, "pair g_breve", g_breve, expected, n, tolerance);
     for (size_t i = 0; i < n; i++) expected[i] = x->values[i] + 0.375 * g_x[i];
     check(k, "pair g_hat", g_hat, expected, n, tolerance);
@@ -154,17 +156,18 @@ static void run_bce(const iv_kernels *k, double tolerance)
     void *h = up(k, hat->values, n), *br = up(k, breve->values, n);
     double *got = calloc(rows, sizeof *got);
     assert_non_null(got);
-    m->kind->value(m, rows, a, b, got);
+    m->kind->value(m, 0, rows, a, b, got);
     assert_near("bce value", got, npz_get(&file, "value")->values, rows, tolerance);
-    m->kind->pair_value(m, rows, h, br, got);
+    m->kind->pair_value(m, 0, rows, h, br, got);
     assert_near("bce pair", got, npz_get(&file, "pair_distance")->values, rows, tolerance);
     free(got);
 
     void *g = up(k, NULL, n), *to_hat = up(k, NULL, n), *to_breve = up(k, x->values, n);
-    m->kind->gradient(m, rows, a, b, 1, g);
+    m->kind->gradient(m, 0, rows, a, b, 1, g);
     check(k, "bce g_logits", g, npz_get(&file, "g_logits")->values, n, tolerance);
-    m->kind->pair_gradient(m, rows, h, br, 0.5, to_hat, to_breve);
-    m->kind->pair_gradient(m, rows, h, br, 0.5, to_hat, to_breve); /* half and half; breve: half */
+    m->kind->pair_gradient(m, 0, rows, h, br, 0.5, to_hat, to_breve);
+    m->kind->pair_gradient(m, 0, rows, h, br, 0.5, to_hat,
+                           to_breve); /* half and half; breve: half */
     check(k, "bce g_hat", to_hat, npz_get(&file, "g_hat_distance")->values, n, tolerance);
     for (size_t i = 0; i < n; i++) g_breve[i] /= 2;
     check(k, "bce g_breve", to_breve, g_breve, n, tolerance);
@@ -189,7 +192,8 @@ static double wave(size_t i)
     return sin(1.7 * (double)i + 0.3 * (double)(i * i % 11));
 }
 
-typedef void value_fn(const iv_metric *m, size_t rows, const void *x, const void *y, double *value);
+typedef void value_fn(const iv_metric *m, size_t lane, size_t rows, const void *x, const void *y,
+                      double *value);
 
 /* The derivative of sum of value in element `at` of one argument, by central differences. */
 static double difference(const iv_metric *m, value_fn *f, size_t rows, double *x, double *y,
@@ -199,9 +203,9 @@ static double difference(const iv_metric *m, value_fn *f, size_t rows, double *x
     double *plus = calloc(2 * rows, sizeof *plus), *minus = plus + rows, sum = 0, was = *at;
     assert_non_null(plus);
     *at = was + step; /* f64 backend memory is plain doubles in host memory here */
-    f(m, rows, x, y, plus);
+    f(m, 0, rows, x, y, plus);
     *at = was - step;
-    f(m, rows, x, y, minus);
+    f(m, 0, rows, x, y, minus);
     *at = was;
     for (size_t r = 0; r < rows; r++) sum += plus[r] - minus[r];
     free(plus);
@@ -220,8 +224,8 @@ static void run_differences(const char *text, bool weights)
         y[i] = 1.5 * wave(i + 1000);
         data[i] = m->kind->logits ? 0.5 + 0.5 * wave(i + 2000) : x[i];
     }
-    m->kind->gradient(m, ROWS, data, y, 1, g);
-    m->kind->pair_gradient(m, ROWS, x, y, 1, hat, breve);
+    m->kind->gradient(m, 0, ROWS, data, y, 1, g);
+    m->kind->pair_gradient(m, 0, ROWS, x, y, 1, hat, breve);
     for (size_t i = 0; i < ROWS * D; i += 13) {
         double want = difference(m, m->kind->value, ROWS, data, y, &y[i]);
         assert_true(fabs(g[i] - want) < 1e-7 * (1 + fabs(want)));
@@ -233,10 +237,10 @@ static void run_differences(const char *text, bool weights)
     /* G of all rows at once, in two blocks, is that of each row alone. */
     double v[2 * ROWS * D + 5], gv[2 * ROWS * D], one[D];
     for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) v[i] = wave(i + 3000);
-    m->kind->apply_g(m, ROWS, x, 2, v, ROWS * D + 5, gv, ROWS * D);
+    m->kind->apply_g(m, 0, ROWS, x, 2, v, ROWS * D + 5, gv, ROWS * D);
     for (size_t b = 0; b < 2; b++) {
         for (size_t r = 0; r < ROWS; r++) {
-            m->kind->apply_g(m, 1, x + r * D, 1, v + b * (ROWS * D + 5) + r * D, D, one, D);
+            m->kind->apply_g(m, 0, 1, x + r * D, 1, v + b * (ROWS * D + 5) + r * D, D, one, D);
             assert_memory_equal(one, gv + (b * ROWS + r) * D, sizeof one);
         }
     }
@@ -268,8 +272,8 @@ static void curvature(void **state)
             u[i] = 1e-4 * wave(i + 50);
             y[i] = x[i] + u[i];
         }
-        m->kind->apply_g(m, 1, x, 1, u, D, gu, D);
-        m->kind->pair_value(m, 1, x, y, &value);
+        m->kind->apply_g(m, 0, 1, x, 1, u, D, gu, D);
+        m->kind->pair_value(m, 0, 1, x, y, &value);
         for (size_t i = 0; i < D; i++) form += u[i] * gu[i];
         assert_true(fabs(value - form) < 1e-3 * form);
         iv_metric_free(m);
@@ -284,7 +288,10 @@ static void specifications(void **state)
                                        "weighted:up",
                                        "weighted:0.1,0.2",
                                        "weighted:inverse,3,1e-05",
-                                       "weighted:0.3333333333333333,0"};
+                                       "weighted:0.3333333333333333,0",
+                                       "ssim",
+                                       "ssim:1",
+                                       "ssim:0.25"};
     static const char *const wrong[] = {"",
                                         "SSE",
                                         "sse ",
@@ -299,7 +306,11 @@ static void specifications(void **state)
                                         "weighted:1,2,3",
                                         "weighted:inverse",
                                         "weighted:inverse,1",
-                                        "ssim"};
+                                        "ssim:",
+                                        "ssim:0",
+                                        "ssim:-1",
+                                        "ssim:inf",
+                                        "ssim:1,2"};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         iv_metric_spec spec;
@@ -316,6 +327,12 @@ static void specifications(void **state)
     }
 }
 
+static isovae_status new_of(const iv_metric_spec *spec, const double *weight, iv_metric **out,
+                            isovae_error *err)
+{
+    return iv_metric_new(spec, tables[0], &(iv_metric_use){.d = 2, .weight = weight}, out, err);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -323,11 +340,11 @@ static void refusals(void **state)
     iv_metric *m;
     isovae_error err;
     double ones[] = {1, 1}, twos[] = {2, 1}, zero[] = {1, 0}, bad[] = {1, (double)NAN};
-    assert_int_equal(iv_metric_new(&sse, tables[0], 2, zero, &m, &err), ISOVAE_ERR_ARGUMENT);
+    assert_int_equal(new_of(&sse, zero, &m, &err), ISOVAE_ERR_ARGUMENT);
     assert_null(m);
-    assert_int_equal(iv_metric_new(&sse, tables[0], 2, bad, &m, &err), ISOVAE_ERR_ARGUMENT);
-    assert_int_equal(iv_metric_new(&bce_spec, tables[0], 2, twos, &m, &err), ISOVAE_ERR_ARGUMENT);
-    assert_int_equal(iv_metric_new(&bce_spec, tables[0], 2, ones, &m, &err), ISOVAE_OK);
+    assert_int_equal(new_of(&sse, bad, &m, &err), ISOVAE_ERR_ARGUMENT);
+    assert_int_equal(new_of(&bce_spec, twos, &m, &err), ISOVAE_ERR_ARGUMENT);
+    assert_int_equal(new_of(&bce_spec, ones, &m, &err), ISOVAE_OK);
     assert_null(m->weight);
     iv_metric_free(m);
 }

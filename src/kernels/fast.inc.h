@@ -3,6 +3,7 @@
 #define T float
 #define K(name) name##f
 #include "kernels/plain.inc.h"
+#include "kernels/ssim.inc.h"
 #include "kernels/tables.h"
 
 #include "kernels/lanes.inc.h"
@@ -48,6 +49,10 @@ static const iv_kernels fast_table = {
     .bce_pair_rows = fast_bce_pair_rows,
     .bce_pair_gradient = fast_bce_pair_gradient,
     .bce_metric = fast_bce_metric,
+    .ssim_scratch = plain_ssim_scratch,
+    .ssim_rows = plain_ssim_rows,
+    .ssim_gradient = plain_ssim_gradient,
+    .ssim_metric = plain_ssim_metric,
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
 };

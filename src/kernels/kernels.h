@@ -55,6 +55,16 @@ typedef struct iv_adam {
     uint64_t step;                                    /* from 1 */
 } iv_adam;
 
+/* Pictures for structural similarity: `planes` of height x length elements one behind the other;
+ * windows take elements `step` apart along a row. Channels innermost: one plane, length = width x
+ * channels, step = channels; channels outermost: as many planes, length = width, step 1. Windows of
+ * IV_SSIM_WINDOW must fit: height >= it, length >= it x step. */
+enum { IV_SSIM_WINDOW = 11 };
+typedef struct iv_ssim {
+    size_t planes, height, length, step;
+    double c1, c2; /* (0.01 R)^2, (0.03 R)^2 */
+} iv_ssim;
+
 typedef struct iv_kernels {
     const char *name; /* "f32", "f32-reference", "f64-reference" */
     const char *isa;  /* "scalar", "baseline", "avx2", "avx512" */
@@ -131,6 +141,18 @@ typedef struct iv_kernels {
                               bool accumulate); /* g_hat: p (1 - p)(lhat - l); g: sigmoid(l) - p */
     /* y[r][i] = p (1 - p)/2 v[r][i], p = sigmoid(logits[r][i]) (G of bce, in logits) */
     void (*bce_metric)(size_t rows, size_t d, const void *logits, const void *v, void *y);
+
+    /* 1 - SSIM (docs/theory.md section 2), its gradients and G, for rows of whole pictures.
+     * Scratch: ssim_scratch elements from alloc. */
+    size_t (*ssim_scratch)(const iv_ssim *s);
+    void (*ssim_rows)(const iv_ssim *s, size_t rows, const void *x, const void *y, void *scratch,
+                      double *value);
+    /* g_y = factor dD/dy; g_x += factor dD/dx where g_x is not NULL */
+    void (*ssim_gradient)(const iv_ssim *s, size_t rows, const void *x, const void *y,
+                          double factor, void *scratch, void *g_x, void *g_y);
+    /* GV = G(x) V in blocks, as in metric.h */
+    void (*ssim_metric)(const iv_ssim *s, size_t rows, const void *x, size_t blocks, const void *v,
+                        size_t stride, void *scratch, void *gv, size_t gv_stride);
 
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);

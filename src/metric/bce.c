@@ -3,32 +3,38 @@
  * = sigmoid(l). All from logits, so nothing is 0/0 where p saturates. */
 #include "metric/kinds.h"
 
-static void value(const iv_metric *m, size_t rows, const void *x, const void *logits, double *out)
+static void value(const iv_metric *m, size_t lane, size_t rows, const void *x, const void *logits,
+                  double *out)
 {
+    (void)lane;
     m->k->bce_rows(rows, m->d, x, logits, out);
 }
 
-static void gradient(const iv_metric *m, size_t rows, const void *x, const void *logits,
-                     double factor, void *g)
+static void gradient(const iv_metric *m, size_t lane, size_t rows, const void *x,
+                     const void *logits, double factor, void *g)
 {
+    (void)lane;
     m->k->bce_gradient(rows, m->d, x, logits, factor, g, false);
 }
 
-static void pair_value(const iv_metric *m, size_t rows, const void *hat, const void *breve,
-                       double *out)
+static void pair_value(const iv_metric *m, size_t lane, size_t rows, const void *hat,
+                       const void *breve, double *out)
 {
+    (void)lane;
     m->k->bce_pair_rows(rows, m->d, hat, breve, out);
 }
 
-static void pair_gradient(const iv_metric *m, size_t rows, const void *hat, const void *breve,
-                          double factor, void *g_hat, void *g_breve)
+static void pair_gradient(const iv_metric *m, size_t lane, size_t rows, const void *hat,
+                          const void *breve, double factor, void *g_hat, void *g_breve)
 {
+    (void)lane;
     m->k->bce_pair_gradient(rows, m->d, hat, breve, factor, g_hat, g_breve, true, false);
 }
 
-static void apply_g(const iv_metric *m, size_t rows, const void *logits, size_t blocks,
+static void apply_g(const iv_metric *m, size_t lane, size_t rows, const void *logits, size_t blocks,
                     const void *v, size_t stride, void *gv, size_t gv_stride)
 {
+    (void)lane;
     for (size_t b = 0; b < blocks; b++) {
         m->k->bce_metric(rows, m->d, logits, iv_at(m->k, v, b * stride),
                          iv_at(m->k, gv, b * gv_stride));

@@ -7,6 +7,7 @@
 extern const iv_metric_kind iv_metric_sse;
 extern const iv_metric_kind iv_metric_weighted;
 extern const iv_metric_kind iv_metric_bce;
+extern const iv_metric_kind iv_metric_ssim;
 
 /* Rows that are worked on at once where a number per row is needed in between. */
 enum { IV_METRIC_CHUNK = 64 };

@@ -10,7 +10,8 @@
 #include <string.h>
 
 /* By iv_loss. */
-static const iv_metric_kind *const kinds[] = {&iv_metric_sse, &iv_metric_weighted, &iv_metric_bce};
+static const iv_metric_kind *const kinds[] = {&iv_metric_sse, &iv_metric_weighted, &iv_metric_bce,
+                                              &iv_metric_ssim};
 
 /* The paper's weights: a(x) = 2/3 + 2 |x|^2/21 (down-convex) or its inverse (up-convex). */
 static const double paper_c0 = 2.0 / 3, paper_c1 = 2.0 / 21;
@@ -18,8 +19,8 @@ static const double paper_c0 = 2.0 / 3, paper_c1 = 2.0 / 21;
 static isovae_status bad_spec(const char *text, isovae_error *err)
 {
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                   "--loss: '%.60s' is not known; give sse, bce, weighted:down, weighted:up, "
-                   "weighted:C0,C1 or weighted:inverse,C0,C1 with C0 > 0 and C1 >= 0",
+                   "--loss: '%.60s' is not known; give sse, bce, ssim, ssim:RANGE, weighted:down, "
+                   "weighted:up, weighted:C0,C1 or weighted:inverse,C0,C1 with C0 > 0, C1 >= 0",
                    text);
 }
 
@@ -34,12 +35,21 @@ static bool parse_constants(const char *text, double *c0, double *c1)
 
 isovae_status iv_metric_parse(const char *text, iv_metric_spec *out, isovae_error *err)
 {
-    static const char prefix[] = "weighted:", inverse[] = "inverse,";
+    static const char prefix[] = "weighted:", inverse[] = "inverse,", ssim[] = "ssim:";
     iv_metric_spec spec = {.loss = IV_LOSS_SSE};
     if (strcmp(text, "sse") == 0) {
         spec.loss = IV_LOSS_SSE;
     } else if (strcmp(text, "bce") == 0) {
         spec.loss = IV_LOSS_BCE;
+    } else if (strcmp(text, "ssim") == 0) {
+        spec.loss = IV_LOSS_SSIM;
+    } else if (strncmp(text, ssim, strlen(ssim)) == 0) {
+        const char *rest = text + strlen(ssim);
+        spec.loss = IV_LOSS_SSIM;
+        if (!iv_parse_double(rest, strlen(rest), &spec.range) || !isfinite(spec.range) ||
+            spec.range < 1e-12 || spec.range > 1e12) {
+            return bad_spec(text, err);
+        }
     } else if (strncmp(text, prefix, strlen(prefix)) == 0) {
         const char *rest = text + strlen(prefix);
         spec.loss = IV_LOSS_WEIGHTED;
@@ -68,7 +78,11 @@ static bool same(double a, double b)
 
 void iv_metric_format(const iv_metric_spec *spec, char *out, size_t size)
 {
-    if (spec->loss != IV_LOSS_WEIGHTED) {
+    if (spec->loss == IV_LOSS_SSIM && spec->range > 0) {
+        char range[32];
+        (void)iv_format_double(range, sizeof range, spec->range, 17);
+        (void)snprintf(out, size, "ssim:%s", range);
+    } else if (spec->loss != IV_LOSS_WEIGHTED) {
         (void)snprintf(out, size, "%s", kinds[spec->loss]->name);
     } else if (same(spec->c0, paper_c0) && same(spec->c1, paper_c1)) {
         (void)snprintf(out, size, "weighted:%s", spec->inverse ? "up" : "down");
@@ -99,24 +113,76 @@ static isovae_status upload_weight(iv_metric *m, const double *weight, isovae_er
                        "of features; use --scale unit, minmax or identity",
                        m->kind->name);
     }
+    if (m->kind->loss == IV_LOSS_SSIM) {
+        return iv_fail(
+            err, ISOVAE_ERR_ARGUMENT,
+            "--loss ssim looks at pictures as they are and takes no weights of features; "
+            "use --scale unit or identity");
+    }
     IV_TRY(m->k->alloc(&m->weight, m->d, "the weights of the features", err));
     m->k->upload(m->weight, weight, m->d);
     return ISOVAE_OK;
 }
 
-isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k, size_t d,
-                            const double *weight, iv_metric **out, isovae_error *err)
+isovae_status iv_metric_image_fits(const iv_metric_image *image, size_t d, isovae_error *err)
+{
+    size_t size;
+    if (image->height == 0 || image->width == 0 || image->channels == 0) {
+        return iv_fail(
+            err, ISOVAE_ERR_ARGUMENT,
+            "--loss ssim compares pictures, and these rows are none: give images, or use "
+            "--loss sse");
+    }
+    if (!iv_size_mul(image->height, image->width, &size) ||
+        !iv_size_mul(size, image->channels, &size) || size != d) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--loss ssim: %zu x %zu pictures of %zu channels do not have %zu values",
+                       image->height, image->width, image->channels, d);
+    }
+    if (image->height < IV_SSIM_WINDOW || image->width < IV_SSIM_WINDOW) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--loss ssim: pictures of %zu x %zu are smaller than its window of %d x %d; "
+                       "use larger ones, or --loss sse",
+                       image->height, image->width, IV_SSIM_WINDOW, IV_SSIM_WINDOW);
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status set_ssim(iv_metric *m, const iv_metric_spec *spec, const iv_metric_use *use,
+                              isovae_error *err)
+{
+    const iv_metric_image *i = &use->image;
+    double range = spec->range > 0 ? spec->range : 1;
+    size_t size;
+    IV_TRY(iv_metric_image_fits(i, use->d, err));
+    m->ssim = (iv_ssim){.planes = i->planar ? i->channels : 1,
+                        .height = i->height,
+                        .length = i->planar ? i->width : i->width * i->channels,
+                        .step = i->planar ? 1 : i->channels,
+                        .c1 = 0.0001 * range * range,
+                        .c2 = 0.0009 * range * range};
+    m->scratch_size = (m->k->ssim_scratch(&m->ssim) + 15) / 16 * 16;
+    if (!iv_size_mul(m->lanes, m->scratch_size, &size)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "pictures of %zu values are too large", use->d);
+    }
+    return m->k->alloc(&m->scratch, size, "the windows of ssim", err);
+}
+
+isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k,
+                            const iv_metric_use *use, iv_metric **out, isovae_error *err)
 {
     *out = NULL;
     iv_metric *m;
     IV_TRY(IV_NEW(m, 1, "a metric", err));
     *m = (iv_metric){.kind = kinds[spec->loss],
                      .k = k,
-                     .d = d,
+                     .d = use->d,
+                     .lanes = use->lanes > 0 ? use->lanes : 1,
                      .c0 = spec->c0,
                      .c1 = spec->c1,
                      .inverse = spec->inverse};
-    isovae_status status = weight == NULL ? ISOVAE_OK : upload_weight(m, weight, err);
+    isovae_status status = use->weight == NULL ? ISOVAE_OK : upload_weight(m, use->weight, err);
+    if (status == ISOVAE_OK && spec->loss == IV_LOSS_SSIM) status = set_ssim(m, spec, use, err);
     if (status != ISOVAE_OK) {
         iv_metric_free(m);
         return status;
@@ -129,6 +195,7 @@ void iv_metric_free(iv_metric *metric)
 {
     if (metric == NULL) return;
     if (metric->weight != NULL) metric->k->release(metric->weight);
+    if (metric->scratch != NULL) metric->k->release(metric->scratch);
     iv_free(metric);
 }
 

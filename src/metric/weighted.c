@@ -28,8 +28,10 @@ void iv_weighted_factors(const iv_metric *m, size_t rows, const void *x, double 
     for (size_t r = 0; r < rows; r++) a[r] = factor_of(m, a[r]);
 }
 
-static void value(const iv_metric *m, size_t rows, const void *x, const void *xhat, double *out)
+static void value(const iv_metric *m, size_t lane, size_t rows, const void *x, const void *xhat,
+                  double *out)
 {
+    (void)lane;
     m->k->sse_rows(rows, m->d, x, xhat, m->weight, out);
     for (size_t first = 0; first < rows; first += IV_METRIC_CHUNK) {
         double a[IV_METRIC_CHUNK];
@@ -40,9 +42,10 @@ static void value(const iv_metric *m, size_t rows, const void *x, const void *xh
 }
 
 /* dD/dxhat = a(x) 2 w (xhat - x) */
-static void gradient(const iv_metric *m, size_t rows, const void *x, const void *xhat,
+static void gradient(const iv_metric *m, size_t lane, size_t rows, const void *x, const void *xhat,
                      double factor, void *g)
 {
+    (void)lane;
     for (size_t first = 0; first < rows; first += IV_METRIC_CHUNK) {
         double a[IV_METRIC_CHUNK];
         size_t count = chunk_of(rows, first), at = first * m->d;
@@ -54,9 +57,10 @@ static void gradient(const iv_metric *m, size_t rows, const void *x, const void 
 
 /* In the first argument: dD/dxhat = a(xhat) 2 w (xhat - xbreve) + S(xhat, xbreve) a' 2 xhat, with
  * a' the slope in |xhat|^2. */
-static void pair_gradient(const iv_metric *m, size_t rows, const void *xhat, const void *xbreve,
-                          double factor, void *g_hat, void *g_breve)
+static void pair_gradient(const iv_metric *m, size_t lane, size_t rows, const void *xhat,
+                          const void *xbreve, double factor, void *g_hat, void *g_breve)
 {
+    (void)lane;
     for (size_t first = 0; first < rows; first += IV_METRIC_CHUNK) {
         double a[IV_METRIC_CHUNK], slope[IV_METRIC_CHUNK], distance[IV_METRIC_CHUNK];
         size_t count = chunk_of(rows, first), at = first * m->d;
@@ -75,9 +79,10 @@ static void pair_gradient(const iv_metric *m, size_t rows, const void *xhat, con
     }
 }
 
-static void apply_g(const iv_metric *m, size_t rows, const void *xhat, size_t blocks, const void *v,
-                    size_t stride, void *gv, size_t gv_stride)
+static void apply_g(const iv_metric *m, size_t lane, size_t rows, const void *xhat, size_t blocks,
+                    const void *v, size_t stride, void *gv, size_t gv_stride)
 {
+    (void)lane;
     for (size_t first = 0; first < rows; first += IV_METRIC_CHUNK) {
         double a[IV_METRIC_CHUNK];
         size_t count = chunk_of(rows, first), at = first * m->d;

@@ -25,9 +25,8 @@ static isovae_status make_parts(iv_eval *eval, const iv_eval_plan *plan, isovae_
                             plan->decoder_reverse)) {
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "weights shared between unlike workspaces");
     }
-    IV_TRY(iv_metric_new(&model->metric, k, model->d,
-                         model->scaling.cols == model->d ? model->scaling.weight : NULL,
-                         &eval->metric, err));
+    iv_metric_use use = iv_model_metric_use(model, eval->lanes);
+    IV_TRY(iv_metric_new(&model->metric, k, &use, &eval->metric, err));
     if (weights != NULL) {
         eval->weights = weights;
         eval->params = weights->params;

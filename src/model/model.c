@@ -142,3 +142,24 @@ isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph 
     model->n = n;
     return ISOVAE_OK;
 }
+
+iv_metric_image iv_model_image(const iv_model *model)
+{
+    const iv_shape *shape = &model->decoder->values[model->out].shape;
+    if (shape->rank == 3) {
+        return (iv_metric_image){.height = shape->dim[1],
+                                 .width = shape->dim[2],
+                                 .channels = shape->dim[0],
+                                 .planar = true};
+    }
+    return (iv_metric_image){
+        .height = model->height, .width = model->width, .channels = model->channels};
+}
+
+iv_metric_use iv_model_metric_use(const iv_model *model, size_t lanes)
+{
+    return (iv_metric_use){.d = model->d,
+                           .weight = model->scaling.cols == model->d ? model->scaling.weight : NULL,
+                           .image = iv_model_image(model),
+                           .lanes = lanes};
+}

@@ -81,6 +81,13 @@ void iv_model_free(iv_model *model);
 isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph *decoder,
                                    iv_dtype dtype, isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* The shape of a row that is a picture, in the order in which the network has its values: (c, h, w)
+ * where the decoder's output has three axes, else (h, w, c). Height 0 where rows are no pictures.
+ */
+iv_metric_image iv_model_image(const iv_model *model);
+/* What the model's metric is made for. */
+iv_metric_use iv_model_metric_use(const iv_model *model, size_t lanes);
+
 /* A network by its name: "mlp:A,B" (encoder d-A-B-(n, n), decoder n-B-A-d), "linear". */
 isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t n, iv_act act,
                              iv_dtype dtype, isovae_error *err) ISOVAE_MUST_CHECK;

@@ -49,8 +49,8 @@ isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
     if ((status = iv_exec_new(model->encoder, k, &plan, &o->encoder, err))) goto fail;
     plan.rows = decoder_rows;
     if ((status = iv_exec_new(model->decoder, k, &plan, &o->decoder, err))) goto fail;
-    if ((status = iv_metric_new(&model->metric, k, o->d, model->scaling.weight, &o->metric, err)))
-        goto fail;
+    iv_metric_use use = iv_model_metric_use(model, o->slices);
+    if ((status = iv_metric_new(&model->metric, k, &use, &o->metric, err))) goto fail;
     if ((status = k->alloc(&o->eps, eps_size, "the noise of a batch", err))) goto fail;
     if (config->gradient && o->draws > 1) {
         if ((status = k->alloc(&o->g_mu, o->rows * o->n, "gradients of the heads", err))) goto fail;
@@ -108,7 +108,7 @@ static void *block_at(const batch *b, void *base, size_t block, size_t first, si
 }
 
 /* dL/dDec for every block of the slice's rows. */
-static void decoder_seeds(const batch *b, const void *x, size_t first, size_t count)
+static void decoder_seeds(const batch *b, const void *x, size_t first, size_t count, size_t lane)
 {
     iv_objective *o = b->o;
     const iv_metric_kind *metric = o->metric->kind;
@@ -118,14 +118,15 @@ static void decoder_seeds(const batch *b, const void *x, size_t first, size_t co
     double per_draw = weight / (rows * (double)o->draws);
     if (o->hat_blocks) {
         void *hat = block_at(b, out, 0, first, o->d), *g_hat = block_at(b, g_out, 0, first, o->d);
-        metric->gradient(o->metric, count, x, hat, weight / rows, g_hat);
+        metric->gradient(o->metric, lane, count, x, hat, weight / rows, g_hat);
         for (size_t draw = 0; draw < o->draws; draw++)
-            metric->pair_gradient(o->metric, count, hat, block_at(b, out, draw + 1, first, o->d),
-                                  per_draw, g_hat, block_at(b, g_out, draw + 1, first, o->d));
+            metric->pair_gradient(o->metric, lane, count, hat,
+                                  block_at(b, out, draw + 1, first, o->d), per_draw, g_hat,
+                                  block_at(b, g_out, draw + 1, first, o->d));
     } else {
         for (size_t draw = 0; draw < o->draws; draw++)
-            metric->gradient(o->metric, count, x, block_at(b, out, draw, first, o->d), per_draw,
-                             block_at(b, g_out, draw, first, o->d));
+            metric->gradient(o->metric, lane, count, x, block_at(b, out, draw, first, o->d),
+                             per_draw, block_at(b, g_out, draw, first, o->d));
     }
 }
 
@@ -189,18 +190,18 @@ static void slice_task(void *argument, size_t slice)
         iv_exec_forward(o->decoder, b->params, block * rows + first, count, slice);
 
     void *hat = block_at(b, out, 0, first, d);
-    if (o->hat_blocks) metric->value(o->metric, count, x, hat, o->hat + first);
+    if (o->hat_blocks) metric->value(o->metric, slice, count, x, hat, o->hat + first);
     for (size_t draw = 0; draw < o->draws; draw++) {
         void *breve = block_at(b, out, draw + o->hat_blocks, first, d);
         double *value = o->breve + draw * rows + first;
         if (o->hat_blocks)
-            metric->pair_value(o->metric, count, hat, breve, value);
+            metric->pair_value(o->metric, slice, count, hat, breve, value);
         else
-            metric->value(o->metric, count, x, breve, value);
+            metric->value(o->metric, slice, count, x, breve, value);
     }
 
     if (b->grads) {
-        decoder_seeds(b, x, first, count);
+        decoder_seeds(b, x, first, count, slice);
         for (size_t block = 0; block < o->draws + o->hat_blocks; block++)
             iv_exec_reverse(o->decoder, b->params, block * rows + first, count, true, slice);
         heads_seeds(b, mu, logvar, first, count);

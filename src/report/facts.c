@@ -9,6 +9,7 @@ const char *iv_facts_loss(const iv_model *model)
     case IV_LOSS_SSE: return "sse";
     case IV_LOSS_WEIGHTED: return "weighted";
     case IV_LOSS_BCE: return "bce";
+    case IV_LOSS_SSIM: return "ssim";
     }
     return "sse";
 }

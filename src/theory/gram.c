@@ -134,8 +134,9 @@ static void consume(void *user, size_t first_row, size_t rows, size_t columns, c
     const iv_pass *pass = lane->pass;
     const iv_kernels *k = pass->k;
     size_t n = columns, d = pass->d, first = first_row - lane->slot, block = rows * d;
-    pass->eval->metric->kind->apply_g(pass->eval->metric, rows, iv_at(k, lane->xhat, first * d),
-                                      columns, jacobian, stride, lane->g_jacobian, block);
+    pass->eval->metric->kind->apply_g(pass->eval->metric, lane->index, rows,
+                                      iv_at(k, lane->xhat, first * d), columns, jacobian, stride,
+                                      lane->g_jacobian, block);
     for (size_t j = 0; j < columns; j++) {
         k->download(lane->j + j * block, iv_at(k, jacobian, j * stride), block);
         k->download(lane->gj + j * block, iv_at(k, lane->g_jacobian, j * block), block);

@@ -351,8 +351,8 @@ static double far_distance(iv_lane *lane, size_t row)
 void iv_lane_distance(iv_lane *lane, size_t count, double *out)
 {
     const iv_pass *pass = lane->pass;
-    pass->eval->metric->kind->value(pass->eval->metric, count, iv_lane_x(lane), iv_lane_out(lane),
-                                    out);
+    pass->eval->metric->kind->value(pass->eval->metric, lane->index, count, iv_lane_x(lane),
+                                    iv_lane_out(lane), out);
     for (size_t r = 0; r < count; r++) {
         if (!isfinite(out[r])) out[r] = far_distance(lane, r);
     }

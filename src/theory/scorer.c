@@ -259,7 +259,7 @@ static void add_diagonal(void *user, size_t first, size_t rows, size_t columns,
     const void *xhat = iv_at(k, iv_lane_out(s->lane), first * d);
     for (size_t j = 0; j < columns; j++) {
         const void *column = iv_at(k, jacobian, j * stride);
-        metric->kind->apply_g(metric, rows, xhat, 1, column, stride, s->g_column, stride);
+        metric->kind->apply_g(metric, 0, rows, xhat, 1, column, stride, s->g_column, stride);
         for (size_t r = 0; r < rows; r++) {
             k->download(s->a, iv_at(k, column, r * d), d);
             k->download(s->b, iv_at(k, s->g_column, r * d), d);

@@ -33,9 +33,11 @@ static void gradient_in_z(iv_lane *lane, size_t count, double *out)
     size_t n = pass->n, d = pass->d;
     void *g = iv_at(k, iv_exec_gradient(decoder, pass->model->out), lane->slot * d);
     if (is_decomposed(pass)) {
-        metric->kind->pair_gradient(metric, count, lane->xhat, iv_lane_out(lane), 1, lane->sink, g);
+        metric->kind->pair_gradient(metric, lane->index, count, lane->xhat, iv_lane_out(lane), 1,
+                                    lane->sink, g);
     } else {
-        metric->kind->gradient(metric, count, iv_lane_x(lane), iv_lane_out(lane), 1, g);
+        metric->kind->gradient(metric, lane->index, count, iv_lane_x(lane), iv_lane_out(lane), 1,
+                               g);
     }
     iv_exec_reverse(decoder, pass->eval->params, lane->slot, count, true, lane->index);
     size_t input = pass->model->decoder->inputs[0];
@@ -70,7 +72,7 @@ static void add_gradient_at_mu(iv_lane *lane, const double *mu, size_t count, do
     size_t n = pass->n, d = pass->d;
     void *g = iv_at(k, iv_exec_gradient(decoder, pass->model->out), lane->slot * d);
     iv_lane_decode(lane, count, mu);
-    pass->eval->metric->kind->gradient(pass->eval->metric, count, iv_lane_x(lane),
+    pass->eval->metric->kind->gradient(pass->eval->metric, lane->index, count, iv_lane_x(lane),
                                        iv_lane_out(lane), 1, g);
     k->axpy(count * d, 1 / draws, lane->sink, g);
     iv_exec_reverse(decoder, pass->eval->params, lane->slot, count, true, lane->index);
@@ -96,7 +98,8 @@ static void one_draw(iv_lane *lane, const iv_draw_work *work, size_t first, size
     if (draw < plan->mean_draws) {
         iv_lane_distance(lane, count, lane->row);
         for (size_t r = 0; r < count; r++) rows->total[first + r] += lane->row[r];
-        metric->kind->pair_value(metric, count, lane->xhat, iv_lane_out(lane), lane->row);
+        metric->kind->pair_value(metric, lane->index, count, lane->xhat, iv_lane_out(lane),
+                                 lane->row);
         for (size_t r = 0; r < count; r++) rows->coding[first + r] += fmin(lane->row[r], 1e300);
     }
     if (draw < plan->e0_draws) {

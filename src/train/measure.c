@@ -49,11 +49,11 @@ static void chunk_task(void *argument, size_t lane)
     k->download(p->logvar + start * n, logvar_at, count * n);
     k->copy_block(count, n, mu_at, n, z_at, n, false);
     iv_eval_decode(e, first, count, lane);
-    e->metric->kind->value(e->metric, count, x_at, out_at, p->transform + start);
+    e->metric->kind->value(e->metric, lane, count, x_at, out_at, p->transform + start);
     k->upload_f32(z_at, eps, count * n); /* the noise, then z in its place */
     k->sample(count * n, mu_at, logvar_at, model->logvar_lo, model->logvar_hi, z_at, z_at);
     iv_eval_decode(e, first, count, lane);
-    e->metric->kind->value(e->metric, count, x_at, out_at, p->distortion + start);
+    e->metric->kind->value(e->metric, lane, count, x_at, out_at, p->distortion + start);
     iv_fp_leave(fp);
 }
 
