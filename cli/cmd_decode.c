@@ -179,9 +179,11 @@ isovae_status cmd_sample(cli *c, isovae_error *err)
     IV_TRY(cli_output_format(c, false, &format, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
-    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set && model->metric.loss == IV_LOSS_WEIGHTED) {
+    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set && model->metric.loss != IV_LOSS_SSE &&
+        model->metric.loss != IV_LOSS_BCE) {
         status = iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                         "--noise: a model with loss weighted has no noise that could be drawn");
+                         "--noise: a model with loss %s has no noise that could be drawn",
+                         model->metric.loss == IV_LOSS_SSIM ? "ssim" : "weighted");
     }
     if (status == ISOVAE_OK) status = sample(c, model, rows, format, err);
     iv_model_free(model);

@@ -27,6 +27,7 @@ static size_t count_latents(const cli *c, const iv_model *model)
  * (docs/theory.md section 2: G). For bce the mean of the two divergences. */
 static double step_length(const iv_model *model, const double *x, const double *next)
 {
+    if (model->metric.loss == IV_LOSS_SSIM) return iv_ssim_length(model, x, next);
     const iv_scaling *s = &model->scaling;
     double sum = 0, square = 0;
     for (size_t i = 0; i < model->d; i++) {

@@ -58,9 +58,11 @@ const cli_option cli_options[] = {
     {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
      "Distance between data and reconstruction, summed over features: sse; bce (values in [0, 1]); "
      "weighted:down, weighted:up, weighted:C0,C1 (c0 + c1 |x|^2 times sse) or "
-     "weighted:inverse,C0,C1.",
+     "weighted:inverse,C0,C1; ssim or ssim:R, 1 - SSIM of pictures with the data range R (--beta "
+     "is "
+     "required).",
      CLI_FIT, model_group},
-    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL, "auto; 1 for bce",
+    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL, "auto; 1 for bce; none for ssim",
      "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "
      "variance of the decoder; auto lets it follow the residual variance per feature.",
      CLI_FIT, model_group},

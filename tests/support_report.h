@@ -302,6 +302,12 @@ static void sample_image(sample *s, size_t rows)
             s->data.bytes[r * d + i] = (unsigned char)(255 * exp(-ring * ring / 4));
         }
     }
+    a->image_quality = (iv_image_quality){.rows = rows,
+                                          .psnr_db = 21.437,
+                                          .ssim = 0.87654,
+                                          .ms_ssim = 0.96543,
+                                          .scales = 2,
+                                          .range = 255};
     a->row_set = "all";
     a->unit = "squared logits";
     a->space = "logits";

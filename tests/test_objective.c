@@ -185,7 +185,9 @@ static iv_model *random_model(const char *metric, size_t d, size_t n, iv_act act
     ref_ok(iv_model_build(model, "mlp:9,7", d, n, act, IV_F64, &err), &err);
     ref_ok(iv_metric_parse(metric, &model->metric, &err), &err);
     if (model->scaling.scale == NULL) ref_identity_scaling(model);
-    bool weights = model->metric.loss != IV_LOSS_BCE; /* bce takes none */
+    bool ssim = model->metric.loss == IV_LOSS_SSIM;
+    if (ssim) model->height = 12, model->width = d / 12, model->channels = 1;
+    bool weights = !ssim && model->metric.loss != IV_LOSS_BCE; /* these take none */
     for (size_t i = 0; weights && i < d; i++) model->scaling.weight[i] = 0.5 + 0.1 * (double)i;
     iv_key key = {.seed = 11, .purpose = IV_PURPOSE_INIT};
     double *params = model->params;
@@ -204,8 +206,9 @@ static iv_model *random_model(const char *metric, size_t d, size_t n, iv_act act
 /* dL/dp along a random direction against the central difference of L. */
 static void check_differences(const char *metric, iv_objective_kind kind, iv_act act, size_t draws)
 {
-    enum { rows = 6, d = 8, n = 3 };
-    double x[rows * d], eps[4 * rows * n];
+    enum { rows = 6, most = 144, n = 3 };
+    size_t d = strncmp(metric, "ssim", 4) == 0 ? most : 8;
+    double x[rows * most], eps[4 * rows * n];
     iv_key key = {.seed = 5, .purpose = IV_PURPOSE_TOY};
     iv_uniforms_f64(&key, rows * d, x);
     key.purpose = IV_PURPOSE_NOISE;
@@ -252,8 +255,8 @@ static void check_differences(const char *metric, iv_objective_kind kind, iv_act
 static void gradient_is_the_difference(void **state)
 {
     (void)state;
-    static const char *const metrics[] = {"sse", "weighted:down", "weighted:up", "bce"};
-    for (size_t m = 0; m < 4; m++) {
+    static const char *const metrics[] = {"sse", "weighted:down", "weighted:up", "bce", "ssim:2"};
+    for (size_t m = 0; m < 5; m++) {
         for (int kind = 0; kind < 2; kind++) {
             check_differences(metrics[m], (iv_objective_kind)kind, IV_ACT_SILU, 1);
             check_differences(metrics[m], (iv_objective_kind)kind, IV_ACT_TANH, 3);
@@ -286,15 +289,14 @@ static void means_are_what_they_say(void **state)
 }
 
 /* The same bytes whatever the threads. */
-static void threads_do_not_matter(void **state)
+static void check_threads(const char *metric, size_t d)
 {
-    (void)state;
-    enum { rows = 37, d = 8, n = 3 };
-    static double x[rows * d], eps[rows * n];
+    enum { rows = 37, most = 144, n = 3 };
+    static double x[rows * most], eps[rows * n];
     iv_key key = {.seed = 7, .purpose = IV_PURPOSE_TOY};
     iv_uniforms_f64(&key, rows * d, x);
     iv_normals_f64(&key, rows * n, eps);
-    iv_model *model = random_model("sse", d, n, IV_ACT_SILU);
+    iv_model *model = random_model(metric, d, n, IV_ACT_SILU);
     double *first = NULL, first_loss = 0;
     for (size_t threads = 1; threads <= 5; threads++) {
         isovae_error err;
@@ -318,6 +320,13 @@ static void threads_do_not_matter(void **state)
     }
     free(first);
     iv_model_free(model);
+}
+
+static void threads_do_not_matter(void **state)
+{
+    (void)state;
+    check_threads("sse", 8);
+    check_threads("ssim", 144);
 }
 
 /* At the optimum of probabilistic PCA, with E_z taken exactly over mu +- sqrt(n) sigma_j e_j, every

@@ -271,7 +271,7 @@ static void test_json(void **state)
     ASSERT_KEYS(j, "format", "provenance", "n_samples", "input_dim", "latent_dim", "active_dim",
                 "loss", "beta", "beta_estimate", "objective", "space", "unit", "latents",
                 "orthogonality", "distortion", "rate_nats", "elbo_nats", "elbo_se",
-                "validation_gap_nats", "density", "pca", "warnings", "truth");
+                "validation_gap_nats", "density", "pca", "image_quality", "warnings", "truth");
     assert_string_equal(json_string_value(at(j, "format")), "isovae-report/1");
     const json_t *p = at(j, "provenance");
     ASSERT_KEYS(p, "version", "command", "seed", "model_hash", "data_hash", "data", "split", "rows",
@@ -352,6 +352,32 @@ static void test_groups_and_notes(void **state)
     json_decref(j);
     s.a.latents[2].degenerate_group = 1;
     assert_letters(&s, true, "\n      2b ");
+    sample_free(&s);
+}
+
+static void test_json_pictures(void **state)
+{
+    sample s;
+    json_t *j = NULL;
+    (void)state;
+    sample_image(&s, 60);
+    assert_ok(iv_report_json(&s.context, &j, &err));
+    const json_t *q = json_object_get(j, "image_quality");
+    assert_true(json_number_value(json_object_get(q, "psnr_db")) == 21.437);
+    assert_true(json_number_value(json_object_get(q, "ssim")) == 0.87654);
+    assert_true(json_number_value(json_object_get(q, "ms_ssim")) == 0.96543);
+    assert_int_equal(json_integer_value(json_object_get(q, "ms_ssim_scales")), 2);
+    assert_int_equal(json_integer_value(json_object_get(q, "rows")), 60);
+    assert_true(json_number_value(json_object_get(q, "data_range")) == 255);
+    json_decref(j);
+    s.a.image_quality.ms_ssim = s.a.image_quality.ssim = (double)NAN; /* pictures too small */
+    assert_ok(iv_report_json(&s.context, &j, &err));
+    assert_true(json_is_null(json_object_get(json_object_get(j, "image_quality"), "ssim")));
+    json_decref(j);
+    s.a.image_quality.rows = 0;
+    assert_ok(iv_report_json(&s.context, &j, &err));
+    assert_true(json_is_null(json_object_get(j, "image_quality")));
+    json_decref(j);
     sample_free(&s);
 }
 
@@ -753,23 +779,15 @@ static void test_page_image(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_clean_and_escape),
-        cmocka_unit_test(test_text_golden),
-        cmocka_unit_test(test_text_width_and_colour),
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_json_schema),
-        cmocka_unit_test(test_groups_and_notes),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_axis),
-        cmocka_unit_test(test_page_table),
-        cmocka_unit_test(test_page_of_little),
-        cmocka_unit_test(test_png),
-        cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_traversal),
-        cmocka_unit_test(test_page_image),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_clean_and_escape),
+        cmocka_unit_test(test_text_golden), cmocka_unit_test(test_text_width_and_colour),
+        cmocka_unit_test(test_verdicts),    cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_json),        cmocka_unit_test(test_json_pictures),
+        cmocka_unit_test(test_json_schema), cmocka_unit_test(test_groups_and_notes),
+        cmocka_unit_test(test_csv),         cmocka_unit_test(test_axis),
+        cmocka_unit_test(test_page_table),  cmocka_unit_test(test_page_of_little),
+        cmocka_unit_test(test_png),         cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_traversal),   cmocka_unit_test(test_page_image),
     };
     return cmocka_run_group_tests_name("report", tests, NULL, NULL);
 }

@@ -2,10 +2,16 @@
  * central differences; in both orders of the channels. */
 #include "support_npz.h"
 
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/random.h"
 #include "data/dataset.h"
 #include "metric/metric.h"
 #include "metric/quality.h"
 #include "model/model.h"
+#include "theory/gram.h"
+#include "theory/rows.h"
+#include "theory/score.h"
 
 #include <math.h>
 
@@ -461,6 +467,179 @@ static void rows_alone(void **state)
     }
 }
 
+/* ---- in a model: the theory's G, the residual and the quality of reports ---- */
+
+typedef struct grams {
+    const iv_rows *rows;
+    double *gram, *steps; /* rows x n x n; rows x n: D(xhat, Dec(mu + h e_j))/h^2 */
+} grams;
+
+static void gram_chunk(void *user, iv_lane *lane, size_t first, size_t count)
+{
+    const double h = 1e-4;
+    const grams *g = user;
+    const iv_pass *pass = lane->pass;
+    size_t n = pass->n;
+    double *z = room(count * n), *value = room(count);
+    iv_lane_load(lane, g->rows->index + first, count);
+    iv_lane_decode(lane, count, g->rows->mu + first * n);
+    iv_lane_gram(lane, count, g->rows->logvar + first * n);
+    memcpy(g->gram + first * n * n, lane->gram, count * n * n * sizeof(double));
+    for (size_t j = 0; j < n; j++) {
+        memcpy(z, g->rows->mu + first * n, count * n * sizeof *z);
+        for (size_t r = 0; r < count; r++) z[r * n + j] += h;
+        iv_lane_decode(lane, count, z);
+        pass->eval->metric->kind->value(pass->eval->metric, lane->index, count, lane->xhat,
+                                        iv_lane_out(lane), value);
+        for (size_t r = 0; r < count; r++) g->steps[(first + r) * n + j] = value[r] / (h * h);
+    }
+    free(z);
+    free(value);
+}
+
+static void ok(isovae_status status, const isovae_error *err)
+{
+    if (status != ISOVAE_OK) fail_msg("%s", err->message);
+}
+
+static iv_model *picture_model(size_t height, size_t width, size_t channels, size_t n)
+{
+    isovae_error err;
+    iv_model *m;
+    iv_key key = {.seed = 4, .purpose = IV_PURPOSE_INIT};
+    ok(iv_model_new(&m, &err), &err);
+    ok(iv_model_build(m, "mlp:6", height * width * channels, n, IV_ACT_TANH, IV_F64, &err), &err);
+    m->scaling = (iv_scaling){.kind = IV_SCALE_IDENTITY, .cols = m->d, .uniform = true};
+    ok(IV_NEW(m->scaling.shift, m->d, "a test", &err), &err);
+    ok(IV_NEW(m->scaling.scale, m->d, "a test", &err), &err);
+    ok(IV_NEW(m->scaling.weight, m->d, "a test", &err), &err);
+    for (size_t i = 0; i < m->d; i++) m->scaling.scale[i] = m->scaling.weight[i] = 1;
+    iv_normals_f64(&key, m->param_elements, m->params);
+    for (size_t i = 0; i < m->param_elements; i++) ((double *)m->params)[i] *= 0.2;
+    ok(iv_metric_parse("ssim", &m->metric, &err), &err);
+    m->height = height;
+    m->width = width;
+    m->channels = channels;
+    m->beta = 0.01;
+    for (size_t j = 0; j < n; j++) m->active[j] = 1;
+    return m;
+}
+
+static iv_dataset *picture_data(const iv_model *m, size_t rows)
+{
+    iv_dataset *data;
+    isovae_error err;
+    double *values = room(rows * m->d);
+    for (size_t i = 0; i < rows * m->d; i++) values[i] = 0.5 + 0.5 * wave(i + i / 17);
+    ok(iv_dataset_from_rows(values, rows, m->d, NULL, &data, &err), &err);
+    free(values);
+    return data;
+}
+
+static void in_a_model(void **state)
+{
+    enum { ROWS = 40, N = 3 };
+    isovae_error err;
+    iv_model *m = picture_model(13, 12, 2, N);
+    iv_dataset *data = picture_data(m, ROWS);
+    size_t index[ROWS];
+    (void)state;
+    for (size_t i = 0; i < ROWS; i++) index[i] = i;
+    iv_pass_plan plan = {.precision = IV_PRECISION_F64_REFERENCE, .full_gram = true};
+    iv_pass *pass;
+    iv_rows *rows;
+    ok(iv_pass_new(m, data, &plan, &pass, &err), &err);
+    ok(iv_rows_new(pass, index, ROWS, &rows, &err), &err);
+    grams g = {rows, room(ROWS * N * N), room(ROWS * N)};
+    ok(iv_pass_run(pass, "test", ROWS, gram_chunk, NULL, &g, &err), &err);
+    for (size_t r = 0; r < ROWS; r++) {
+        for (size_t j = 0; j < N; j++) {
+            double want = g.steps[r * N + j], got = g.gram[(r * N + j) * N + j];
+            assert_true(want > 0 && fabs(got - want) < 1e-2 * want);
+        }
+    }
+    free(g.gram);
+    free(g.steps);
+    iv_rows_free(rows);
+    iv_pass_free(pass);
+    iv_dataset_free(data);
+    iv_model_free(m);
+}
+
+/* The whole analysis: what it says of ssim, and that its two ways to SSIM agree. */
+static void in_a_report(void **state)
+{
+    enum { ROWS = 50 };
+    isovae_error err;
+    iv_model *m = picture_model(24, 22, 1, 3);
+    iv_dataset *data = picture_data(m, ROWS);
+    (void)state;
+    double first = 0;
+    for (size_t threads = 1; threads <= 3; threads += 2) {
+        iv_analysis_options options;
+        iv_analysis *a;
+        iv_pool *pool;
+        iv_analysis_options_init(&options);
+        options.iwae_draws = 0;
+        ok(iv_pool_new(&pool, threads, &err), &err);
+        options.pool = pool;
+        ok(iv_analyse(m, data, &options, &a, &err), &err);
+        const iv_image_quality *q = &a->image_quality;
+        assert_int_equal(q->rows, ROWS);
+        assert_int_equal(q->scales, 2);
+        assert_true(fabs(q->range - 1) < 0.1);
+        assert_string_equal(a->unit, "units of 1 - SSIM");
+        assert_false(a->density.absolute);
+        assert_false(a->pca.comparable);
+        assert_true(isnan(a->elbo_nats));
+        assert_true(isfinite(a->density.mean));
+        /* the model's R is 1, the report's the range of the rows: nearly the same */
+        assert_true(fabs(1 - a->distortion.transform - q->ssim) < 0.02);
+        if (threads == 1) first = q->ssim + q->ms_ssim + q->psnr_db;
+        assert_true(first == q->ssim + q->ms_ssim + q->psnr_db);
+        iv_analysis_free(a);
+        iv_pool_free(pool);
+    }
+    iv_score score[ROWS];
+    size_t index[ROWS];
+    for (size_t i = 0; i < ROWS; i++) index[i] = i;
+    ok(iv_score_rows(m, data, index, ROWS, IV_ESTIMATE_LAPLACE, NULL, NULL, NULL, score, &err),
+       &err);
+    for (size_t i = 0; i < ROWS; i++) assert_true(isfinite(score[i].log_density));
+    double feature[24 * 22], latent[3];
+    assert_int_equal(iv_score_explain(m, data, 0, NULL, feature, latent, &err),
+                     ISOVAE_ERR_UNSUPPORTED);
+    /* a short step is as long as its gradient says */
+    double from[24 * 22], to[24 * 22];
+    for (size_t i = 0; i < 24 * 22; i++) {
+        from[i] = (double)data->values[i];
+        to[i] = from[i] + 0.01 * wave(3 * i);
+    }
+    direct want = by_definition(from, to, &(iv_metric_image){24, 22, 1, true}, 1);
+    assert_true(fabs(iv_ssim_length(m, from, to) - sqrt(1 - want.ssim)) < 1e-6);
+    iv_dataset_free(data);
+    iv_model_free(m);
+}
+
+/* Models whose pictures do not suit their metric are refused, not run. */
+static void models_without_pictures(void **state)
+{
+    isovae_error err;
+    iv_model *m = picture_model(12, 12, 1, 2);
+    iv_dataset *data = picture_data(m, 3);
+    iv_pass_plan plan = {.precision = IV_PRECISION_F32};
+    iv_pass *pass;
+    (void)state;
+    m->height = m->width = m->channels = 0;
+    assert_int_equal(iv_pass_new(m, data, &plan, &pass, &err), ISOVAE_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "pictures"));
+    m->height = 72, m->width = 2, m->channels = 1;
+    assert_int_equal(iv_pass_new(m, data, &plan, &pass, &err), ISOVAE_ERR_ARGUMENT);
+    assert_null(pass);
+    iv_dataset_free(data);
+    iv_model_free(m);
+}
+
 /* ---- refusals ---- */
 
 static void refuse(const iv_metric_use *use, const char *why)
@@ -598,9 +777,17 @@ static void quality(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(references),   cmocka_unit_test(pictures),    cmocka_unit_test(made_up),
-        cmocka_unit_test(nearly_alike), cmocka_unit_test(differences), cmocka_unit_test(rows_alone),
-        cmocka_unit_test(refusals),     cmocka_unit_test(quality),
+        cmocka_unit_test(references),
+        cmocka_unit_test(pictures),
+        cmocka_unit_test(made_up),
+        cmocka_unit_test(nearly_alike),
+        cmocka_unit_test(differences),
+        cmocka_unit_test(rows_alone),
+        cmocka_unit_test(in_a_model),
+        cmocka_unit_test(in_a_report),
+        cmocka_unit_test(models_without_pictures),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(quality),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -120,6 +120,24 @@ static void card(const iv_page *p, const char *name, iv_text *value, iv_text *no
     iv_text_free(note);
 }
 
+static void picture_card(const iv_page *p)
+{
+    const iv_image_quality *q = &p->a->image_quality;
+    iv_text v = {0}, n = {0};
+    iv_put_fixed(&v, q->psnr_db, 2);
+    iv_text_puts(&v, "<i> dB</i>");
+    iv_text_puts(&n, "PSNR of Dec(mu)");
+    if (!isnan(q->ssim)) {
+        iv_text_puts(&n, "; SSIM ");
+        iv_put_fixed(&n, q->ssim, 4);
+    }
+    if (!isnan(q->ms_ssim)) {
+        iv_text_printf(&n, "; MS-SSIM (%zu scales) ", q->scales);
+        iv_put_fixed(&n, q->ms_ssim, 4);
+    }
+    card(p, "Pictures", &v, &n);
+}
+
 static void put_cards(const iv_page *p)
 {
     iv_text v = {0}, n = {0};
@@ -160,6 +178,7 @@ static void put_cards(const iv_page *p)
     iv_text_puts(&n, isnan(p->a->validation_gap_nats) ? "no training bound to compare with"
                                                       : "nats a row, training minus these");
     card(p, "Validation gap", &v, &n);
+    if (p->a->image_quality.rows > 0) picture_card(p);
     iv_text_puts(p->out, "</dl>");
 }
 

@@ -207,6 +207,20 @@ static json_t *pca(const iv_analysis *a)
     return done(o, ok);
 }
 
+static json_t *image_quality(const iv_analysis *a)
+{
+    const iv_image_quality *q = &a->image_quality;
+    if (q->rows == 0) return json_null();
+    json_t *o = json_object();
+    bool ok = put(o, "psnr_db", number(q->psnr_db));
+    ok = ok && put(o, "ssim", number(q->ssim));
+    ok = ok && put(o, "ms_ssim", number(q->ms_ssim));
+    ok = ok && put(o, "ms_ssim_scales", count(q->scales));
+    ok = ok && put(o, "data_range", number(q->range));
+    ok = ok && put(o, "rows", count(q->rows));
+    return done(o, ok);
+}
+
 static json_t *warning(const iv_warning *w)
 {
     json_t *o = json_object();
@@ -303,6 +317,7 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     ok = ok && put(o, "validation_gap_nats", number(a->validation_gap_nats));
     ok = ok && put(o, "density", density(a));
     ok = ok && put(o, "pca", pca(a));
+    ok = ok && put(o, "image_quality", image_quality(a));
     ok = ok && put(o, "warnings", warnings(a));
     if (ok && (a->truth.known || a->truth.density_known)) ok = put(o, "truth", truth(a));
     if (!ok) {

@@ -86,6 +86,7 @@ static void y_moments(const iv_analysis *a, size_t rank, double *mean, double *s
  * mean of the two divergences, the distance that its G measures. */
 static double step_length(const iv_model *m, const double *from, const double *to)
 {
+    if (m->metric.loss == IV_LOSS_SSIM) return iv_ssim_length(m, from, to);
     double sum = 0, size = 0;
     const iv_scaling *s = &m->scaling;
     for (size_t i = 0; i < m->d; i++) {

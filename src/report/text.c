@@ -182,6 +182,25 @@ static void line_density(const page *p)
     line(p, p->a->density.absolute ? "log density" : "score", &t);
 }
 
+static void line_pictures(const page *p)
+{
+    iv_text t = {0};
+    const iv_image_quality *q = &p->a->image_quality;
+    iv_text_puts(&t, "PSNR ");
+    iv_put_fixed(&t, q->psnr_db, 2);
+    iv_text_puts(&t, " dB");
+    if (!isnan(q->ssim)) {
+        iv_text_puts(&t, ", SSIM ");
+        iv_put_fixed(&t, q->ssim, 4);
+    }
+    if (!isnan(q->ms_ssim)) {
+        iv_text_printf(&t, ", MS-SSIM (%zu scales) ", q->scales);
+        iv_put_fixed(&t, q->ms_ssim, 4);
+    }
+    iv_text_puts(&t, " of Dec(mu)");
+    line(p, "pictures", &t);
+}
+
 static void line_truth(const page *p)
 {
     iv_text t = {0};
@@ -336,6 +355,7 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     line_distortion(&p);
     line_rate(&p);
     line_density(&p);
+    if (p.a->image_quality.rows > 0) line_pictures(&p);
     if (p.a->truth.known || p.a->truth.density_known) line_truth(&p);
     iv_text_puts(out, "\n");
     put_table(&p);

@@ -118,6 +118,11 @@ static void name_units(iv_analysis *a, const iv_model *model, const iv_scaling *
         a->unit = "nats of cross-entropy";
         return;
     }
+    if (model->metric.loss == IV_LOSS_SSIM) {
+        a->space = scaling->kind == IV_SCALE_UNIT ? "unit" : "data";
+        a->unit = "units of 1 - SSIM";
+        return;
+    }
     bool weighted = model->metric.loss == IV_LOSS_WEIGHTED;
     switch (scaling->kind) {
     case IV_SCALE_STANDARD:
@@ -316,6 +321,7 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     IV_TRY(iv_summarise_distortion(&summary, err));
     IV_TRY(iv_summarise_density(&summary, p->iwae, err));
     IV_TRY(iv_summarise_pca(&summary, err));
+    IV_TRY(iv_summarise_quality(&summary, p->pass, err));
     IV_TRY(iv_summarise_truth(&summary, err));
     IV_TRY(keep_rows(a, p, options->keep_rows, err));
     return warn(a, p, &summary, err);

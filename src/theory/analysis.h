@@ -49,6 +49,14 @@ typedef struct iv_warning {
     bool note;      /* worth knowing, but nothing is wrong */
 } iv_warning;
 
+/* Dec(mu) against the inputs, as pictures (metric/quality.h): means over rows. */
+typedef struct iv_image_quality {
+    size_t rows;                   /* 0: the rows are no pictures */
+    double psnr_db, ssim, ms_ssim; /* NaN where the pictures are too small */
+    size_t scales;                 /* of ms_ssim */
+    double range;                  /* R in data units */
+} iv_image_quality;
+
 typedef struct iv_analysis {
     /* what was looked at */
     size_t rows, bad_rows, d, n, active;
@@ -110,6 +118,7 @@ typedef struct iv_analysis {
     /* Nats that a better encoder would gain on these rows (stationarity row by row, in mu and sigma
      * of the active latents); near 0 where it follows its optimum. */
     double encoder_gap_nats;
+    iv_image_quality image_quality;
     double beta_estimate; /* the beta for which E1 holds best over active latents */
 
     struct {

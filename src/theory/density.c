@@ -132,7 +132,8 @@ isovae_status iv_summarise_distortion(iv_summary *s, isovae_error *err)
     a->encoder_gap_nats = s->clipped_gap = s->clipped_gap_se = (double)NAN;
     if (rows->e0 != NULL && s->options->e0_draws > 0) a->encoder_gap_nats = encoder_gap(rows);
     a->elbo_nats = a->elbo_se = a->train_elbo_nats = a->validation_gap_nats = (double)NAN;
-    if (s->options->elbo_draws == 0 || s->model->metric.loss == IV_LOSS_WEIGHTED) {
+    iv_loss loss = s->model->metric.loss;
+    if (s->options->elbo_draws == 0 || loss == IV_LOSS_WEIGHTED || loss == IV_LOSS_SSIM) {
         return ISOVAE_OK;
     }
     double normaliser = iv_e6_normaliser(s->model, s->scaling), train_se;

@@ -35,11 +35,11 @@ static void plan_sizes(iv_pass *pass, size_t rows)
 }
 
 /* J^T S^2 J is a multiple of J^T G J where all features are scaled and weighted alike; bce's
- * densities stay in G's volume. */
+ * and ssim's densities stay in G's volume. */
 static bool needs_data_gram(const iv_pass *pass)
 {
     const iv_scaling *s = pass->scaling;
-    if (pass->model->metric.loss == IV_LOSS_BCE) return false;
+    if (!iv_loss_by_feature(pass->model->metric.loss)) return false;
     for (size_t i = 1; i < s->cols; i++) {
         double ratio = s->weight[i] / (s->scale[i] * s->scale[i]);
         double first = s->weight[0] / (s->scale[0] * s->scale[0]);

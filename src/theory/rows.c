@@ -113,7 +113,7 @@ typedef struct work {
 double iv_lane_volume(const iv_lane *lane, const iv_row_in *row, size_t r)
 {
     const iv_pass *pass = lane->pass;
-    if (pass->model->metric.loss == IV_LOSS_BCE) return 0;
+    if (!iv_loss_by_feature(pass->model->metric.loss)) return 0;
     if (lane->gram_data == NULL) { /* weight/scale^2 is the same for all features */
         const iv_scaling *s = pass->scaling;
         double ratio = s->weight[0] / (s->scale[0] * s->scale[0]);

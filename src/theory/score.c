@@ -101,6 +101,11 @@ isovae_status iv_score_explain(const iv_model *model, const iv_dataset *data, si
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "row %zu does not exist: there are %zu, from 0",
                        row, data->rows);
     }
+    if (model->metric.loss == IV_LOSS_SSIM) {
+        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
+                       "--explain: the distance of loss ssim is no sum over pixels, so none has a "
+                       "share of it");
+    }
     iv_pass_plan plan = {.precision = IV_PRECISION_F32, .isa = isa, .rows = 1};
     iv_pass *pass = NULL;
     iv_rows *rows = NULL;

@@ -37,6 +37,9 @@ isovae_status iv_summarise_latents(iv_summary *s, isovae_error *err) ISOVAE_MUST
 isovae_status iv_summarise_distortion(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae,
                                    isovae_error *err) ISOVAE_MUST_CHECK;
+/* Pictures only; runs the decoder once more over the rows of the analysis. */
+isovae_status iv_summarise_quality(iv_summary *s, iv_pass *pass,
+                                   isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_truth(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -58,7 +58,7 @@ static void match(size_t m, size_t n, double *correlation, size_t *latent)
 static double unit_ratio(const iv_summary *s)
 {
     const iv_scaling *scaling = s->scaling;
-    if (s->model->metric.loss == IV_LOSS_BCE) return (double)NAN;
+    if (!iv_loss_by_feature(s->model->metric.loss)) return (double)NAN;
     double first = scaling->scale[0] * scaling->scale[0] / scaling->weight[0];
     for (size_t i = 1; i < scaling->cols; i++) {
         double ratio = scaling->scale[i] * scaling->scale[i] / scaling->weight[i];
@@ -167,7 +167,7 @@ static isovae_status fill_density(iv_summary *s, isovae_error *err)
         for (size_t r = 0; r < finite; r++) room[r] = estimate[r] - truth[r];
         iv_moments off = iv_moments_of(finite, room, 1);
         bool absolute =
-            e == IV_ESTIMATE_ELBO ? a->density.absolute : s->model->metric.loss != IV_LOSS_BCE;
+            e == IV_ESTIMATE_ELBO ? a->density.absolute : iv_loss_by_feature(s->model->metric.loss);
         if (absolute) {
             out->bias_nats = off.mean;
             out->sd_nats = sqrt(off.variance);

@@ -134,7 +134,7 @@ static isovae_status check_learned(const iv_trainer *t, isovae_error *err)
 {
     const iv_fit_plan *plan = t->plan;
     const iv_model *model = t->model;
-    if (plan->metric.loss == IV_LOSS_BCE) return ISOVAE_OK;
+    if (!iv_loss_by_feature(plan->metric.loss)) return ISOVAE_OK;
     double constant = plan->mean_variance * (double)plan->varying;
     if (model->train_loss <= 1.5 * constant) return ISOVAE_OK;
     return iv_fail(

@@ -141,11 +141,52 @@ double iv_plan_pca_residual(const iv_fit_plan *plan, size_t count)
     return fmax(residual, 0.0);
 }
 
+/* What --loss ssim needs: pictures with room for its windows, a beta, and the range of the data in
+ * network units: 1 for unit-scaled bytes, else what the training rows have, unless it was given. */
+static isovae_status check_ssim(const iv_dataset *data, const iv_fit_options *options,
+                                const iv_fit_plan *plan, isovae_error *err)
+{
+    iv_metric_image image = {
+        .height = data->height, .width = data->width, .channels = data->channels};
+    IV_TRY(iv_metric_image_fits(&image, plan->d, err));
+    if (isnan(options->beta))
+        return bad(
+            err, "--beta",
+            "is required with --loss ssim, whose distance has no noise that it could follow: "
+            "give a number (0.0001 keeps much detail, 0.001 less)");
+    if (plan->scale != IV_SCALE_UNIT && plan->scale != IV_SCALE_IDENTITY)
+        return bad(err, "--scale",
+                   "--loss ssim compares pictures as they are: use unit or identity");
+    return ISOVAE_OK;
+}
+
+static isovae_status set_ssim_range(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err)
+{
+    float *row = NULL, low = INFINITY, high = -INFINITY;
+    if (plan->metric.range > 0) return ISOVAE_OK;
+    plan->metric.range = 1;
+    if (plan->scale == IV_SCALE_UNIT) return ISOVAE_OK;
+    IV_TRY(IV_NEW(row, plan->d, "a row", err));
+    for (size_t r = 0; r < plan->split.n_train; r++) {
+        iv_scaling_rows(&plan->scaling, data, plan->split.train + r, 1, row);
+        for (size_t i = 0; i < plan->d; i++) {
+            low = row[i] < low ? row[i] : low;
+            high = row[i] > high ? row[i] : high;
+        }
+    }
+    iv_free(row);
+    if (data->bytes != NULL)
+        plan->metric.range = high > 1 ? 255 : 1;
+    else if (high > low)
+        plan->metric.range = (double)high - (double)low;
+    return ISOVAE_OK;
+}
+
 /* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
  * that must survive. */
 static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
 {
-    bool squared = plan->metric.loss != IV_LOSS_BCE;
+    bool squared = iv_loss_by_feature(plan->metric.loss);
     plan->beta_auto = isnan(options->beta) && squared;
     if (!plan->beta_auto) {
         plan->beta = isnan(options->beta) ? 1.0 : options->beta;
@@ -206,16 +247,18 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
                                                       : IV_ACT_SILU;
 
     /* scaling */
-    bool bce = plan->metric.loss == IV_LOSS_BCE, weighted = plan->metric.loss == IV_LOSS_WEIGHTED;
+    bool bce = plan->metric.loss == IV_LOSS_BCE, ssim = plan->metric.loss == IV_LOSS_SSIM;
+    bool weighted = plan->metric.loss == IV_LOSS_WEIGHTED || (ssim && data->bytes == NULL);
     plan->scale = options->scale >= 0 ? (iv_scale_kind)options->scale
                   : bce               ? IV_SCALE_UNIT
                   : weighted          ? IV_SCALE_IDENTITY
                   : image             ? IV_SCALE_UNIT
                   : data->toy         ? IV_SCALE_NONE
                                       : IV_SCALE_STANDARD;
-    if (weighted && plan->scale == IV_SCALE_NONE) plan->scale = IV_SCALE_IDENTITY;
+    if ((weighted || ssim) && plan->scale == IV_SCALE_NONE) plan->scale = IV_SCALE_IDENTITY;
     if (bce && plan->scale != IV_SCALE_UNIT && plan->scale != IV_SCALE_MINMAX)
         return bad(err, "--scale", "--loss bce needs values in 0..1: use unit or minmax");
+    if (ssim) IV_TRY(check_ssim(data, options, plan, err));
 
     /* rows */
     plan->validation = options->validation_data     ? 0.0
@@ -235,6 +278,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     if ((status = iv_scaling_fit(plan->scale, data, plan->split.train, plan->split.n_train,
                                  &plan->scaling, err)))
         goto fail;
+    if (ssim && (status = set_ssim_range(data, plan, err))) goto fail;
     if ((status = measure_variances(data, plan, err))) goto fail;
     if (plan->varying == 0) {
         status =
@@ -243,7 +287,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
                     data->source);
         goto fail;
     }
-    if (!bce && (status = measure_spectrum(data, plan, err))) goto fail;
+    if (!bce && !ssim && (status = measure_spectrum(data, plan, err))) goto fail;
     plan_beta(options, plan);
 
     /* steps */

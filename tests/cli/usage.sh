@@ -28,6 +28,16 @@ refuse latent-dim-overflow 2 "$isovae" fit t.csv -o m --latent-dim 9999999999999
 refuse seed-negative 2 "$isovae" fit t.csv -o m --seed -1
 refuse objective-unknown 2 "$isovae" fit t.csv -o m --objective other
 refuse loss-unknown 2 "$isovae" fit t.csv -o m --loss other
+refuse ssim-of-a-table 2 "$isovae" fit t.csv -o m --loss ssim --beta 1e-3
+image_idx() { # FILE SIDE: 20 pictures
+    printf '\0\0\010\003\0\0\0\024\0\0\0\'"$(printf %o "$2")"'\0\0\0\'"$(printf %o "$2")" >"$1"
+    seq 1 9999 | head -c $((20 * $2 * $2)) >>"$1"
+}
+image_idx small 10
+image_idx pictures 12
+refuse ssim-window 2 "$isovae" fit small -o m --loss ssim --beta 1e-3
+refuse ssim-without-beta 2 "$isovae" fit pictures -o m --loss ssim
+refuse ssim-scale 2 "$isovae" fit pictures -o m --loss ssim --beta 1e-3 --scale standard
 refuse arch-unknown 2 "$isovae" fit t.csv -o m --arch other
 refuse activation-unknown 2 "$isovae" fit t.csv -o m --activation other
 refuse scale-unknown 2 "$isovae" fit t.csv -o m --scale other
