@@ -31,7 +31,7 @@ typedef struct iv_dataset {
     unsigned char *bytes; /* rows x cols where the file held bytes (images), else NULL */
     char **names;         /* cols; "c1", "c2", ... where the file has none */
     bool named;           /* the names came from the file */
-    char **ids;           /* rows, from --id, else NULL */
+    char **ids;           /* rows, from --id or the file's own, else NULL */
     unsigned char *status; /* rows, iv_row_status; values of a bad row are 0 */
     size_t bad_rows;
     double *group;                  /* rows: value of the --split-by column, else NULL */
@@ -62,6 +62,7 @@ typedef struct iv_data_options {
 void iv_data_options_init(iv_data_options *options);
 
 /* Opens a data spec: "toy:norm,n=50000,seed=1", FILE (format found by content), "FILE.npz:KEY",
+ * "FILE.h5:PATH", "FILE.h5ad:layers/NAME",
  * "-" for CSV on standard input. Errors name file, line and column. */
 isovae_status iv_dataset_open(const char *spec, const iv_data_options *options, iv_dataset **out,
                               isovae_error *err) ISOVAE_MUST_CHECK;

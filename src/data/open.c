@@ -17,7 +17,7 @@ enum { MAX_TEXT_COLUMNS_SHOWN = 8 };
 /* A source while it is being read: `block` is what the table looks into. */
 typedef struct source {
     char *path;
-    const char *key; /* of an .npz, or NULL */
+    const char *key; /* in an .npz or HDF5 file, or NULL */
     unsigned char *block;
     size_t length;
     iv_table table;
@@ -73,14 +73,16 @@ static isovae_status open_table(source *s, const iv_data_options *options, isova
         replace_block(s, unpacked, length);
         return iv_read_npy(s->block, s->length, &s->table, err);
     }
+    if (starts_with(s, "\x89HDF\r\n\x1a\n", 8)) {
+        IV_TRY(iv_read_hdf5(s->block, s->length, s->key, limit, &s->table, &unpacked, err));
+        replace_block(s, unpacked, 0);
+        return ISOVAE_OK;
+    }
     if (s->key != NULL) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "':%s' asks for an array by name, but this is no .npz", s->key);
+                       "':%s' asks for an array by name, but this is no .npz or HDF5 file", s->key);
     }
     if (starts_with(s, "\x93NUMPY", 6)) return iv_read_npy(s->block, s->length, &s->table, err);
-    if (starts_with(s, "\x89HDF", 4)) {
-        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED, "HDF5 files cannot be read yet; save as .npy");
-    }
     if (starts_with(s, "MATLAB 5.0 MAT", 14)) {
         return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
                        "MATLAB files cannot be read yet; save as .npy or .csv");
@@ -274,12 +276,17 @@ static isovae_status fill_rows(source *s, const char *const *names, plan *p,
     return ISOVAE_OK;
 }
 
-static isovae_status prepare(iv_dataset *data, const iv_table *table, const char *const *names,
+static isovae_status prepare(iv_dataset *data, iv_table *table, const char *const *names,
                              const iv_selection *selection, isovae_error *err)
 {
     IV_TRY(iv_build_names(data, names, selection->columns, err));
     data->named = table->names != NULL;
-    if (selection->id != IV_NO_COLUMN) IV_TRY(IV_NEW(data->ids, data->rows, "row ids", err));
+    if (selection->id != IV_NO_COLUMN) {
+        IV_TRY(IV_NEW(data->ids, data->rows, "row ids", err));
+    } else { /* the file's own, where it has some */
+        data->ids = table->ids;
+        table->ids = NULL;
+    }
     if (selection->group != IV_NO_COLUMN) IV_TRY(IV_NEW(data->group, data->rows, "groups", err));
     if (selection->density != IV_NO_COLUMN) {
         IV_TRY(IV_NEW(data->truth, 1, "truth", err));
@@ -297,15 +304,31 @@ static isovae_status prepare(iv_dataset *data, const iv_table *table, const char
     return ISOVAE_OK;
 }
 
+/* A sparse matrix can promise any number of zeros, and here they take room. */
+static isovae_status check_dense_size(const iv_table *table, const iv_selection *selection,
+                                      const iv_data_options *options, isovae_error *err)
+{
+    size_t bytes, limit = iv_build_limit(options);
+    if (iv_size_mul(table->rows, selection->n, &bytes) &&
+        iv_size_mul(bytes, sizeof(float), &bytes) && bytes <= limit) {
+        return ISOVAE_OK;
+    }
+    return iv_fail(err, ISOVAE_ERR_MEMORY,
+                   "%zu rows of %zu sparse columns are more than the limit of %zu bytes once their "
+                   "zeros are written out; choose columns with --columns",
+                   table->rows, selection->n, limit);
+}
+
 static isovae_status build(source *s, const char *const *names, const iv_selection *selection,
                            const iv_data_options *options, iv_text *note, iv_dataset **out,
                            isovae_error *err)
 {
     iv_table *table = &s->table;
-    bool bytes = !table->is_text && table->array.element == IV_ELEMENT_U8;
+    bool bytes = !table->is_text && !table->is_sparse && table->array.element == IV_ELEMENT_U8;
     iv_dataset *data;
     plan p;
     if (table->is_text) IV_TRY(check_text_columns(table, names, selection, err));
+    if (table->is_sparse) IV_TRY(check_dense_size(table, selection, options, err));
     IV_TRY(iv_build_new(table->rows, selection->n, bytes, &data, err));
     isovae_status status = prepare(data, table, names, selection, err);
     if (status == ISOVAE_OK) {

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Element types of binary arrays. */
 typedef enum iv_element {
@@ -52,9 +53,17 @@ typedef struct iv_csv {
     size_t record_line;        /* line of the row handed out last */
 } iv_csv;
 
+/* A sparse matrix by rows (CSR), owned by the table. */
+typedef struct iv_sparse {
+    size_t *start;  /* rows + 1 */
+    size_t *column; /* start[rows]: below cols; one that comes twice in a row is summed */
+    double *value;
+} iv_sparse;
+
 typedef struct iv_table {
     size_t rows, cols;
     char **names;                   /* cols, all different; NULL where the block names none */
+    char **ids;                     /* rows; NULL where the block has none */
     size_t height, width, channels; /* height 0: no image */
     bool is_text;
     iv_array array;    /* for !is_text */
@@ -62,6 +71,8 @@ typedef struct iv_table {
     size_t row_stride; /* in elements */
     size_t next_row;
     iv_csv csv; /* for is_text */
+    bool is_sparse;
+    iv_sparse sparse; /* for is_sparse */
 } iv_table;
 void iv_table_free(iv_table *table);
 
@@ -107,6 +118,17 @@ isovae_status iv_read_csv(const unsigned char *block, size_t length, int header,
 isovae_status iv_read_npz(const unsigned char *block, size_t length, const char *key, size_t limit,
                           unsigned char **npy, size_t *npy_length,
                           isovae_error *err) ISOVAE_MUST_CHECK;
+/* A dataset of an HDF5 file: rows first, bytes of rank 3 and 4 are images; or a matrix of an
+ * AnnData file (.h5ad), dense or sparse, with its names and ids. `path` ("group/dataset", "X",
+ * "layers/NAME", "layer=NAME") NULL: the AnnData's X, or the only one there is. `values` is what a
+ * dense table looks into (NULL for a sparse one), released with iv_free. Calls HDF5 under a lock
+ * (hdf5_file.h). */
+isovae_status iv_read_hdf5(const unsigned char *block, size_t length, const char *path,
+                           size_t limit, iv_table *out, unsigned char **values,
+                           isovae_error *err) ISOVAE_MUST_CHECK;
+/* start, column: as a file has them, n values. Checks them against rows x cols. */
+isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_t *index, size_t n,
+                              size_t rows, size_t cols, isovae_error *err) ISOVAE_MUST_CHECK;
 /* Inflates all members; refuses to grow beyond `limit` bytes. Released with iv_free. */
 isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
                            unsigned char **out, size_t *out_length,

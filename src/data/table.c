@@ -43,6 +43,13 @@ void iv_table_free(iv_table *table)
         for (size_t i = 0; i < table->cols; i++) iv_free(table->names[i]);
     }
     iv_free(table->names);
+    if (table->ids != NULL) {
+        for (size_t i = 0; i < table->rows; i++) iv_free(table->ids[i]);
+    }
+    iv_free(table->ids);
+    iv_free(table->sparse.start);
+    iv_free(table->sparse.column);
+    iv_free(table->sparse.value);
     iv_free(table->offsets);
     *table = (iv_table){0};
 }
@@ -199,6 +206,17 @@ static void array_row(const iv_table *table, size_t row, const iv_request *reque
     }
 }
 
+static void sparse_row(const iv_table *table, size_t row, const iv_request *request,
+                       double *numbers)
+{
+    const iv_sparse *s = &table->sparse;
+    memset(numbers, 0, request->n * sizeof *numbers);
+    for (size_t k = s->start[row]; k < s->start[row + 1]; k++) {
+        size_t slot = request->slots[s->column[k]];
+        if (slot < request->n) numbers[slot] += s->value[k];
+    }
+}
+
 isovae_status iv_table_next(iv_table *table, const iv_request *request, double *numbers,
                             iv_slice *label, isovae_error *err)
 {
@@ -207,6 +225,8 @@ isovae_status iv_table_next(iv_table *table, const iv_request *request, double *
     }
     if (table->is_text) {
         IV_TRY(iv_csv_next(table, request, numbers, label, err));
+    } else if (table->is_sparse) {
+        sparse_row(table, table->next_row, request, numbers);
     } else {
         array_row(table, table->next_row, request, numbers);
     }

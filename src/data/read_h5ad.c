@@ -1,0 +1,389 @@
+/* What AnnData adds to HDF5: sparse matrices, names of columns (var) and ids of rows (obs).
+ *
+ * Two layouts are in use. Current: `var` is a group whose attribute _index names the dataset of its
+ * names; a sparse group says encoding-type csr_matrix and shape. Old (before 0.7): `var` is one
+ * table of compound elements with a member "index"; a sparse group says h5sparse_format and
+ * h5sparse_shape. */
+#include "base/memory.h"
+#include "data/columns.h"
+#include "data/hdf5_file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_PATH = 512, MAX_TEXT = 1 << 16 };
+
+/* ---- sparse matrices ---- */
+
+typedef enum layout { LAYOUT_NONE, LAYOUT_CSR, LAYOUT_CSC } layout;
+
+static layout layout_of(hid_t group)
+{
+    char text[32];
+    if (!iv_h5_text_attribute(group, "encoding-type", text, sizeof text) &&
+        !iv_h5_text_attribute(group, "h5sparse_format", text, sizeof text)) {
+        return LAYOUT_NONE;
+    }
+    if (strcmp(text, "csr_matrix") == 0 || strcmp(text, "csr") == 0) return LAYOUT_CSR;
+    if (strcmp(text, "csc_matrix") == 0 || strcmp(text, "csc") == 0) return LAYOUT_CSC;
+    return LAYOUT_NONE;
+}
+
+bool iv_h5_is_sparse(hid_t group)
+{
+    return layout_of(group) != LAYOUT_NONE;
+}
+
+static bool shape_of(hid_t group, size_t shape[2])
+{
+    int64_t values[2] = {0, 0};
+    const char *name = H5Aexists(group, "shape") > 0 ? "shape" : "h5sparse_shape";
+    if (H5Aexists(group, name) <= 0) return false;
+    hid_t attribute = H5Aopen(group, name, H5P_DEFAULT);
+    hid_t type = attribute >= 0 ? H5Aget_type(attribute) : -1;
+    hid_t space = attribute >= 0 ? H5Aget_space(attribute) : -1;
+    bool done = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER &&
+                H5Sget_simple_extent_npoints(space) == 2 &&
+                H5Aread(attribute, H5T_NATIVE_INT64, values) >= 0 && values[0] > 0 && values[1] > 0;
+    iv_h5_drop(type);
+    iv_h5_drop(space);
+    iv_h5_drop(attribute);
+    shape[0] = (size_t)values[0];
+    shape[1] = (size_t)values[1];
+    return done;
+}
+
+isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_t *index, size_t n,
+                              size_t rows, size_t cols, isovae_error *err)
+{
+    if (n_start - 1 != rows || start[0] != 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "the sparse matrix is damaged: 'indptr' has %zu values and begins at %lld; "
+                       "%zu rows need %zu, from 0",
+                       n_start, (long long)start[0], rows, rows + 1);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        if (start[r + 1] < start[r] || (uint64_t)start[r + 1] > n) {
+            return iv_fail(err, ISOVAE_ERR_DATA,
+                           "the sparse matrix is damaged: 'indptr' goes from %lld to %lld at row "
+                           "%zu, of %zu values",
+                           (long long)start[r], (long long)start[r + 1], r + 1, n);
+        }
+    }
+    if ((uint64_t)start[rows] != n) {
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "the sparse matrix is damaged: 'indptr' ends at %lld, 'indices' has %zu "
+                       "values",
+                       (long long)start[rows], n);
+    }
+    for (size_t k = 0; k < n; k++) {
+        if (index[k] < 0 || (uint64_t)index[k] >= cols) {
+            return iv_fail(err, ISOVAE_ERR_DATA,
+                           "the sparse matrix is damaged: an index is %lld, but must be 0 to %zu",
+                           (long long)index[k], cols - 1);
+        }
+    }
+    return ISOVAE_OK;
+}
+
+/* The three arrays as the file has them. */
+typedef struct parts {
+    int64_t *start, *index;
+    double *value;
+    size_t n_start, n_index, n_value;
+} parts;
+
+static isovae_status read_vector(const iv_h5 *h5, const char *group, const char *name, bool whole,
+                                 void **out, size_t *n, isovae_error *err)
+{
+    char path[MAX_PATH];
+    hid_t set, memory;
+    iv_element element;
+    iv_h5_shape shape;
+    (void)snprintf(path, sizeof path, "%s/%s", group, name);
+    IV_TRY(iv_h5_find(h5, path, &set, err));
+    isovae_status status = ISOVAE_OK;
+    bool number = iv_h5_is_dataset(set) && iv_h5_number(set, &element, &memory);
+    if (!number || (whole && (element == IV_ELEMENT_F32 || element == IV_ELEMENT_F64))) {
+        status = iv_fail(err, ISOVAE_ERR_DATA, "'%s' holds no %snumbers",
+                         iv_show(path, strlen(path)).text, whole ? "whole " : "");
+    }
+    if (status == ISOVAE_OK) status = iv_h5_check(h5, set, path, 8, &shape, err);
+    if (status == ISOVAE_OK && shape.rank != 1) {
+        status = iv_fail(err, ISOVAE_ERR_DATA, "'%s' has %zu axes, not one",
+                         iv_show(path, strlen(path)).text, shape.rank);
+    }
+    if (status == ISOVAE_OK) {
+        status = iv_h5_read(set, path, &shape, whole ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, 8, out,
+                            err);
+        *n = shape.count;
+    }
+    iv_h5_drop(set);
+    return status;
+}
+
+/* By rows, in the order of the file within a row; csc: the major axis becomes the inner one. */
+static isovae_status by_rows(const parts *p, bool columns, size_t rows, size_t cols, iv_sparse *out,
+                             isovae_error *err)
+{
+    size_t n = p->n_value, major = columns ? cols : rows;
+    IV_TRY(IV_NEW(out->start, rows + 1, "the sparse matrix", err));
+    IV_TRY(IV_NEW(out->column, n, "the sparse matrix", err));
+    IV_TRY(IV_NEW(out->value, n, "the sparse matrix", err));
+    if (!columns) {
+        for (size_t r = 0; r <= rows; r++) out->start[r] = (size_t)p->start[r];
+        for (size_t k = 0; k < n; k++) out->column[k] = (size_t)p->index[k];
+        memcpy(out->value, p->value, n * sizeof *out->value);
+        return ISOVAE_OK;
+    }
+    for (size_t k = 0; k < n; k++) out->start[(size_t)p->index[k] + 1]++;
+    for (size_t r = 0; r < rows; r++) out->start[r + 1] += out->start[r];
+    for (size_t j = 0; j < major; j++) {
+        for (size_t k = (size_t)p->start[j]; k < (size_t)p->start[j + 1]; k++) {
+            size_t at = out->start[p->index[k]]++;
+            out->column[at] = j;
+            out->value[at] = p->value[k];
+        }
+    }
+    for (size_t r = rows; r > 0; r--) out->start[r] = out->start[r - 1];
+    out->start[0] = 0;
+    return ISOVAE_OK;
+}
+
+static isovae_status read_parts(const iv_h5 *h5, const char *path, parts *p, isovae_error *err)
+{
+    void *start = NULL, *index = NULL, *value = NULL;
+    isovae_status status = read_vector(h5, path, "indptr", true, &start, &p->n_start, err);
+    if (status == ISOVAE_OK) {
+        status = read_vector(h5, path, "indices", true, &index, &p->n_index, err);
+    }
+    if (status == ISOVAE_OK) {
+        status = read_vector(h5, path, "data", false, &value, &p->n_value, err);
+    }
+    p->start = start;
+    p->index = index;
+    p->value = value;
+    if (status == ISOVAE_OK && p->n_index != p->n_value) {
+        status = iv_fail(err, ISOVAE_ERR_DATA,
+                         "the sparse matrix is damaged: %zu values in 'data', %zu in 'indices'",
+                         p->n_value, p->n_index);
+    }
+    return status;
+}
+
+isovae_status iv_h5_sparse(const iv_h5 *h5, hid_t group, const char *path, iv_table *out,
+                           isovae_error *err)
+{
+    size_t shape[2];
+    bool columns = layout_of(group) == LAYOUT_CSC;
+    parts p = {0};
+    if (!shape_of(group, shape)) {
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "the sparse matrix '%s' has no shape of two positive numbers",
+                       iv_show(path, strlen(path)).text);
+    }
+    isovae_status status = read_parts(h5, path, &p, err);
+    size_t major = shape[columns ? 1 : 0], minor = shape[columns ? 0 : 1];
+    if (status == ISOVAE_OK) {
+        status = iv_sparse_check(p.start, p.n_start, p.index, p.n_value, major, minor, err);
+    }
+    /* The axis without a start for each takes room for names or sums. */
+    if (status == ISOVAE_OK && minor > h5->limit / 64) {
+        status = iv_fail(err, ISOVAE_ERR_MEMORY, "the sparse matrix '%s' is %zu x %zu: too large",
+                         iv_show(path, strlen(path)).text, shape[0], shape[1]);
+    }
+    if (status == ISOVAE_OK) {
+        *out = (iv_table){.rows = shape[0], .cols = shape[1], .is_sparse = true};
+        status = by_rows(&p, columns, shape[0], shape[1], &out->sparse, err);
+    }
+    iv_free(p.start);
+    iv_free(p.index);
+    iv_free(p.value);
+    return status;
+}
+
+/* ---- names ---- */
+
+/* Memory for strings of variable length: no more in all than the file has bytes, however often it
+ * refers to one of them. */
+typedef struct budget {
+    size_t left;
+} budget;
+
+static void *take(size_t size, void *user)
+{
+    budget *b = user;
+    void *out;
+    if (size > b->left || iv_alloc(&out, size, 1, "names", NULL) != ISOVAE_OK) return NULL;
+    b->left -= size;
+    return out;
+}
+
+static void give_back(void *memory, void *user)
+{
+    (void)user;
+    iv_free(memory);
+}
+
+/* How a name is stored, and what it is read as: text of variable or fixed length, or a number. */
+typedef struct name_type {
+    hid_t memory; /* released with iv_h5_drop */
+    size_t size;  /* bytes in memory */
+    bool variable, number;
+} name_type;
+
+static bool name_type_of(hid_t type, name_type *out)
+{
+    *out = (name_type){.memory = -1};
+    H5T_class_t class = H5Tget_class(type);
+    if (class == H5T_STRING) {
+        out->variable = H5Tis_variable_str(type) > 0;
+        out->size = out->variable ? sizeof(char *) : H5Tget_size(type);
+        if (out->size == 0 || out->size > MAX_TEXT) return false;
+        out->memory = H5Tcopy(type);
+    } else if (class == H5T_INTEGER) {
+        out->number = true;
+        out->size = sizeof(int64_t);
+        out->memory = H5Tcopy(H5T_NATIVE_INT64);
+    }
+    return out->memory >= 0;
+}
+
+static isovae_status name_at(const unsigned char *values, const name_type *t, size_t i, char **out,
+                             isovae_error *err)
+{
+    const char *text = (const char *)values + i * t->size;
+    char digits[32];
+    size_t length;
+    if (t->number) {
+        int64_t number;
+        memcpy(&number, text, sizeof number);
+        (void)snprintf(digits, sizeof digits, "%lld", (long long)number);
+        return iv_strdup(out, digits, err);
+    }
+    if (t->variable) {
+        memcpy((void *)&text, values + i * t->size, sizeof text);
+        return iv_strdup(out, text != NULL ? text : "", err);
+    }
+    length = strnlen(text, t->size);
+    while (length > 0 && text[length - 1] == ' ') length--;
+    return iv_strndup(out, text, length, err);
+}
+
+/* The names of a dataset of one axis; `member`: of compound elements, else NULL. */
+static isovae_status read_names(const iv_h5 *h5, hid_t set, const char *path, hid_t memory,
+                                const name_type *t, size_t n, char ***out, isovae_error *err)
+{
+    iv_h5_shape shape;
+    IV_TRY(iv_h5_check(h5, set, path, t->size, &shape, err));
+    if (shape.rank != 1 || shape.count != n) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "'%s' has %zu names for %zu",
+                       iv_show(path, strlen(path)).text, shape.count, n);
+    }
+    budget b = {.left = h5->length};
+    unsigned char *values;
+    hid_t transfer = H5Pcreate(H5P_DATASET_XFER), space = H5Dget_space(set);
+    if (transfer < 0 || space < 0 ||
+        H5Pset_vlen_mem_manager(transfer, take, &b, give_back, &b) < 0) {
+        iv_h5_drop(transfer);
+        iv_h5_drop(space);
+        return iv_h5_fail(path, err);
+    }
+    isovae_status status = iv_alloc((void **)&values, n, t->size, "names", err);
+    if (status == ISOVAE_OK) {
+        if (H5Dread(set, memory, H5S_ALL, H5S_ALL, transfer, values) < 0) {
+            status = iv_h5_fail(path, err);
+        }
+        if (status == ISOVAE_OK) status = iv_alloc((void **)out, n, sizeof **out, "names", err);
+        for (size_t i = 0; i < n && status == ISOVAE_OK; i++) {
+            status = name_at(values, t, i, &(*out)[i], err);
+        }
+        if (t->variable) (void)H5Dvlen_reclaim(memory, space, transfer, values);
+        iv_free(values);
+    }
+    iv_h5_drop(transfer);
+    iv_h5_drop(space);
+    return status;
+}
+
+/* The old layout: one member of a table of compound elements. */
+static isovae_status names_of_table(const iv_h5 *h5, hid_t set, const char *path, hid_t type,
+                                    size_t n, char ***out, isovae_error *err)
+{
+    int member = H5Tget_member_index(type, "index");
+    const char *name = "index";
+    if (member < 0) {
+        member = H5Tget_member_index(type, "_index");
+        name = "_index";
+    }
+    if (member < 0) return ISOVAE_OK; /* a table without names */
+    hid_t of_member = H5Tget_member_type(type, (unsigned)member), memory = -1;
+    name_type t = {.memory = -1};
+    isovae_status status = ISOVAE_OK;
+    if (of_member >= 0 && name_type_of(of_member, &t)) {
+        memory = H5Tcreate(H5T_COMPOUND, t.size);
+        status = memory >= 0 && H5Tinsert(memory, name, 0, t.memory) >= 0
+                     ? read_names(h5, set, path, memory, &t, n, out, err)
+                     : iv_h5_fail(path, err);
+    }
+    iv_h5_drop(memory);
+    iv_h5_drop(t.memory);
+    iv_h5_drop(of_member);
+    return status;
+}
+
+static isovae_status names_of_set(const iv_h5 *h5, hid_t set, const char *path, size_t n,
+                                  char ***out, isovae_error *err)
+{
+    isovae_status status = ISOVAE_OK;
+    name_type t = {.memory = -1};
+    hid_t type = H5Dget_type(set);
+    if (type < 0) return iv_h5_fail(path, err);
+    if (H5Tget_class(type) == H5T_COMPOUND) {
+        status = names_of_table(h5, set, path, type, n, out, err);
+    } else if (name_type_of(type, &t)) {
+        status = read_names(h5, set, path, t.memory, &t, n, out, err);
+    }
+    iv_h5_drop(t.memory);
+    iv_h5_drop(type);
+    return status;
+}
+
+/* Nothing where the file has no such names; an error where it has, but wrong ones. */
+static isovae_status names_of(const iv_h5 *h5, const char *frame, size_t n, char ***out,
+                              isovae_error *err)
+{
+    char path[MAX_PATH], index[MAX_PATH / 2];
+    hid_t object;
+    if (!iv_h5_has(h5, frame)) return ISOVAE_OK;
+    IV_TRY(iv_h5_find(h5, frame, &object, err));
+    if (iv_h5_is_dataset(object)) {
+        isovae_status status = names_of_set(h5, object, frame, n, out, err);
+        iv_h5_drop(object);
+        return status;
+    }
+    if (!iv_h5_text_attribute(object, "_index", index, sizeof index)) strcpy(index, "_index");
+    iv_h5_drop(object);
+    (void)snprintf(path, sizeof path, "%s/%s", frame, index);
+    if (!iv_h5_has(h5, path)) return ISOVAE_OK;
+    IV_TRY(iv_h5_find(h5, path, &object, err));
+    isovae_status status = ISOVAE_OK;
+    if (iv_h5_is_dataset(object)) status = names_of_set(h5, object, path, n, out, err);
+    iv_h5_drop(object);
+    return status;
+}
+
+isovae_status iv_h5_annotate(const iv_h5 *h5, const char *path, iv_table *table, isovae_error *err)
+{
+    const char *var = NULL;
+    if (!iv_h5_has(h5, "obs") && !iv_h5_has(h5, "var")) return ISOVAE_OK;
+    if (strcmp(path, "X") == 0 || strncmp(path, "layers/", 7) == 0) var = "var";
+    if (strcmp(path, "raw/X") == 0) var = "raw/var";
+    if (strcmp(path, "raw.X") == 0) var = "raw.var";
+    if (var == NULL && strncmp(path, "obsm/", 5) != 0) return ISOVAE_OK;
+    if (var != NULL && table->height == 0) {
+        IV_TRY(names_of(h5, var, table->cols, &table->names, err));
+        if (table->names != NULL) IV_TRY(iv_names_make_unique(table->names, table->cols, err));
+    }
+    return names_of(h5, "obs", table->rows, &table->ids, err);
+}
