@@ -640,6 +640,125 @@ static void models_without_pictures(void **state)
     iv_model_free(m);
 }
 
+/* Each lane works in scratch of its own: that of lane 0 stays as it is while lane 1 runs. */
+static void lanes_apart(void **state)
+{
+    iv_metric_image s = {.height = 13, .width = 12, .channels = 1};
+    enum { D = 13 * 12 };
+    double x[D], y[D], g[D], h[D] = {0}, value;
+    (void)state;
+    iv_metric *m = ssim_of(tables[0], &s, 1, 2);
+    double *scratch = m->scratch; /* f64 backend memory is host memory here */
+    for (size_t i = 0; i < D; i++) x[i] = wave(i), y[i] = wave(i + 3);
+    for (size_t i = 0; i < m->scratch_size; i++) scratch[i] = 7;
+    m->kind->value(m, 1, 1, x, y, &value);
+    m->kind->gradient(m, 1, 1, x, y, 1, g);
+    m->kind->pair_gradient(m, 1, 1, x, y, 1, h, g);
+    m->kind->apply_g(m, 1, 1, x, 1, y, D, g, D);
+    for (size_t i = 0; i < m->scratch_size; i++) assert_true(scratch[i] == 7);
+    m->kind->value(m, 0, 1, x, y, &value);
+    assert_true(scratch[0] != 7);
+    iv_metric_free(m);
+}
+
+/* A decoder whose output has three axes gives (c, h, w), a flat one (h, w, c). */
+static void order_of_a_model(void **state)
+{
+    isovae_error err;
+    iv_model *flat = picture_model(13, 12, 2, 3), *m;
+    (void)state;
+    iv_metric_image image = iv_model_image(flat);
+    assert_true(image.height == 13 && image.width == 12 && image.channels == 2 && !image.planar);
+    iv_model_free(flat);
+    iv_graph *encoder, *decoder;
+    size_t value, mu, logvar;
+    iv_shape shape = {.rank = 1, .dim = {312}}, latents = {.rank = 1, .dim = {3}};
+    ok(iv_graph_new(&encoder, &err), &err);
+    ok(iv_graph_input(encoder, "x", &shape, &value, &err), &err);
+    iv_node_spec spec = {.kind = "dense",
+                         .name = "a",
+                         .n_inputs = 1,
+                         .inputs = {value},
+                         .n_outputs = 1,
+                         .outputs = {"mu"},
+                         .units = 3};
+    ok(iv_graph_node(encoder, &spec, &mu, &err), &err);
+    spec.name = "b", spec.outputs[0] = "logvar";
+    ok(iv_graph_node(encoder, &spec, &logvar, &err), &err);
+    ok(iv_graph_output(encoder, mu, &err), &err);
+    ok(iv_graph_output(encoder, logvar, &err), &err);
+    ok(iv_graph_new(&decoder, &err), &err);
+    ok(iv_graph_input(decoder, "z", &latents, &value, &err), &err);
+    spec.name = "c", spec.outputs[0] = "flat", spec.inputs[0] = value, spec.units = 312;
+    ok(iv_graph_node(decoder, &spec, &value, &err), &err);
+    iv_node_spec reshape = {.kind = "reshape",
+                            .name = "d",
+                            .n_inputs = 1,
+                            .inputs = {value},
+                            .n_outputs = 1,
+                            .outputs = {"out"},
+                            .attributes = {.shape = {.rank = 3, .dim = {2, 13, 12}}}};
+    ok(iv_graph_node(decoder, &reshape, &value, &err), &err);
+    ok(iv_graph_output(decoder, value, &err), &err);
+    ok(iv_model_new(&m, &err), &err);
+    ok(iv_model_set_network(m, encoder, decoder, IV_F32, &err), &err);
+    image = iv_model_image(m);
+    assert_true(image.height == 13 && image.width == 12 && image.channels == 2 && image.planar);
+    iv_model_free(m);
+}
+
+/* Pictures in another unit and range: the same model in scaled coordinates says the same, and bytes
+ * that are scaled to 0..1 have R = 255. */
+static void quality_units(void **state)
+{
+    enum { ROWS = 12 };
+    isovae_error err;
+    iv_quality_room *r;
+    iv_quality q;
+    (void)state;
+    for (int bytes = 0; bytes < 2; bytes++) {
+        iv_model *m = picture_model(12, 13, 1, 2);
+        iv_dataset *data = picture_data(m, ROWS);
+        m->scaling.kind = bytes ? IV_SCALE_UNIT : IV_SCALE_NONE;
+        double scale = bytes ? 255 : 40, shift = bytes ? 0 : -3;
+        for (size_t i = 0; i < m->d; i++) m->scaling.scale[i] = scale, m->scaling.shift[i] = shift;
+        double low = INFINITY, high = -INFINITY;
+        for (size_t i = 0; i < ROWS * m->d; i++) {
+            data->values[i] = (float)(shift + scale * (double)data->values[i]);
+            low = fmin(low, (double)data->values[i]);
+            high = fmax(high, (double)data->values[i]);
+        }
+        iv_analysis_options options;
+        iv_analysis *a;
+        iv_analysis_options_init(&options);
+        options.iwae_draws = 0;
+        ok(iv_analyse(m, data, &options, &a, &err), &err);
+        double range = bytes ? 255 : high - low, psnr = 0, ssim = 0;
+        assert_true(fabs(a->image_quality.range - range) < 1e-9);
+        double mu[ROWS * 2], *x = room(ROWS * m->d), *hat = room(ROWS * m->d);
+        size_t index[ROWS];
+        for (size_t i = 0; i < ROWS; i++) index[i] = i;
+        ok(iv_encode_rows(m, data, index, ROWS, NULL, NULL, mu, NULL, NULL, &err), &err);
+        ok(iv_decode_rows(m, mu, ROWS, NULL, NULL, hat, &err), &err);
+        for (size_t i = 0; i < ROWS * m->d; i++) x[i] = (double)data->values[i];
+        iv_metric_image image = iv_model_image(m);
+        ok(iv_quality_new(&image, range, &r, &err), &err);
+        for (size_t i = 0; i < ROWS; i++) {
+            iv_quality_of(r, x + i * m->d, hat + i * m->d, &q);
+            psnr += q.psnr / ROWS;
+            ssim += q.ssim / ROWS;
+        }
+        assert_true(fabs(psnr - a->image_quality.psnr_db) < 1e-4);
+        assert_true(fabs(ssim - a->image_quality.ssim) < 1e-5);
+        iv_quality_free(r);
+        iv_analysis_free(a);
+        iv_dataset_free(data);
+        iv_model_free(m);
+        free(x);
+        free(hat);
+    }
+}
+
 /* ---- refusals ---- */
 
 static void refuse(const iv_metric_use *use, const char *why)
@@ -777,17 +896,13 @@ static void quality(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(references),
-        cmocka_unit_test(pictures),
-        cmocka_unit_test(made_up),
-        cmocka_unit_test(nearly_alike),
-        cmocka_unit_test(differences),
-        cmocka_unit_test(rows_alone),
-        cmocka_unit_test(in_a_model),
-        cmocka_unit_test(in_a_report),
-        cmocka_unit_test(models_without_pictures),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(quality),
+        cmocka_unit_test(references),    cmocka_unit_test(pictures),
+        cmocka_unit_test(made_up),       cmocka_unit_test(nearly_alike),
+        cmocka_unit_test(differences),   cmocka_unit_test(rows_alone),
+        cmocka_unit_test(in_a_model),    cmocka_unit_test(in_a_report),
+        cmocka_unit_test(lanes_apart),   cmocka_unit_test(order_of_a_model),
+        cmocka_unit_test(quality_units), cmocka_unit_test(models_without_pictures),
+        cmocka_unit_test(refusals),      cmocka_unit_test(quality),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
