@@ -4,6 +4,7 @@
 #include "drain.h"
 
 #include <hdf5.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,7 +25,7 @@ static int64_t number(input *in)
 {
     uint8_t b = byte(in);
     if (b < 240) return (int64_t)(b % 48) - 4;
-    return (int64_t)((uint64_t)byte(in) << (b % 64)) - 1;
+    return (int64_t)(((uint64_t)byte(in) << (b % 64)) - 1);
 }
 
 static void put(hid_t at, const char *name, hid_t type, hid_t memory, hsize_t n, const void *values)

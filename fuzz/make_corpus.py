@@ -40,6 +40,15 @@ def idx(kind, shape, data):
     return bytes([0, 0, kind, len(shape)]) + b"".join(struct.pack(">I", n) for n in shape) + data
 
 
+# The language of fuzz_h5ad.c.
+def h5ad_numbers(*values):
+    return bytes([len(values), 0]) + bytes(v + 4 for v in values)
+
+
+def h5ad_names(kind, n):
+    return bytes([kind, n, 7]) + b"".join(b"name%d\0\0\0" % i for i in range(n))
+
+
 def main():
     small = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
     keep("npy", "f4", npy("<f4", "(3, 2)", small))
@@ -71,6 +80,13 @@ def main():
     keep("csv", "returns", b"\0" + b"1,2\r3,4\r")
     keep("csv", "newline_in_quotes", b"\0" + b'"1\n",2\n3,"4"\n')
     keep("csv", "ragged", b"\0" + b"1,2,3\n4,5\n6,7,8,9\n")
+    vectors = h5ad_numbers(0, 2, 2, 5) + h5ad_numbers(1, 3, 0, 2, 0) + h5ad_numbers(1, 2, 3, 5, 4)
+    none = bytes(3)
+    keep("h5ad", "csr", bytes([0, 7, 8]) + vectors + none + none)
+    keep("h5ad", "csc", bytes([1, 8, 7]) + vectors + none + none)
+    keep("h5ad", "old_table", bytes([2, 7, 8]) + vectors + h5ad_names(1, 4) + h5ad_names(2, 3))
+    keep("h5ad", "groups", bytes([0, 7, 8]) + vectors + h5ad_names(3, 4) + h5ad_names(4, 3))
+    keep("h5ad", "wrong_count", bytes([0, 7, 8]) + vectors + h5ad_names(3, 5) + h5ad_names(6, 3))
 
 
 if __name__ == "__main__":

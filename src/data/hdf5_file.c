@@ -57,18 +57,20 @@ static herr_t user_free(void *user)
     return 0;
 }
 
-static hid_t open_block(iv_h5 *h5)
+static isovae_status open_block(iv_h5 *h5, isovae_error *err)
 {
     H5FD_file_image_callbacks_t calls = {
         image_malloc, image_memcpy, image_realloc, image_free, user_copy, user_free, h5};
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    isovae_status status = ISOVAE_OK;
     if (access >= 0 && H5Pset_fapl_core(access, 1 << 16, false) >= 0 &&
         H5Pset_file_image_callbacks(access, &calls) >= 0 &&
         H5Pset_file_image(access, (void *)(uintptr_t)h5->block, h5->length) >= 0) {
-        file = H5Fopen("memory", H5F_ACC_RDONLY, access);
+        h5->file = H5Fopen("memory", H5F_ACC_RDONLY, access);
     }
+    if (h5->file < 0) status = iv_h5_fail("/", err);
     iv_h5_drop(access);
-    return file;
+    return status;
 }
 
 isovae_status iv_h5_enter(const unsigned char *block, size_t length, size_t limit, iv_h5 *out,
@@ -83,10 +85,8 @@ isovae_status iv_h5_enter(const unsigned char *block, size_t length, size_t limi
     }
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     (void)H5PLset_loading_state(0);
-    out->file = open_block(out);
-    if (out->file >= 0) return ISOVAE_OK;
-    isovae_status status = iv_h5_fail("/", err);
-    iv_h5_leave(out);
+    isovae_status status = open_block(out, err);
+    if (status != ISOVAE_OK) iv_h5_leave(out);
     return status;
 }
 
@@ -117,9 +117,10 @@ isovae_status iv_h5_fail(const char *path, isovae_error *err)
 {
     const char *why = NULL;
     (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first_message, &why);
-    if (why == NULL) why = "damaged";
-    return iv_fail(err, ISOVAE_ERR_DATA, "'%s' cannot be read; the file is damaged (HDF5: %s)",
-                   iv_show(path, strlen(path)).text, iv_show(why, strlen(why)).text);
+    iv_shown reason = iv_show(why != NULL ? why : "", why != NULL ? strlen(why) : 0);
+    return iv_fail(err, ISOVAE_ERR_DATA, "'%s' cannot be read; the file is damaged%s%s%s",
+                   iv_show(path, strlen(path)).text, why != NULL ? " (HDF5: " : "", reason.text,
+                   why != NULL ? ")" : "");
 }
 
 /* ---- objects by path ---- */

@@ -35,7 +35,8 @@ void iv_h5_leave(iv_h5 *h5);
 
 /* Any id, also a bad one. */
 void iv_h5_drop(hid_t id);
-/* ISOVAE_ERR_DATA: "'PATH' cannot be read (HDF5: ...)". */
+/* ISOVAE_ERR_DATA: "'PATH' cannot be read ... (HDF5: ...)", with HDF5's own reason where the call
+ * before this one is the one that failed. */
 isovae_status iv_h5_fail(const char *path, isovae_error *err);
 
 /* The object at a path ("raw/X") by hard links alone; released with iv_h5_drop. */

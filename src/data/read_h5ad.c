@@ -8,6 +8,7 @@
 #include "data/columns.h"
 #include "data/hdf5_file.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -205,24 +206,43 @@ isovae_status iv_h5_sparse(const iv_h5 *h5, hid_t group, const char *path, iv_ta
 /* ---- names ---- */
 
 /* Memory for strings of variable length: no more in all than the file has bytes, however often it
- * refers to one of them. */
+ * refers to one of them; and freed here, because libhdf5 loses what it had read where it fails. */
+typedef union taken {
+    union taken *next;
+    max_align_t aligned; /* the string follows */
+} taken;
 typedef struct budget {
     size_t left;
+    taken *all;
 } budget;
 
 static void *take(size_t size, void *user)
 {
     budget *b = user;
     void *out;
-    if (size > b->left || iv_alloc(&out, size, 1, "names", NULL) != ISOVAE_OK) return NULL;
+    if (size > b->left || iv_alloc(&out, sizeof(taken) + size, 1, "names", NULL) != ISOVAE_OK) {
+        return NULL;
+    }
+    taken *t = out;
     b->left -= size;
-    return out;
+    t->next = b->all;
+    b->all = t;
+    return t + 1;
 }
 
-static void give_back(void *memory, void *user)
+static void keep(void *memory, void *user)
 {
+    (void)memory;
     (void)user;
-    iv_free(memory);
+}
+
+static void budget_free(budget *b)
+{
+    while (b->all != NULL) {
+        taken *next = b->all->next;
+        iv_free(b->all);
+        b->all = next;
+    }
 }
 
 /* How a name is stored, and what it is read as: text of variable or fixed length, or a number. */
@@ -282,11 +302,9 @@ static isovae_status read_names(const iv_h5 *h5, hid_t set, const char *path, hi
     }
     budget b = {.left = h5->length};
     unsigned char *values;
-    hid_t transfer = H5Pcreate(H5P_DATASET_XFER), space = H5Dget_space(set);
-    if (transfer < 0 || space < 0 ||
-        H5Pset_vlen_mem_manager(transfer, take, &b, give_back, &b) < 0) {
+    hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
+    if (transfer < 0 || H5Pset_vlen_mem_manager(transfer, take, &b, keep, &b) < 0) {
         iv_h5_drop(transfer);
-        iv_h5_drop(space);
         return iv_h5_fail(path, err);
     }
     isovae_status status = iv_alloc((void **)&values, n, t->size, "names", err);
@@ -298,11 +316,10 @@ static isovae_status read_names(const iv_h5 *h5, hid_t set, const char *path, hi
         for (size_t i = 0; i < n && status == ISOVAE_OK; i++) {
             status = name_at(values, t, i, &(*out)[i], err);
         }
-        if (t->variable) (void)H5Dvlen_reclaim(memory, space, transfer, values);
         iv_free(values);
     }
+    budget_free(&b);
     iv_h5_drop(transfer);
-    iv_h5_drop(space);
     return status;
 }
 

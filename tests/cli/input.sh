@@ -64,7 +64,7 @@ refuse npy-magic 3 fit magic.npy
 refuse idx-truncated 3 fit idx-truncated
 refuse gz-truncated 3 fit truncated.csv.gz
 refuse npz-garbage 3 fit garbage.npz
-refuse hdf5 2 fit file.h5
+refuse hdf5 3 fit file.h5
 refuse resume-no-checkpoint 3 fit toy:norm,n=100 --resume text.csv
 refuse init-from-no-model 3 fit toy:norm,n=100 --init-from text.csv
 refuse validation-file-not-there 4 fit toy:norm,n=100 --validation nothing.csv
