@@ -698,7 +698,8 @@ static void cut_short(void **state)
     unsigned char *bytes = file_bytes(anndata(), &length);
     assert_true(H5Eget_auto2(H5E_DEFAULT, &was, &user) >= 0);
     assert_true(H5Eset_auto2(H5E_DEFAULT, shout, &calls) >= 0);
-    assert_true(H5PLget_loading_state(&plugins) >= 0);
+    assert_true(H5PLset_loading_state(H5PL_ALL_PLUGIN) >= 0);
+    assert_true(H5PLget_loading_state(&plugins) >= 0 && plugins != 0);
     size_t read = 0;
     for (size_t cut = 0; cut < length; cut += cut < 3000 ? 37 : 301) {
         unsigned char *part = malloc(cut + 1); /* of its own, so that a sanitizer sees its end */
@@ -746,7 +747,10 @@ static void threads(void **state)
     reading r[4];
     size_t length;
     unsigned char *bytes = file_bytes(anndata(), &length);
+    unsigned plugins = 0;
     (void)state;
+    /* without the lock this setting would be put back in the wrong order, sooner or later */
+    assert_true(H5PLset_loading_state(H5PL_ALL_PLUGIN) >= 0);
     for (size_t i = 0; i < 4; i++) {
         r[i] = (reading){bytes, length, 0};
         assert_int_equal(pthread_create(&id[i], NULL, read_often, &r[i]), 0);
@@ -755,6 +759,7 @@ static void threads(void **state)
         pthread_join(id[i], NULL);
         assert_int_equal(r[i].right, 34);
     }
+    assert_true(H5PLget_loading_state(&plugins) >= 0 && plugins == (unsigned)H5PL_ALL_PLUGIN);
     free(bytes);
 }
 

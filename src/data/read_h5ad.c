@@ -78,7 +78,7 @@ isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_
                        (long long)start[rows], n);
     }
     for (size_t k = 0; k < n; k++) {
-        if (index[k] < 0 || (uint64_t)index[k] >= cols) {
+        if ((uint64_t)index[k] >= cols) { /* a negative one, too */
             return iv_fail(err, ISOVAE_ERR_DATA,
                            "the sparse matrix is damaged: an index is %lld, but must be 0 to %zu",
                            (long long)index[k], cols - 1);

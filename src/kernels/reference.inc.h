@@ -350,6 +350,6 @@ static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const voi
         .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
         .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
         .ssim_scratch = plain_ssim_scratch, .ssim_rows = plain_ssim_rows,                          \
-        .ssim_gradient = plain_ssim_gradient, .ssim_metric = plain_ssim_metric,                  \
+        .ssim_gradient = plain_ssim_gradient, .ssim_metric = plain_ssim_metric,                    \
         .adam = plain_adam, .sum_squares = ref_sum_squares                                         \
     }

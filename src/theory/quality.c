@@ -62,7 +62,7 @@ static bool picture_shape(const iv_model *model, const iv_dataset *data, iv_metr
 static isovae_status make_rooms(work *w, const iv_pass *pass, const iv_metric_image *image,
                                 double range, isovae_error *err)
 {
-    IV_TRY(IV_NEW(w->rooms, pass->n_lanes, "picture quality", err));
+    IV_TRY(iv_alloc((void **)&w->rooms, pass->n_lanes, sizeof(void *), "picture quality", err));
     IV_TRY(IV_NEW(w->x, pass->n_lanes * pass->d, "picture quality", err));
     IV_TRY(IV_NEW(w->quality, w->rows->rows, "picture quality", err));
     for (size_t i = 0; i < pass->n_lanes; i++) {
@@ -94,7 +94,7 @@ isovae_status iv_summarise_quality(iv_summary *s, iv_pass *pass, isovae_error *e
         }
     }
     for (size_t i = 0; w.rooms != NULL && i < pass->n_lanes; i++) iv_quality_free(w.rooms[i]);
-    iv_free(w.rooms);
+    iv_free((void *)w.rooms);
     iv_free(w.x);
     iv_free(w.quality);
     return status;
