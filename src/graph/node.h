@@ -30,7 +30,7 @@ typedef struct iv_node_call {
     size_t in_size[IV_MAX_PORTS], out_size[IV_MAX_PORTS]; /* elements of a row */
     const void *in[IV_MAX_PORTS];
     void *out[IV_MAX_PORTS];
-    void *saved;                      /* rows x kind->saved elements */
+    void *saved; /* rows x kind->saved elements; NULL where no derivative will be asked for */
     const void *params[IV_MAX_ROLES]; /* NULL: absent */
     void *prepared;                   /* what prepare left, of the whole node */
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */

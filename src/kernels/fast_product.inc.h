@@ -135,7 +135,11 @@ typedef void (*tile_function)(const tile_job *job);
 static const tile_function tiles[2][2][TILE_ROWS] = {{{EACH_ROW(NARROW)}, {EACH_ROW(WIDE)}},
                                                      {{EACH_ROW(NARROW_T)}, {EACH_ROW(WIDE_T)}}};
 
-/* depth x cols of op(B), from its element b on, as a panel of full width. */
+typedef float four __attribute__((vector_size(16)));
+typedef float four_anywhere __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* depth x cols of op(B), from its element b on, as a panel of full width; transposed, by squares of
+ * four. */
 static void pack_panel(size_t depth, size_t cols, const float *b, size_t ldb, bool b_transposed,
                        float *panel)
 {
@@ -148,12 +152,29 @@ static void pack_panel(size_t depth, size_t cols, const float *b, size_t ldb, bo
         }
         return;
     }
-    for (size_t j = 0; j < PANEL; j++) {
-        if (j < cols) {
-            for (size_t p = 0; p < depth; p++) panel[p * PANEL + j] = b[j * ldb + p];
-        } else {
-            for (size_t p = 0; p < depth; p++) panel[p * PANEL + j] = 0;
+    size_t j = 0;
+    for (; j + 4 <= cols; j += 4) {
+        const float *r0 = b + j * ldb, *r1 = r0 + ldb, *r2 = r1 + ldb, *r3 = r2 + ldb;
+        float *to = panel + j;
+        size_t p = 0;
+        for (; p + 4 <= depth; p += 4, to += 4 * PANEL) {
+            four x = *(const four_anywhere *)(r0 + p), y = *(const four_anywhere *)(r1 + p);
+            four z = *(const four_anywhere *)(r2 + p), w = *(const four_anywhere *)(r3 + p);
+            four xy = __builtin_shufflevector(x, y, 0, 4, 1, 5);
+            four zw = __builtin_shufflevector(z, w, 0, 4, 1, 5);
+            *(four_anywhere *)to = __builtin_shufflevector(xy, zw, 0, 1, 4, 5);
+            *(four_anywhere *)(to + PANEL) = __builtin_shufflevector(xy, zw, 2, 3, 6, 7);
+            xy = __builtin_shufflevector(x, y, 2, 6, 3, 7);
+            zw = __builtin_shufflevector(z, w, 2, 6, 3, 7);
+            *(four_anywhere *)(to + 2 * PANEL) = __builtin_shufflevector(xy, zw, 0, 1, 4, 5);
+            *(four_anywhere *)(to + 3 * PANEL) = __builtin_shufflevector(xy, zw, 2, 3, 6, 7);
         }
+        for (; p < depth; p++, to += PANEL) {
+            to[0] = r0[p], to[1] = r1[p], to[2] = r2[p], to[3] = r3[p];
+        }
+    }
+    for (; j < PANEL; j++) {
+        for (size_t p = 0; p < depth; p++) panel[p * PANEL + j] = j < cols ? b[j * ldb + p] : 0;
     }
 }
 
@@ -172,10 +193,24 @@ static void fast_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_tra
                    b_transposed, panel);
 }
 
+/* The tile's rows, from row i of C on, times theirs of scale. */
+static void scale_tile(const iv_product *p, size_t i, size_t rows, size_t j, size_t cols, float *c)
+{
+    const float *scale = (const float *)p->scale + j;
+    size_t row = i % p->scale_rows;
+    for (size_t r = 0; r < rows; r++, c += p->ldc) {
+        const float *s = scale + row * p->n;
+        for (size_t q = 0; q < cols; q += W)
+            store_up_to(c + q, load_up_to(c + q, cols - q) * load_up_to(s + q, cols - q), cols - q);
+        if (++row == p->scale_rows) row = 0;
+    }
+}
+
 static void fast_product(const iv_product *p)
 {
     const float *a = p->a, *b = p->b, *packed = p->packed, *bias = p->bias;
-    float *c = p->c, *pre = p->pre;
+    const float *scale = p->scale;
+    float *c = p->c, *slope = p->slope;
     const size_t m = p->m, n = p->n, k = p->k;
     if (m == 0 || n == 0) return;
     _Alignas(64) float stack_panel[DEPTH * PANEL];
@@ -208,13 +243,14 @@ static void fast_product(const iv_product *p)
             for (size_t t = 0, i = 0; t < count; t++) {
                 const size_t rows = rows_each + (t < rows_over);
                 float *at = c + i * p->ldc + j;
-                float *out = last && pre ? pre + i * p->ldc + j : at;
                 job.a = p->a_transposed ? a + q * p->lda + i : a + i * p->lda + q;
                 job.from = q > 0 || p->accumulate ? at : NULL;
-                job.to = out;
+                job.to = at;
                 table[rows - 1](&job);
-                if (last && (pre || p->act != IV_ACT_NONE))
-                    act_rows(p->act, p->act_parameter, rows, cols, out, at, p->ldc);
+                if (last && (slope || p->act != IV_ACT_NONE))
+                    act_rows(p->act, p->act_parameter, rows, cols, at, at,
+                             slope ? slope + i * p->ldc + j : NULL, p->ldc);
+                if (last && scale) scale_tile(p, i, rows, j, cols, at);
                 i += rows;
             }
         }

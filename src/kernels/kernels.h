@@ -11,6 +11,7 @@
 #ifndef IV_KERNELS_KERNELS_H
 #define IV_KERNELS_KERNELS_H
 
+#include "base/random.h"
 #include "base/status.h"
 
 #include <stdbool.h>
@@ -47,7 +48,11 @@ typedef struct iv_product {
     const void *bias; /* n, or NULL */
     iv_act act;
     double act_parameter;
-    void *pre; /* where the value before act is kept (ldc), or NULL */
+    void *slope; /* where act' at the value before act is kept (ldc), or NULL */
+    /* Row r of C is multiplied by row r mod scale_rows of `scale` (scale_rows x n); NULL: it is
+     * not. Not together with act. */
+    const void *scale;
+    size_t scale_rows;
 } iv_product;
 
 typedef struct iv_adam {
@@ -92,6 +97,9 @@ typedef struct iv_kernels {
     void (*column_sums)(size_t rows, size_t cols, const void *x, size_t ldx, void *y,
                         bool accumulate);
 
+    /* out (rows x n): iv_normals_f32 of the key with each of the given rows in it; the same numbers
+     * in every table */
+    void (*normals)(const iv_key *key, size_t rows, const size_t *row, size_t n, void *out);
     /* The Gaussian heads (rows x n flattened to count). logvar is clipped to [lo, hi] where used;
      * outside, its gradient points back inside only. */
     void (*sample)(size_t count, const void *mu, const void *logvar, double lo, double hi,
@@ -129,8 +137,15 @@ typedef struct iv_kernels {
     void (*bce_pair_gradient)(size_t rows, size_t d, const void *lhat, const void *l, double factor,
                               void *g_hat, void *g, bool accumulate_hat,
                               bool accumulate); /* g_hat: p (1 - p)(lhat - l); g: sigmoid(l) - p */
-    /* y[r][i] = p (1 - p)/2 v[r][i], p = sigmoid(logits[r][i]) (G of bce, in logits) */
-    void (*bce_metric)(size_t rows, size_t d, const void *logits, const void *v, void *y);
+    /* G of bce, in logits: y[b][i] = p (1 - p)/2 v[b][i], p = sigmoid(logits[i]), on `blocks`
+     * blocks of n elements whose starts are `stride` and `y_stride` apart. */
+    void (*bce_metric)(size_t n, const void *logits, size_t blocks, const void *v, size_t stride,
+                       void *y, size_t y_stride);
+
+    /* gram[j][k] = sum_i a[j][i] b[k][i] for k >= j and mirrored (n x n), or for k = j alone; rows
+     * of d elements, `stride` and `b_stride` apart; products and sums in double. */
+    void (*gram)(size_t n, size_t d, const void *a, size_t stride, const void *b, size_t b_stride,
+                 bool diagonal, double *gram);
 
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);

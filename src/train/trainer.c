@@ -69,15 +69,14 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
                                     plan->validation_rows, &t->validation_rows, &(size_t){0}, err);
         if (status) goto fail;
     }
-    size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size, eps_size;
-    if (!iv_size_mul(room, plan->d, &x_size) || !iv_size_mul(room, plan->n, &eps_size)) {
+    size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size;
+    if (!iv_size_mul(room, plan->d, &x_size)) {
         status = iv_fail(err, ISOVAE_ERR_MEMORY, "--batch-size %zu is too large for %zu features",
                          plan->batch, plan->d);
         goto fail;
     }
     if ((status = IV_NEW(t->order, room, "rows of a batch", err))) goto fail;
     if ((status = IV_NEW(t->x, x_size, "a batch", err))) goto fail;
-    if ((status = IV_NEW(t->eps, eps_size, "the noise of a batch", err))) goto fail;
     if ((status = vector_new(t, &t->params, err))) goto fail;
     if ((status = vector_new(t, &t->grads, err))) goto fail;
     if ((status = vector_new(t, &t->moment1, err))) goto fail;
@@ -101,7 +100,6 @@ void iv_trainer_free(iv_trainer *t)
     iv_free(t->validation_rows);
     iv_free(t->order);
     iv_free(t->x);
-    iv_free(t->eps);
     void *vectors[] = {t->params, t->grads, t->moment1, t->moment2, t->best, t->kept};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         if (vectors[i]) t->k->release(vectors[i]);
@@ -136,17 +134,11 @@ void iv_trainer_start(iv_trainer *t, uint64_t attempt, const void *from)
     t->model->n_history = 0;
 }
 
-/* Draws and rows of one slice of a batch. */
+/* Draws of one slice of a batch. */
 static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void *eps)
 {
-    size_t n = t->plan->n;
-    float *staged = t->eps + first * n;
     iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_NOISE, .step = step};
-    for (size_t i = 0; i < count; i++) {
-        key.row = t->order[first + i];
-        iv_normals_f32(&key, n, staged + i * n);
-    }
-    t->k->upload_f32(eps, staged, count * n);
+    t->k->normals(&key, count, t->order + first, t->plan->n, eps);
 }
 
 static void fill_training(void *user, size_t first, size_t count, void *x, void *eps, size_t stride)

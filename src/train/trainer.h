@@ -16,7 +16,7 @@ typedef struct iv_trainer {
 
     /* Workspace of a step. */
     size_t *order;  /* rows of the batch */
-    float *x, *eps; /* batch x d, batch x n: staging before the upload */
+    float *x; /* batch x d: staging before the upload */
     void *grads;
     double seconds_reported; /* when progress was last told, monotonic clock */
 
