@@ -269,7 +269,8 @@ static void man_overview(iv_text *text)
     man_exit_codes(text);
     iv_text_puts(text,
                  ".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR\nWhere it is set and not empty, output "
-                 "has no colours.\n");
+                 "has no colours.\n.TP\n\\fBISOVAE_ISA\\fR\nThe instruction set to compute with "
+                 "where \\fB\\-\\-isa\\fR does not say: baseline, avx2 or avx512.\n");
     iv_text_puts(text, ".SH SEE ALSO\n");
     for (size_t i = 0; i < cli_n_commands; i++) {
         iv_text_printf(text, ".BR isovae\\-%s (1)%s\n", cli_commands[i].name,

@@ -17,10 +17,11 @@ isovae_status cli_pool(cli *c, isovae_error *err)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--threads: %llu is more than the 1024 allowed",
                        (unsigned long long)threads->count);
     }
-    if (cli_isa(c) != NULL && iv_kernels_get(IV_PRECISION_F32, cli_isa(c)) == NULL) {
+    if (iv_kernels_get(IV_PRECISION_F32, cli_isa(c)) == NULL) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "--isa: '%s' is no instruction set that this build and processor have",
-                       cli_isa(c));
+                       "%s: '%.40s' is no instruction set that this build and processor have",
+                       cli_isa(c) != NULL ? "--isa" : "ISOVAE_ISA",
+                       cli_isa(c) != NULL ? cli_isa(c) : iv_kernels_pinned());
     }
     return iv_pool_new(&c->pool, threads->set ? (size_t)threads->count : 0, err);
 }

@@ -72,7 +72,8 @@ typedef struct isovae_context isovae_context;
 typedef struct isovae_context_config {
     size_t struct_size; /* set by the init function: sizeof as the caller was compiled */
     size_t threads;     /* 0: one per processor; results are the same bytes for any number */
-    const char *isa;    /* NULL: the best there is; "baseline", "avx2", "avx512" pin one */
+    const char *isa; /* "baseline", "avx2" or "avx512"; NULL: what the environment variable
+                        ISOVAE_ISA says, else the best there is */
     isovae_progress_fn *progress;
     void *user;
 } isovae_context_config;

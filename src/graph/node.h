@@ -111,6 +111,9 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 isovae_status iv_graph_check_name(const char *what, const char *name,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Whether `value` comes from a relu: where it is zero, so are its tangents. */
+bool iv_node_rectified(const iv_graph *graph, size_t value);
+
 /* dense */
 isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);
 size_t iv_dense_saved(const iv_graph *graph, const iv_node *node);

@@ -74,8 +74,11 @@ size_t iv_dense_saved(const iv_graph *graph, const iv_node *node)
 
 size_t iv_dense_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
 {
-    bool from_value = node->attributes.act != IV_ACT_NONE && !keeps_slope(node);
-    return tangent && from_value ? width_out(graph, node) : 0;
+    if (!tangent) return 0;
+    size_t size = 0;
+    if (node->attributes.act != IV_ACT_NONE && !keeps_slope(node)) size += width_out(graph, node);
+    if (iv_node_rectified(graph, node->inputs[0])) size += width_in(graph, node) + 1;
+    return size;
 }
 
 /* Where the second pack starts: at a cache line. */
@@ -204,7 +207,8 @@ void iv_dense_param_gradient(const iv_node_call *call, size_t role, void *grad, 
     k->product(&p);
 }
 
-/* t_y = act'(pre) (t_x W^T), one product for all tangents of all rows */
+/* t_y = act'(pre) (t_x W^T), one product for all tangents of all rows. Behind a relu half of t_x,
+ * or more, is zero: the tangents of a row have their zeros in the same places. */
 void iv_dense_tangent(const iv_node_call *call)
 {
     const iv_kernels *k = call->kernels;
@@ -230,5 +234,10 @@ void iv_dense_tangent(const iv_node_call *call)
                     .ldc = out,
                     .scale = slope,
                     .scale_rows = call->rows};
-    k->product(&p);
+    if (iv_node_rectified(call->graph, call->node->inputs[0])) {
+        void *lists = iv_at(k, call->scratch, slope == call->scratch ? call->rows * out : 0);
+        k->product_masked(&p, call->rows, call->in[0], lists);
+    } else {
+        k->product(&p);
+    }
 }

@@ -397,13 +397,34 @@ static void fast_bce_metric(size_t n, const void *logitsv, size_t blocks, const 
     }
 }
 
-/* Gram matrices. A product of two floats is exact in double, so it makes no difference whether an
- * addition is fused with it. Element i belongs to lane i mod W/2; lanes are added in order. */
-
 INLINE vd load_wide(const float *p)
 {
     return widen(*(const vh_anywhere *)p);
 }
+
+/* Each sum runs over the rows in order; a block of columns is summed in registers. */
+static void fast_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
+                             bool accumulate)
+{
+    enum { BLOCK = 4 };
+    const float *x = xv;
+    float *y = yv;
+    size_t j = 0;
+    for (; j + BLOCK * (W / 2) <= cols; j += BLOCK * (W / 2)) {
+        vd sum[BLOCK] = {{0}};
+        for (size_t r = 0; r < rows; r++)
+            for (size_t b = 0; b < BLOCK; b++) sum[b] += load_wide(x + r * ldx + j + b * (W / 2));
+        for (size_t b = 0; b < BLOCK; b++) {
+            float *to = y + j + b * (W / 2);
+            if (accumulate) sum[b] += load_wide(to);
+            *(vh_anywhere *)to = __builtin_convertvector(sum[b], vh);
+        }
+    }
+    plain_column_sums(rows, cols - j, x + j, ldx, y + j, accumulate);
+}
+
+/* Gram matrices. A product of two floats is exact in double, so it makes no difference whether an
+ * addition is fused with it. Element i belongs to lane i mod W/2; lanes are added in order. */
 
 INLINE vd load_wide_some(const float *p, size_t n)
 {

@@ -5,8 +5,9 @@
  * with a leading dimension in elements. There are three CPU tables: f32 fast, f32 reference and f64
  * reference; the references are one plain source compiled twice, and test the fast one.
  *
- * Determinism: an element's bytes depend on its own inputs and k only, never on the number of rows
- * of the call, on its place in a tile, or on who computes its neighbours. So callers may cut the
+ * Determinism: an element's bytes depend on its own inputs and k only (in products of up to four
+ * columns on their number, and on how A is stored, too), never on the number of rows of the call,
+ * on its place in a tile, or on who computes its neighbours. So callers may cut the
  * rows of a batch, or the output of a product, in any way and get the same bytes. */
 #ifndef IV_KERNELS_KERNELS_H
 #define IV_KERNELS_KERNELS_H
@@ -78,6 +79,12 @@ typedef struct iv_kernels {
     size_t (*pack_size)(size_t k, size_t n);
     void (*pack)(size_t k, size_t n, const void *b, size_t ldb, bool b_transposed, void *packed);
     void (*product)(const iv_product *p);
+    /* The same, told that A is m / rows blocks of rows, and that element q of row r of every block
+     * is zero where mask[r][q] (rows x k) is: those need not be multiplied. Packed, scale_rows
+     * equal to rows where there is a scale, no slope, no act. scratch: rows x (k + 1) elements. The
+     * bytes are
+     * those of product where B is finite. */
+    void (*product_masked)(const iv_product *p, size_t rows, const void *mask, void *scratch);
 
     /* Elementwise; in-place use is allowed where the types agree. */
     void (*fill)(size_t n, double value, void *y);
@@ -165,10 +172,13 @@ typedef enum iv_precision {
     IV_PRECISION_F64_REFERENCE = 2
 } iv_precision;
 
-/* The table for a precision. `isa`: NULL for the best this processor has, or a name that pins it
- * ("baseline", "avx2", "avx512"; meaningful for IV_PRECISION_F32); NULL is returned for a name that
- * is unknown or not supported here. Tables are constant and live for ever. */
+/* The table for a precision. `isa`: a name ("baseline", "avx2", "avx512"; meaningful for
+ * IV_PRECISION_F32), or NULL for the one that the environment variable ISOVAE_ISA pins, else the
+ * best this processor has; NULL is returned for a name that is unknown or not supported here.
+ * Tables are constant and live for ever. */
 const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa);
+/* What ISOVAE_ISA says, or NULL. */
+const char *iv_kernels_pinned(void);
 
 /* The floating-point state for the time of a computation: enter sets it for the calling thread
  * (rounding to nearest, no traps, numbers below the normal range flushed to zero) and returns what

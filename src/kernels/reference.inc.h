@@ -61,6 +61,12 @@ static void ref_product(const iv_product *p)
     }
 }
 
+static void ref_product_masked(const iv_product *p, size_t rows, const void *mask, void *scratch)
+{
+    (void)rows, (void)mask, (void)scratch;
+    ref_product(p);
+}
+
 /* Activations. exp(-|x|) never overflows; 1/(1 + it) and it/(1 + it) are sigmoid(|x|) and
  * sigmoid(-|x|), both to full relative precision. */
 
@@ -358,16 +364,17 @@ static void ref_gram(size_t n, size_t d, const void *av, size_t stride, const vo
         .alloc = plain_alloc, .release = plain_release, .upload = plain_upload,                    \
         .upload_f32 = plain_upload_f32, .download = plain_download,                                \
         .download_f32 = plain_download_f32, .pack_size = ref_pack_size, .pack = ref_pack,          \
-        .product = ref_product, .fill = plain_fill, .add = plain_add, .axpy = plain_axpy,          \
-        .multiply = plain_multiply, .multiply_add = plain_multiply_add,                            \
-        .copy_block = plain_copy_block, .act_forward = ref_act_forward,                            \
-        .act_derivative = ref_act_derivative, .act_reverse = ref_act_reverse,                      \
-        .column_sums = plain_column_sums, .normals = plain_normals, .sample = ref_sample,          \
-        .heads_reverse = ref_heads_reverse, .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows,      \
-        .sse_gradient = plain_sse_gradient, .norm_rows = ref_norm_rows,                            \
-        .scale_rows = plain_scale_rows, .scale_columns = plain_scale_columns,                      \
-        .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
-        .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
-        .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
-        .gram = ref_gram, .adam = plain_adam, .sum_squares = ref_sum_squares                       \
+        .product = ref_product, .product_masked = ref_product_masked, .fill = plain_fill,          \
+        .add = plain_add, .axpy = plain_axpy, .multiply = plain_multiply,                          \
+        .multiply_add = plain_multiply_add, .copy_block = plain_copy_block,                        \
+        .act_forward = ref_act_forward, .act_derivative = ref_act_derivative,                      \
+        .act_reverse = ref_act_reverse, .column_sums = plain_column_sums,                          \
+        .normals = plain_normals, .sample = ref_sample, .heads_reverse = ref_heads_reverse,        \
+        .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows, .sse_gradient = plain_sse_gradient,      \
+        .norm_rows = ref_norm_rows, .scale_rows = plain_scale_rows,                                \
+        .scale_columns = plain_scale_columns, .bce_rows = ref_bce_rows,                            \
+        .bce_gradient = ref_bce_gradient, .entropy_rows = ref_entropy_rows,                        \
+        .bce_pair_rows = ref_bce_pair_rows, .bce_pair_gradient = ref_bce_pair_gradient,            \
+        .bce_metric = ref_bce_metric, .gram = ref_gram, .adam = plain_adam,                        \
+        .sum_squares = ref_sum_squares                                                             \
     }

@@ -43,7 +43,7 @@ static isovae_status kernels_of(const char *isa, const iv_kernels **k, isovae_er
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                    "isa: '%.40s' is not known or not supported by this processor; give baseline, "
                    "avx2 or avx512, or nothing for the best",
-                   isa != NULL ? isa : "");
+                   isa != NULL ? isa : iv_kernels_pinned());
 }
 
 isovae_status iv_scorer_weights(const iv_model *model, const char *isa, iv_eval **out,
