@@ -681,20 +681,25 @@ static void test_traversal(void **state)
     iv_dataset *data;
     iv_picture sheet;
     iv_facts facts;
-    double even[2 * N];
+    double lengths[5 * N];
     const size_t ranks[N] = {0, 1, 2};
     (void)state;
     linear_images(&s, &m, &data);
     iv_facts_of(&s.context, &facts);
     assert_true(facts.image);
-    assert_ok(iv_traverse_picture(&s.context, &facts, ranks, N, 5, &sheet, even, &err));
+    assert_ok(iv_traverse_picture(&s.context, &facts, ranks, N, 5, &sheet, lengths, &err));
     assert_int_equal(sheet.height, N * H);
     assert_int_equal(sheet.width, 5 * W);
     assert_int_equal(sheet.channels, 1);
     /* Isometric: a step of y is as long in the pictures; the idle latent does not move. */
-    for (size_t i = 0; i < 4; i++) assert_true(fabs(even[i] - 1) < 1e-4);
-    assert_true(even[4] == 0 && even[5] == 0);
     double sd = sqrt(0.24 * 0.25);
+    for (size_t j = 0; j < 2; j++) {
+        assert_true(fabs(lengths[5 * j] - 1.5 * sd) < 1e-12);
+        for (size_t k = 1; k < 5; k++)
+            assert_true(fabs(lengths[5 * j + k] / lengths[5 * j] - 1) < 1e-4);
+    }
+    assert_true(lengths[10] > 0.7); /* 1.5 sqrt(beta/2) */
+    for (size_t k = 1; k < 5; k++) assert_true(lengths[10 + k] == 0);
     for (size_t j = 0; j < N; j++) {
         for (size_t k = 0; k < 5; k++) {
             double rise = 3 * sd * ((double)k - 2) / 2 / sqrt(24);
@@ -741,7 +746,7 @@ static void test_page_image(void **state)
     assert_self_contained(t.data);
     assert_balanced(t.data);
     assert_no_nan(t.data);
-    assert_int_equal(count_of(t.data, "data:image/png;base64,"), 3);
+    assert_int_equal(count_of(t.data, "data:image/png;base64,"), 5);
     assert_int_equal(count_of(t.data, "class=\"walk\""), 3); /* two active ones, one that is off */
     assert_non_null(strstr(t.data, "type=\"range\""));
     iv_text_free(&t);

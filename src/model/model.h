@@ -61,6 +61,8 @@ typedef struct iv_model {
     iv_history *history;
     size_t restarts;                    /* trainings thrown away as folded */
     bool folded;                        /* the last one still is */
+    uint64_t steps_asked;               /* where a time limit made them fewer; else 0 */
+    bool cut_short;                     /* by that limit, before the schedule had ended */
     double train_loss, validation_loss; /* D + beta KL at the end, over all rows; NaN where none */
 
     /* What was found on the training rows (set by theory's iv_calibrate). */
