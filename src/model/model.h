@@ -25,7 +25,7 @@ typedef struct iv_history {
     uint64_t step;
     double beta, rate;           /* in force at that step; learning rate */
     double loss, distortion, kl; /* mean over the training batches since the last line */
-    double validation;           /* validation loss D + beta KL at the final beta, NaN where none */
+    double validation;           /* validation loss D + beta KL at that beta, NaN where none */
 } iv_history;
 
 typedef struct iv_model {

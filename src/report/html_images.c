@@ -200,7 +200,9 @@ static isovae_status traversals(const iv_page *p, isovae_error *err)
     for (size_t i = 0; i < w.n; i++) walk(p, &w, i, lengths + STEPS * i);
     iv_text_puts(p->out, "</div><p class=\"key\">The numbers under the images are the measured "
                          "distances between neighbours, the square root of the metric's distance: "
-                         "where the coordinates are isometric each is the step in y.");
+                         "where the coordinates are isometric each is the step in y (of a "
+                         "latent near the noise, beta/2, that times the root of 1 - "
+                         "sigma\xC2\xB2).");
     if (w.collapsed != SIZE_MAX) {
         iv_text_puts(p->out, " The last row is a latent that is not active: nothing should move.");
     }
