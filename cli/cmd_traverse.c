@@ -1,8 +1,7 @@
 /* isovae traverse MODEL [DATA]: equal steps of the isometric coordinate y along each latent. */
-#include "cli.h"
+#include "picture.h"
 
 #include "base/file.h"
-#include "report/plate.h"
 #include "theory/score.h"
 #include "theory/walk.h"
 
@@ -224,18 +223,6 @@ static isovae_status write_numbers(cli *c, const walk *w, cli_format format, iso
 
 /* ---- as a picture ---- */
 
-/* Data units shown black and white: the range of bytes, [0, 1] or that of the values. */
-static void tone(const iv_model *model, const double *x, size_t n, double *lo, double *hi)
-{
-    *lo = 0;
-    *hi = model->scaling.kind == IV_SCALE_UNIT ? model->scaling.scale[0] : 1;
-    if (model->scaling.kind == IV_SCALE_UNIT) return;
-    for (size_t i = 0; i < n; i++) {
-        if (x[i] < *lo) *lo = x[i];
-        if (x[i] > *hi) *hi = x[i];
-    }
-}
-
 /* The names of rows and columns: "latent 0 / var 12.3 / dy 0.41", "-2 sd". */
 static void label(const walk *w, char (*names)[NAME_ROOM], char (*heads)[HEAD_ROOM])
 {
@@ -273,7 +260,7 @@ static isovae_status draw(const walk *w, char (*names)[NAME_ROOM], char (*heads)
     label(w, names, heads);
     for (size_t i = 0; i < w->n_latents; i++) pointers[i] = names[i];
     for (size_t p = 0; p < w->points; p++) pointers[w->n_latents + p] = heads[p];
-    tone(m, w->x, w->n_latents * w->points * m->d, &sheet.lo, &sheet.hi);
+    cli_tone(m, w->x, w->n_latents * w->points * m->d, &sheet.lo, &sheet.hi);
     return iv_sheet_draw(&sheet, out, err);
 }
 
@@ -281,25 +268,16 @@ static isovae_status write_picture(cli *c, const walk *w, isovae_error *err)
 {
     char(*names)[NAME_ROOM] = NULL, (*heads)[HEAD_ROOM] = NULL;
     const char **pointers = NULL;
-    unsigned char *bytes = NULL;
-    size_t length = 0;
     iv_picture picture = {0};
     isovae_status status = IV_NEW(names, w->n_latents, "labels", err);
     if (status == ISOVAE_OK) status = IV_NEW(heads, w->points, "labels", err);
     if (status == ISOVAE_OK) status = IV_NEW(pointers, w->n_latents + w->points, "labels", err);
     if (status == ISOVAE_OK) status = draw(w, names, heads, pointers, &picture, err);
-    if (status == ISOVAE_OK) {
-        status = iv_png_encode(picture.pixels, picture.height, picture.width, picture.channels,
-                               &bytes, &length, err);
-    }
-    if (status == ISOVAE_OK) {
-        status = iv_file_write(c->opt[OPT_OUTPUT].text, bytes, length, err);
-    }
+    if (status == ISOVAE_OK) status = cli_picture_write(c, &picture, err);
     iv_free(names);
     iv_free(heads);
     iv_free(pointers);
     iv_free(picture.pixels);
-    iv_free(bytes);
     return status;
 }
 

@@ -72,9 +72,11 @@ const cli_command cli_commands[] = {
      "without names, one column per latent. The result is in the units of the data.",
      "isovae decode m.safetensors z.npy -o x.csv\twhat encode wrote", 2, 2, cmd_decode},
     {CLI_SAMPLE, "sample", "MODEL", "new rows like those of the training",
-     "Draws z from the prior and decodes it. Equal seeds give equal rows.",
+     "Draws z from the prior and decodes it. Equal seeds give equal rows. For image models -o "
+     "FILE.png draws them.",
      "isovae sample m.safetensors -n 1000 -o new.csv\ta thousand rows\n"
-     "isovae sample m.safetensors --noise\twith the noise of the decoder",
+     "isovae sample m.safetensors --noise\twith the noise of the decoder\n"
+     "isovae sample faces.safetensors -n 30 -o faces.png\tas images",
      1, 1, cmd_sample},
     {CLI_TRAVERSE, "traverse", "MODEL [DATA]", "what each latent does to the features",
      "Steps along each latent in equal steps of the isometric coordinate y, the others held, and "

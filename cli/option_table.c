@@ -28,7 +28,10 @@ const cli_option cli_options[] = {
      "Write the result to FILE: .csv, .json or .npy (numbers alone, without ids) by its suffix; "
      "whole "
      "or not at all.",
-     CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE, output_group},
+     CLI_SCORE | CLI_ENCODE | CLI_DECODE, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
+     "Write the result to FILE: .csv, .json, .npy, or for image models .png (ten images a row).",
+     CLI_SAMPLE, output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
      "Write the result to FILE: .csv, .json, .npy, or for image models .png (a labelled sheet, one "
      "row of images per latent).",

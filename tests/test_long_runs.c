@@ -67,6 +67,7 @@ static int drop_place(void **state)
 typedef struct machine {
     double each, later; /* seconds a step; those after step `change` */
     uint64_t change;
+    double from; /* or after so many seconds; 0: never */
 } machine;
 
 typedef struct course {
@@ -83,7 +84,8 @@ static course drive(double limit, uint64_t asked, machine m)
     iv_budget_start(&b, limit, 0, now);
     iv_budget_attempt(&b, 0, now);
     while (c.made < c.planned && !c.out) {
-        now += c.made < m.change ? m.each : m.later;
+        bool later = c.made >= m.change || (m.from > 0 && now - 100 > m.from);
+        now += later ? m.later : m.each;
         c.made++;
         switch (iv_budget_look(&b, now, c.made, &c.planned)) {
         case IV_BUDGET_GO: break;
@@ -103,20 +105,23 @@ static course drive(double limit, uint64_t asked, machine m)
 static void budget(void **state)
 {
     (void)state;
-    course c = drive(0, 1000, (machine){1, 1, 0}); /* no limit */
+    course c = drive(0, 1000, (machine){1, 1, 0, 0}); /* no limit */
     assert_true(c.made == 1000 && c.planned == 1000 && !c.again && !c.bends && !c.out);
-    c = drive(1000, 500, (machine){1, 1, 500}); /* all of it fits */
+    c = drive(1000, 500, (machine){1, 1, 500, 0}); /* all of it fits */
     assert_true(c.made == 500 && !c.again && !c.bends && !c.out);
-    c = drive(1000, 5000, (machine){1, 1, 5000}); /* a fifth does */
+    c = drive(1000, 5000, (machine){1, 1, 5000, 0}); /* a fifth does */
     assert_true(c.again == 1 && c.bends == 0 && !c.out);
     assert_true(c.made == c.planned && c.made > 900 && c.made < 1000);
     assert_true(c.end <= 1000 && c.end > 950);
-    c = drive(1000, 5000, (machine){1, 2, 300}); /* half as fast from step 300 on */
+    c = drive(1000, 5000, (machine){1, 2, 300, 0}); /* half as fast from step 300 on */
     assert_true(c.again == 1 && c.bends >= 1 && !c.out && c.made == c.planned);
     assert_true(c.made > 550 && c.made < 700 && c.end <= 1000 && c.end > 940);
-    c = drive(1000, 5000, (machine){1, 500, 300}); /* nearly stands still: nothing can be planned */
+    c = drive(1000, 5000, (machine){1, 2, 5000, 30}); /* as soon as it has begun anew */
+    assert_true(c.again == 1 && c.bends >= 1 && c.made == c.planned && c.made > 440);
+    c = drive(1000, 5000,
+              (machine){1, 500, 300, 0}); /* nearly stands still: nothing can be planned */
     assert_true(c.made >= 300 && c.end <= 1000 + 500);
-    c = drive(10, 5000, (machine){100, 100, 0}); /* one step is longer than the limit */
+    c = drive(10, 5000, (machine){100, 100, 0, 0}); /* one step is longer than the limit */
     assert_true(c.out && c.made == 1);
 }
 

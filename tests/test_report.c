@@ -807,6 +807,7 @@ static void test_maps_and_samples(void **state)
     double *mean = doubles(&s, H * W), *rms = doubles(&s, H * W);
     mean[0] = -0.3;
     rms[0] = rms[9] = 0.4;
+    rms[10] = 0.2;
     s.a.latents[0].loading_mean = mean;
     s.a.latents[0].loading_rms = rms;
     assert_ok(iv_loading_picture(&s.context, &facts, ranks, 2, false, &sheet, &err));
@@ -817,6 +818,7 @@ static void test_maps_and_samples(void **state)
     assert_ok(iv_loading_picture(&s.context, &facts, ranks, 2, true, &sheet, &err));
     assert_true(sheet.pixels[0] == 74 && sheet.pixels[1] == 20);
     assert_memory_equal(sheet.pixels, sheet.pixels + 27, 3);
+    assert_int_equal(sheet.pixels[30], 162); /* half of the way from 250 to 74 */
     assert_true(sheet.pixels[3] == 250 &&
                 sheet.pixels[H * W * 3] == 250); /* the latent that is off */
     iv_free(sheet.pixels);
@@ -858,6 +860,10 @@ static void test_overfitting_shows(void **state)
     iv_text_free(&t);
     iv_chart_draw(chart, &s.context, &facts, 680, false, "k", &t);
     assert_non_null(strstr(t.data, "lowest validation loss"));
+    iv_text_free(&t);
+    h[79].beta = 0.5 * s.model.beta; /* a smaller beta: its loss cannot be compared */
+    chart->says(&s.context, &facts, &t);
+    assert_null(strstr(t.data, "lowest"));
     iv_text_free(&t);
     sample_free(&s);
 }

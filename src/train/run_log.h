@@ -1,4 +1,4 @@
-/* The course of a run while it trains: JSON lines and TensorBoard events (docs/fit-log.md). Neither
+/* The course of a run while it trains: JSON lines and TensorBoard events (docs/runs.md). Neither
  * enters the model. */
 #ifndef IV_TRAIN_RUN_LOG_H
 #define IV_TRAIN_RUN_LOG_H

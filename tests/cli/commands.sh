@@ -116,6 +116,8 @@ check "traverse draws a labelled sheet" test "$status $(size_of sheet.png)" = "0
 run "$isovae" traverse images.safetensors images.npy --row 2 --latents 0-1 --steps 5 -o row.png
 check "around a row: another sheet of the same size" \
     test "$(size_of row.png) $(cmp -s sheet.png row.png; echo $?)" = "348 158 1"
+run "$isovae" sample images.safetensors -n 13 -o many.png
+check "sample draws images, ten a row" test "$status $(size_of many.png)" = "0 522 114"
 run "$isovae" report images.safetensors images.npy --html images.html
 check "report on images, page" test "$status" = 0 -a -s images.html
 finish

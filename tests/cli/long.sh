@@ -36,6 +36,9 @@ else
     check "and the model, byte for byte" cmp whole.safetensors killed.safetensors
 fi
 
+run "$isovae" fit toy:norm,n=2000 -n 3 --steps 20 -q -o timed.safetensors --max-time 1h30m --checkpoint-every 0.5h
+run "$isovae" fit toy:norm,n=2000 -n 3 --steps 20 -q -o untimed.safetensors
+check "a limit that is not reached leaves no trace" cmp timed.safetensors untimed.safetensors
 run "$isovae" fit toy:norm,n=2000 -n 3 --steps 100000000 -o short.safetensors --max-time 1.5s \
     --checkpoint-every 0.2s --log short.jsonl
 check "a time limit is no failure" test "$status" = 0

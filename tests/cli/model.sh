@@ -67,6 +67,7 @@ refuse latent-not-there 2 "$isovae" traverse m.safetensors --latents 0,700
 refuse range-negative 2 "$isovae" traverse m.safetensors --range -1y
 refuse range-unit 2 "$isovae" traverse m.safetensors --range 2px
 refuse picture-of-a-table 2 "$isovae" traverse m.safetensors -o sheet.png
+refuse sample-picture-of-a-table 2 "$isovae" sample m.safetensors -o sheet.png
 refuse truth-not-there 2 "$isovae" report m.safetensors data.csv --truth-density t
 refuse iwae-text 2 "$isovae" report m.safetensors data.csv --iwae many
 
