@@ -401,7 +401,12 @@ static void log_goes_on(void **state)
     assert_true(fabs(value_of(lines[4], "loss") - 0.02) < 1e-9);
     assert_true(json_is_null(json_object_get(lines[4], "validation_loss")));
     for (size_t i = 0; i < n; i++) json_decref(lines[i]);
-    ok(iv_run_log_again(log, &err), &err);
+    ok(iv_run_log_again(log, 1, &err), &err);
+    add_lines(log, 1, 10, 20);
+    ok(iv_run_log_again(log, 1, &err), &err); /* a rehearsal leaves no lines */
+    n = read_lines(path, lines, 64);
+    assert_int_equal(n, 5);
+    for (size_t i = 0; i < n; i++) json_decref(lines[i]);
     add_lines(log, 1, 10, 90);
     iv_run_log_close(log);
 
@@ -433,13 +438,13 @@ static void log_goes_on(void **state)
 
     event seen[32];
     n = read_events(folder, "isovae.000", seen, 32);
-    assert_int_equal(n, 1 + 1 + 5 + 1 + 9);
-    assert_true(seen[1].start && seen[7].start && seen[7].step == 0);
-    assert_true(seen[6].step == 50 && seen[16].step == 90);
+    assert_int_equal(n, 1 + 1 + 5 + 1 + 2 + 1 + 9);
+    assert_true(seen[1].start && seen[7].start && seen[7].step == 0 && seen[10].start);
+    assert_true(seen[6].step == 50 && seen[19].step == 90);
     bool found = false;
-    for (size_t i = 0; i < seen[16].n; i++) {
-        if (strcmp(seen[16].tag[i], "loss") != 0) continue;
-        assert_true(seen[16].value[i] == (float)(1.0 / 90.0));
+    for (size_t i = 0; i < seen[19].n; i++) {
+        if (strcmp(seen[19].tag[i], "loss") != 0) continue;
+        assert_true(seen[19].value[i] == (float)(1.0 / 90.0));
         found = true;
     }
     assert_true(found);

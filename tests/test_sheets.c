@@ -208,9 +208,6 @@ static void step_lengths(void **state)
 static void walk_coordinates(void **state)
 {
     const double ones[2] = {1, 1};
-    unsigned char active[2] = {1, 0};
-    double variance[2] = {4.25, 0.25};
-    iv_spline splines[2] = {{0}, {0}};
     double mu[40], sigma[40];
     (void)state;
     iv_model *m = model_of(IV_LOSS_SSE, ones);
@@ -218,18 +215,15 @@ static void walk_coordinates(void **state)
         mu[i] = (double)i / 10 - 2;
         sigma[i] = 0.25;
     }
-    ok(iv_spline_fit(mu, sigma, 40, &splines[0], &err), &err);
-    m->active = active;
-    m->variance_y = variance;
-    m->splines = splines;
+    ok(iv_spline_fit(mu, sigma, 40, &m->splines[0], &err), &err);
+    m->active[0] = 1;
+    m->active[1] = 0;
+    m->variance_y[0] = 4.25;
+    m->variance_y[1] = 0.25;
     /* y = sqrt(beta/2)/sigma mu = 2 mu; the other one has sigma 1: y = mu/2 */
     assert_true(fabs(iv_walk_y(m, 0, 1.5) - 3) < 1e-9 && fabs(iv_walk_mu(m, 0, 3) - 1.5) < 1e-9);
     assert_true(fabs(iv_walk_y(m, 1, 1.5) - 0.75) < 1e-9 && fabs(iv_walk_mu(m, 1, 3) - 6) < 1e-9);
     assert_true(fabs(iv_walk_sd(m, 0) - 2) < 1e-12 && fabs(iv_walk_sd(m, 1) - 0.5) < 1e-12);
-    iv_spline_free(&splines[0]);
-    m->active = NULL;
-    m->variance_y = NULL;
-    m->splines = NULL;
     iv_model_free(m);
 }
 

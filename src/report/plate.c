@@ -192,7 +192,7 @@ static void to_bytes(const iv_sheet *s, const double *values, iv_picture *image)
             double v = 255 * (values[i * s->channels + c] - s->lo) / (s->hi - s->lo);
             image->pixels[i * image->channels + c] = !(v > 0)   ? 0
                                                      : v >= 255 ? 255
-                                                                : (unsigned char)(v + 0.5);
+                                                                : (unsigned char)lround(v);
         }
     }
 }

@@ -7,11 +7,11 @@
 
 /* y_j at mu_j, and back. A latent that is not active has sigma = 1, so y = sqrt(beta/2) mu; so has
  * one without a stored spline. */
-double iv_walk_y(const iv_model *model, size_t latent, double mu);
-double iv_walk_mu(const iv_model *model, size_t latent, double y);
+double iv_walk_y(const iv_model *m, size_t j, double mu);
+double iv_walk_mu(const iv_model *m, size_t j, double y);
 /* Standard deviation of y_j over the training rows; of a latent that is not active, over the
  * prior. */
-double iv_walk_sd(const iv_model *model, size_t latent);
+double iv_walk_sd(const iv_model *m, size_t j);
 
 /* length[r] = sqrt((D(a, b) + D(b, a))/2), a and b the rows r - 1 and r of x (rows x d, data units)
  * as the decoder would give them; for small steps the length sqrt(u^T G u), that is the step in y.

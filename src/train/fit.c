@@ -146,12 +146,20 @@ static isovae_status check_learned(const iv_trainer *t, isovae_error *err)
 /* Below this a run is too short to tell folding from too little training. */
 static const uint64_t steps_to_judge = 6000;
 
+static void log_again(iv_trainer *t)
+{
+    if (iv_run_log_again(t->log, t->attempt, &t->unlogged) == ISOVAE_OK) return;
+    iv_run_log_close(t->log);
+    t->log = NULL;
+}
+
 /* One run from where the trainer stands to its losses. */
 static isovae_status run_once(iv_trainer *t, isovae_error *err)
 {
     IV_TRY(iv_trainer_run(t, err));
     if (t->begin_again) { /* --max-time: the first steps have shown how many there is time for */
         IV_TRY(begin(t, t->attempt, err));
+        log_again(t);
         IV_TRY(iv_trainer_run(t, err));
     }
     iv_trainer_finish(t);
@@ -230,11 +238,8 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
         }
         model->restarts++;
         iv_plan_set_steps(t->plan, plan->asked_steps);
-        if (iv_run_log_again(t->log, &t->unlogged) != ISOVAE_OK) {
-            iv_run_log_close(t->log);
-            t->log = NULL;
-        }
         IV_TRY(begin(t, t->attempt + 1, err));
+        log_again(t);
     }
 }
 

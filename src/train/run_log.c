@@ -20,6 +20,7 @@ static const size_t longest_log = (size_t)1 << 30;
 struct iv_run_log {
     char *path;
     int descriptor; /* of the lines; -1: none */
+    bool regular;   /* a file that can be cut, no pipe */
     iv_events *events;
 };
 
@@ -95,11 +96,11 @@ static isovae_status open_lines(iv_run_log *log, const char *path, bool resumed,
     struct stat about;
     size_t kept = 0;
     IV_TRY(iv_strdup(&log->path, path, err));
-    bool regular = stat(path, &about) != 0 || S_ISREG(about.st_mode);
-    if (resumed && regular) IV_TRY(kept_length(path, run, step, &kept, err));
+    log->regular = stat(path, &about) != 0 || S_ISREG(about.st_mode);
+    if (resumed && log->regular) IV_TRY(kept_length(path, run, step, &kept, err));
     log->descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (log->descriptor < 0) return fail_io(err, path, "the log cannot be opened");
-    if (regular && ftruncate(log->descriptor, (off_t)kept) != 0)
+    if (log->regular && ftruncate(log->descriptor, (off_t)kept) != 0)
         return fail_io(err, path, "the log cannot be cut to the step of the checkpoint");
     return ISOVAE_OK;
 }
@@ -137,9 +138,16 @@ void iv_run_log_close(iv_run_log *log)
     iv_free(log);
 }
 
-isovae_status iv_run_log_again(iv_run_log *log, isovae_error *err)
+isovae_status iv_run_log_again(iv_run_log *log, uint64_t run, isovae_error *err)
 {
-    if (log == NULL || log->events == NULL) return ISOVAE_OK;
+    if (log == NULL) return ISOVAE_OK;
+    if (log->regular) {
+        size_t kept;
+        IV_TRY(kept_length(log->path, run, 0, &kept, err));
+        if (ftruncate(log->descriptor, (off_t)kept) != 0)
+            return fail_io(err, log->path, "the log cannot be cut to where the run began");
+    }
+    if (log->events == NULL) return ISOVAE_OK;
     return iv_events_begin(log->events, wall_time(), 0, err);
 }
 

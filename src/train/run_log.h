@@ -25,8 +25,8 @@ isovae_status iv_run_log_open(const char *lines, const char *events_folder, bool
                               uint64_t run, uint64_t step, iv_run_log **out,
                               isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_run_log_close(iv_run_log *log);
-/* The run starts again at step 0. */
-isovae_status iv_run_log_again(iv_run_log *log, isovae_error *err) ISOVAE_MUST_CHECK;
+/* Run `run` begins, or begins anew, at step 0: what stood there of it is dropped. */
+isovae_status iv_run_log_again(iv_run_log *log, uint64_t run, isovae_error *err) ISOVAE_MUST_CHECK;
 /* Each line is written at once. */
 isovae_status iv_run_log_add(iv_run_log *log, const iv_log_line *line,
                              isovae_error *err) ISOVAE_MUST_CHECK;

@@ -47,6 +47,7 @@ check "the checkpoint is removed" test ! -e short.safetensors.ckpt
 check "info tells it" bash -c '"$1" info short.safetensors | grep -q "steps (of 100,000,000, .* by --max-time)"' - "$isovae"
 run "$isovae" report short.safetensors toy:norm,n=500,seed=4 --iwae 0 --json short.json
 check "the report tells it" bash -c 'grep -q "\"code\": \"cut_short\"" short.json && grep -q -e "--max-time" out'
+check "no step stands in the log twice" awk -F'[:,]' '$4 <= last { exit 1 } { last = $4 }' short.jsonl
 check "the learning rate fell to its end" awk -F'"learning_rate":' '{ sub(/,.*/, "", $2); if (NR == 1) first = $2; last = $2 }
     END { exit !(last < 0.01 * first) }' short.jsonl
 finish
