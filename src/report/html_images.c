@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PICTURES = 10, SAMPLE_ROWS = 2, STEPS = 13, MOST_WALKS = 12, MOST_BYTES = 12000000 };
+enum { PICTURES = 10, SAMPLE_ROWS = 2, STEPS = 13, MOST_WALKS = 12, MOST_BYTES = 6000000 };
 
 static isovae_status reconstructions(const iv_page *p, isovae_error *err)
 {

@@ -8,6 +8,9 @@
 static const double look_every = 0.02, longest_rehearsal = 0.1, aim = 0.98;
 /* A plan is kept while it overruns by no more than this share of what is left. */
 static const double slack = 1.03;
+/* A plan is stretched where it would leave more than this share of what is left: one that was bent
+ * already, one that could still be made again exactly. */
+static const double unused_bent = 0.1, unused_planned = 0.5;
 enum { WARM_STEPS = 2, LEAST_STEPS = 8 };
 
 double iv_clock(void)
@@ -22,8 +25,10 @@ void iv_budget_start(iv_budget *b, double limit, double used, double now)
     *b = (iv_budget){.limit = limit, .used = used, .began = now, .looked = now};
 }
 
-void iv_budget_attempt(iv_budget *b, uint64_t step, double now)
+void iv_budget_attempt(iv_budget *b, uint64_t step, uint64_t asked, bool bent, double now)
 {
+    b->asked = asked;
+    b->bent = bent;
     b->attempt_began = iv_budget_seconds(b, now);
     b->looked = now;
     b->looked_step = b->start_step = step;
@@ -61,15 +66,22 @@ iv_budget_word iv_budget_look(iv_budget *b, double now, uint64_t step, uint64_t 
     b->planned = true;
     b->looked = now;
     b->looked_step = step;
-    if ((double)(*steps - step) <= slack * rate * left || left <= 0.0) return IV_BUDGET_GO;
+    if (left <= 0.0) return IV_BUDGET_GO;
+    double needed = (double)(*steps - step);
     uint64_t fit = whole_steps(rate * left);
+    if (needed <= slack * rate * left) {
+        double unused = b->bent ? unused_bent : unused_planned;
+        bool more = *steps < b->asked && needed < (1.0 - unused) * rate * left;
+        if (!more) return IV_BUDGET_GO;
+    }
     if (first) { /* nothing is lost yet: the schedule of so many steps, from its beginning */
         if (fit >= *steps) return IV_BUDGET_GO;
         *steps = fit;
         b->again = true;
         return IV_BUDGET_AGAIN;
     }
-    *steps = step + fit;
+    b->bent = true;
+    *steps = fit < b->asked - step ? step + fit : b->asked;
     return IV_BUDGET_BEND;
 }
 

@@ -297,14 +297,19 @@ void iv_fit_plan_free(iv_fit_plan *plan)
     plan->pca = NULL;
 }
 
-void iv_plan_set_steps(iv_fit_plan *plan, uint64_t steps)
+static uint64_t line_every(const iv_fit_plan *plan, uint64_t steps)
 {
     /* Validation costs a third of training per row; keep it below five per cent of the time. */
     double lines = 100.0;
     if (plan->validation_rows)
         lines = 0.15 * (double)steps * (double)plan->batch / (double)plan->validation_rows;
     lines = fmin(100.0, fmax(10.0, lines));
-    plan->line_every = (uint64_t)ceil((double)steps / lines);
+    return (uint64_t)ceil((double)steps / lines);
+}
+
+void iv_plan_set_steps(iv_fit_plan *plan, uint64_t steps)
+{
+    plan->line_every = line_every(plan, steps);
     plan->steps = steps;
     plan->bend_step = 0;
     plan->bend_done = 0.0;
@@ -314,6 +319,7 @@ void iv_plan_bend(iv_fit_plan *plan, uint64_t now, uint64_t steps)
 {
     plan->bend_done = iv_plan_done(plan, now);
     plan->bend_step = now;
+    plan->line_every = line_every(plan, steps);
     plan->steps = steps;
 }
 

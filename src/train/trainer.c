@@ -365,7 +365,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
     t->seconds_reported = t->seconds_saved = t->line_seconds = now;
     t->line_step = t->step;
     t->begin_again = t->out_of_time = false;
-    iv_budget_attempt(&t->budget, t->step, now);
+    iv_budget_attempt(&t->budget, t->step, plan->asked_steps, plan->bend_step > 0, now);
     while (t->step < plan->steps) {
         double rate = t->rate_factor * iv_plan_rate(plan, t->step);
         t->beta = current_beta(t);
