@@ -83,6 +83,10 @@ static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
     }
     o->patience = (size_t)v[OPT_PATIENCE].count;
     o->checkpoint_every = (size_t)v[OPT_CHECKPOINT_EVERY].count;
+    o->checkpoint_seconds = number_or(&v[OPT_CHECKPOINT_EVERY], 0);
+    o->max_seconds = number_or(&v[OPT_MAX_TIME], 0);
+    o->log = v[OPT_LOG].text;
+    o->tensorboard = v[OPT_TENSORBOARD].text;
     o->resume = v[OPT_RESUME].text;
     o->init_from = v[OPT_INIT_FROM].text;
     o->no_restart = v[OPT_NO_RESTART].set;

@@ -72,18 +72,27 @@ const cli_command cli_commands[] = {
      "without names, one column per latent. The result is in the units of the data.",
      "isovae decode m.safetensors z.npy -o x.csv\twhat encode wrote", 2, 2, cmd_decode},
     {CLI_SAMPLE, "sample", "MODEL", "new rows like those of the training",
-     "Draws z from the prior and decodes it. Equal seeds give equal rows.",
+     "Draws z from the prior and decodes it. Equal seeds give equal rows. For image models -o "
+     "FILE.png draws them.",
      "isovae sample m.safetensors -n 1000 -o new.csv\ta thousand rows\n"
-     "isovae sample m.safetensors --noise\twith the noise of the decoder",
+     "isovae sample m.safetensors --noise\twith the noise of the decoder\n"
+     "isovae sample faces.safetensors -n 30 -o faces.png\tas images",
      1, 1, cmd_sample},
     {CLI_TRAVERSE, "traverse", "MODEL [DATA]", "what each latent does to the features",
      "Steps along each latent in equal steps of the isometric coordinate y, the others held, and "
      "prints the features at each point. Columns: latent, point, y, mu, distance (measured in the "
      "data from the point before, in the metric; at the optimum close to the step in y), then the "
-     "features. Without DATA the others are held at 0, with DATA at the values of --row.\n\n"
-     "For image models -o FILE.png draws a sheet, one row of images per latent.",
+     "features. The steps lie on both sides of y = 0, where mu is 0 and which is the mean of the "
+     "prior, and the others are held there; with DATA of the code of --row.\n\n"
+     "For image models -o FILE.png draws a sheet: a row of images per latent, the strongest first, "
+     "a column per step, and under each gap the measured distance between the two images. Before a "
+     "row stand the latent's variance_y and dy, the length of a step in y, which the distances "
+     "should have.",
      "isovae traverse m.safetensors\tas a table\n"
-     "isovae traverse faces.safetensors -o sheet.png\tas images",
+     "isovae traverse faces.safetensors -o sheet.png\tas images\n"
+     "isovae traverse faces.safetensors faces.npz --row 12 --latents 0-4,20 --steps 11 --range 2 "
+     "-o "
+     "sheet.png\taround one face",
      1, 2, cmd_traverse},
     {CLI_INFO, "info", "MODEL", "what a model file holds",
      "Prints shape, metric, beta, scaling, "
