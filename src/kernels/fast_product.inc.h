@@ -281,6 +281,32 @@ static void panel_rows(const iv_product *p, tile_job *job, size_t start, size_t 
     }
 }
 
+/* One row of C under RUN whole panels at once: a single row has too few sums in a panel to keep the
+ * adders busy. The same chains over k, so the same bytes. */
+enum { RUN = 4 };
+
+static void panel_run(const iv_product *p, size_t j)
+{
+    const float *a = p->a, *b = (const float *)p->packed + j * p->k, *bias = p->bias;
+    float *c = (float *)p->c + j;
+    const size_t k = p->k, step = p->a_transposed ? p->lda : 1, panel = k * PANEL;
+    vf sum[2 * RUN];
+    for (size_t v = 0; v < 2 * RUN; v++) sum[v] = p->accumulate ? load(c + v * W) : set1(0.0f);
+    for (size_t q = 0; q < k; q++, a += step, b += PANEL) {
+        const vf x = set1(*a);
+        for (size_t v = 0; v < 2 * RUN; v++)
+            sum[v] = madd(x, load(b + v / 2 * panel + v % 2 * W), sum[v]);
+    }
+    for (size_t v = 0; v < 2 * RUN; v++) {
+        if (bias) sum[v] = sum[v] + load(bias + j + v * W);
+        if (p->scale) sum[v] = sum[v] * load((const float *)p->scale + j + v * W);
+        store(c + v * W, sum[v]);
+    }
+    if (p->slope || p->act != IV_ACT_NONE)
+        act_rows(p->act, p->act_parameter, 1, RUN * PANEL, c, c,
+                 p->slope ? (float *)p->slope + j : NULL, RUN * PANEL);
+}
+
 static void fast_product(const iv_product *p)
 {
     const float *b = p->b, *packed = p->packed, *bias = p->bias;
@@ -296,7 +322,10 @@ static void fast_product(const iv_product *p)
     /* Where the scale's rows come round within a tile, the tile cannot apply them. */
     const bool in_tile = p->scale && p->scale_rows >= TILE_ROWS;
     const size_t band = in_tile ? p->scale_rows : m;
-    for (size_t j = 0; j < n; j += PANEL) {
+    size_t j = 0;
+    if (m == 1 && packed)
+        for (; j + RUN * PANEL <= n; j += RUN * PANEL) panel_run(p, j);
+    for (; j < n; j += PANEL) {
         const size_t cols = n - j < PANEL ? n - j : PANEL;
         for (size_t q = 0; q == 0 || q < k; q += DEPTH) {
             const bool last = k - q <= DEPTH;

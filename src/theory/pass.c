@@ -329,12 +329,11 @@ void iv_lane_data(const iv_lane *lane, size_t count, double *x)
 {
     const iv_pass *pass = lane->pass;
     size_t elements = count * pass->d;
-    pass->k->download(x, iv_lane_out(lane), elements);
     if (pass->eval->metric->kind->logits) {
-        for (size_t i = 0; i < elements; i++) {
-            double e = exp(-fabs(x[i]));
-            x[i] = x[i] >= 0 ? 1 / (1 + e) : e / (1 + e);
-        }
+        pass->k->act_forward(IV_ACT_SIGMOID, 0, elements, iv_lane_out(lane), lane->xhat);
+        pass->k->download(x, lane->xhat, elements);
+    } else {
+        pass->k->download(x, iv_lane_out(lane), elements);
     }
     iv_scaling_undo(pass->scaling, count, x);
 }
