@@ -21,6 +21,8 @@ static isovae_status check_pairs(const cli *c, isovae_error *err)
         cli_slot a, b;
         const char *names;
     } pairs[] = {{OPT_EPOCHS, OPT_STEPS, "--epochs and --steps"},
+                 {OPT_QUICK, OPT_STEPS, "--quick and --steps"},
+                 {OPT_QUICK, OPT_EPOCHS, "--quick and --epochs"},
                  {OPT_SPLIT_BY, OPT_VALIDATION, "--split-by and --validation"},
                  {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"}};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
@@ -90,6 +92,7 @@ static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
     o->resume = v[OPT_RESUME].text;
     o->init_from = v[OPT_INIT_FROM].text;
     o->no_restart = v[OPT_NO_RESTART].set;
+    o->quick = v[OPT_QUICK].set;
     o->isa = cli_isa(c);
     o->pool = c->pool;
     o->progress = cli_progress(c);

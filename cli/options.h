@@ -47,6 +47,7 @@ typedef enum cli_slot {
     OPT_SPLIT_BY,
     OPT_PATIENCE,
     OPT_NO_RESTART,
+    OPT_QUICK,
     OPT_RESUME,
     OPT_CHECKPOINT_EVERY,
     OPT_MAX_TIME,

@@ -260,9 +260,11 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
         plan->batch = rows;
     }
     uint64_t per_epoch = (rows + plan->batch - 1) / plan->batch;
-    uint64_t steps = options->steps    ? options->steps
-                     : options->epochs ? options->epochs * per_epoch
-                                       : (20 * per_epoch > 12000 ? 20 * per_epoch : 12000);
+    uint64_t least = options->quick ? 2000 : 12000, epochs = options->quick ? 4 : 20;
+    uint64_t steps = options->steps               ? options->steps
+                     : options->epochs            ? options->epochs * per_epoch
+                     : epochs * per_epoch > least ? epochs * per_epoch
+                                                  : least;
     plan->rate = !isnan(options->rate) ? options->rate : widest <= 128 ? 1e-2 : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;

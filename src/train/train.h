@@ -47,6 +47,7 @@ typedef struct iv_fit_options {
     const char *resume;        /* checkpoint to go on from, or NULL */
     const char *init_from;     /* model whose weights are the start, or NULL */
     bool no_restart;           /* do not start again where folded */
+    bool quick;                /* fewer steps where neither steps nor epochs are given */
     const char *isa;
     iv_precision precision;
     iv_pool *pool;

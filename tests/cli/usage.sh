@@ -34,6 +34,7 @@ refuse scale-unknown 2 "$isovae" fit t.csv -o m --scale other
 refuse isa-unknown 2 "$isovae" fit t.csv -o m --isa other
 refuse isa-unknown-environment 2 env ISOVAE_ISA=other "$isovae" fit t.csv -o m
 refuse validation-out-of-range 2 "$isovae" fit t.csv -o m --validation 1.5
+refuse quick-and-steps 2 "$isovae" fit t.csv -o m --quick --steps 5
 refuse epochs-and-steps 2 "$isovae" fit t.csv -o m --epochs 3 --steps 5
 refuse split-and-validation 2 "$isovae" fit t.csv -o m --split-by b --validation 0.2
 refuse header-and-no-header 2 "$isovae" fit t.csv -o m --header --no-header
