@@ -11,7 +11,10 @@ isovae_status isovae_data_open(isovae_context *context, const char *spec, const 
     iv_data_options_init(&options);
     options.columns = columns;
     options.drop = drop;
-    if (context) options.progress = iv_context_progress(context);
+    if (context) {
+        options.progress = iv_context_progress(context);
+        options.pool = context->pool;
+    }
     isovae_data *data;
     IV_TRY(IV_NEW(data, 1, "a data handle", err));
     isovae_status status = iv_dataset_open(spec, &options, &data->set, err);

@@ -39,7 +39,7 @@ bytes 'PK\x03\x04garbage' garbage.npz
 bytes '\x89HDF\r\n\x1a\n' file.h5
 
 refuse no-such-file 4 fit nothing.csv
-refuse a-folder 4 fit .
+refuse a-folder 3 fit .
 refuse empty-file 3 fit empty.csv
 refuse text-in-a-number-column 3 fit text.csv
 refuse text-column 3 fit names.csv
