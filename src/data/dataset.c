@@ -284,5 +284,5 @@ void iv_dataset_row(const iv_dataset *data, size_t row, float *out)
     } else {
         memcpy(out, data->values + start, data->cols * sizeof *out);
     }
-    iv_dataset_use(data, IV_ROWS_TOUCHED, NULL, 1);
+    iv_dataset_use(data, IV_ROWS_TOUCHED, &row, 1);
 }

@@ -15,7 +15,7 @@ struct iv_store;
 /* How rows of a row cache are read. */
 typedef enum iv_row_use {
     IV_ROWS_WANTED,  /* these will be read soon */
-    IV_ROWS_TOUCHED, /* n rows have been read, anywhere */
+    IV_ROWS_TOUCHED, /* these have been read, here and there */
     IV_ROWS_PASSED   /* n rows have been read, in their order */
 } iv_row_use;
 
@@ -98,7 +98,7 @@ isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t col
 void iv_dataset_free(iv_dataset *data);
 
 /* To be called by whoever reads values or bytes directly: rows that lie in a row cache then come in
- * time and do not stay in memory. `rows` is used for IV_ROWS_WANTED alone. */
+ * time and do not stay in memory. IV_ROWS_PASSED needs no `rows`. */
 static inline void iv_dataset_use(const iv_dataset *data, iv_row_use use, const size_t *rows,
                                   size_t n)
 {

@@ -127,32 +127,6 @@ static const char *name_of(const job *j, size_t entry, iv_shown *room)
     return room->text;
 }
 
-static isovae_status skip(job *j, size_t entry, const char *reason, isovae_error *err)
-{
-    iv_shown name;
-    if (j->options->strict) {
-        return iv_fail(err, ISOVAE_ERR_DATA, "%s: %s (without --strict such files are left out)",
-                       name_of(j, entry, &name), reason);
-    }
-    if (j->skipped++ < MAX_NAMED) {
-        iv_text_printf(&j->skips, "%s%s (%s)", j->skipped > 1 ? ", " : "", name_of(j, entry, &name),
-                       reason);
-    }
-    return ISOVAE_OK;
-}
-
-/* Why an entry that has no row has none. */
-static isovae_status skip_unread(job *j, const slot *s, isovae_error *err)
-{
-    isovae_error why = s->err;
-    iv_crop cut;
-    if (why.status == ISOVAE_OK &&
-        iv_crop_of(&j->crop, s->info.height, s->info.width, &cut, &why) == ISOVAE_OK) {
-        return skip(j, s->entry, "changed while it was read", err);
-    }
-    return skip(j, s->entry, why.message, err);
-}
-
 static isovae_status check_shape(job *j, const slot *s, size_t height, size_t width,
                                  isovae_error *err)
 {
@@ -191,7 +165,7 @@ static isovae_status look_at(job *j, const slot *s, isovae_error *err)
     iv_crop cut;
     if (s->err.status != ISOVAE_OK ||
         iv_crop_of(&j->crop, s->info.height, s->info.width, &cut, NULL) != ISOVAE_OK) {
-        return j->options->strict ? skip_unread(j, s, err) : ISOVAE_OK;
+        return ISOVAE_OK; /* the second time says why */
     }
     IV_TRY(check_shape(j, s, cut.height, cut.width, err));
     j->pixels += (uint64_t)s->info.height * s->info.width;
@@ -226,6 +200,32 @@ static isovae_status look(job *j, isovae_error *err)
 }
 
 /* ---- the second time: pixels ---- */
+
+static isovae_status skip(job *j, size_t entry, const char *reason, isovae_error *err)
+{
+    iv_shown name;
+    if (j->options->strict) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "%s: %s (without --strict such files are left out)",
+                       name_of(j, entry, &name), reason);
+    }
+    if (j->skipped++ < MAX_NAMED) {
+        iv_text_printf(&j->skips, "%s%s (%s)", j->skipped > 1 ? ", " : "", name_of(j, entry, &name),
+                       reason);
+    }
+    return ISOVAE_OK;
+}
+
+/* Why an entry that has no row has none. */
+static isovae_status skip_unread(job *j, const slot *s, isovae_error *err)
+{
+    isovae_error why = s->err;
+    iv_crop cut;
+    if (why.status == ISOVAE_OK &&
+        iv_crop_of(&j->crop, s->info.height, s->info.width, &cut, &why) == ISOVAE_OK) {
+        return skip(j, s->entry, "changed while it was read", err);
+    }
+    return skip(j, s->entry, why.message, err);
+}
 
 /* The wave's good rows close ranks behind the *rows before them. */
 static isovae_status keep_rows(job *j, iv_dataset *data, size_t *rows, isovae_error *err)

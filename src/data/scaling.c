@@ -206,7 +206,7 @@ static void rows_of_bytes(const iv_scaling *scaling, const iv_dataset *data, con
     for (size_t r = 0; r < n_rows; r++) {
         const unsigned char *from = data->bytes + rows[r] * cols;
         for (size_t i = 0; i < cols; i++) out[r * cols + i] = table[from[i]];
-        iv_dataset_use(data, IV_ROWS_TOUCHED, NULL, 1);
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
 
@@ -233,7 +233,7 @@ void iv_scaling_rows(const iv_scaling *scaling, const iv_dataset *data, const si
                 to[i] = (float)(((double)from[i] - scaling->shift[i]) / scaling->scale[i]);
             }
         }
-        iv_dataset_use(data, IV_ROWS_TOUCHED, NULL, 1);
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
 
@@ -247,7 +247,7 @@ void iv_scaling_rows_f64(const iv_scaling *scaling, const iv_dataset *data, cons
             out[r * cols + i] =
                 (value_at(data, rows[r], i) - scaling->shift[i]) / scaling->scale[i];
         }
-        iv_dataset_use(data, IV_ROWS_TOUCHED, NULL, 1);
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
 

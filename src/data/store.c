@@ -17,7 +17,7 @@
 
 enum {
     HEADER = 1 << 16, /* a multiple of every page size */
-    AROUND = 1 << 16, /* what the system maps around a page that is touched */
+    AROUND = 1 << 21, /* the most that the system maps around a page that is touched */
     LEAST_BUDGET = 1 << 18
 };
 
@@ -300,22 +300,26 @@ void iv_store_passed(iv_store *store, size_t bytes)
     atomic_store_explicit(&store->touched, 0, memory_order_relaxed);
 }
 
-static void want(const iv_store *store, const size_t *rows, size_t n)
+/* Tells the system about the pages of a row, widened to multiples of `unit`. */
+static void advise(const iv_store *store, size_t row, size_t unit, int advice)
 {
-    long page = sysconf(_SC_PAGESIZE);
-    if (page <= 0) return;
-    for (size_t i = 0; i < n; i++) {
-        size_t begin = HEADER + rows[i] * store->row_bytes, end = begin + store->row_bytes;
-        begin = begin / (size_t)page * (size_t)page;
-        (void)madvise(store->map + begin, end - begin, MADV_WILLNEED);
-    }
+    size_t begin = HEADER + row * store->row_bytes, end = begin + store->row_bytes;
+    begin = begin / unit * unit;
+    end = (end + unit - 1) / unit * unit;
+    if (end > store->mapped) end = store->mapped;
+    (void)madvise(store->map + begin, end - begin, advice);
 }
 
 void iv_store_use(iv_store *store, iv_row_use use, const size_t *rows, size_t n)
 {
-    switch (use) {
-    case IV_ROWS_WANTED: want(store, rows, n); return;
-    case IV_ROWS_TOUCHED: iv_store_passed(store, n * (store->row_bytes + AROUND)); return;
-    case IV_ROWS_PASSED: iv_store_passed(store, n * store->row_bytes); return;
+    if (use == IV_ROWS_PASSED) {
+        iv_store_passed(store, n * store->row_bytes);
+        return;
+    }
+    bool wanted = use == IV_ROWS_WANTED;
+    long page = sysconf(_SC_PAGESIZE);
+    size_t unit = wanted && page > 0 ? (size_t)page : AROUND;
+    for (size_t i = 0; i < n; i++) {
+        advise(store, rows[i], unit, wanted ? MADV_WILLNEED : MADV_DONTNEED);
     }
 }
