@@ -133,11 +133,13 @@ static isovae_status reserve(unsigned char **room, size_t *have, size_t want, is
 static isovae_status peek_jpeg(tjhandle jpeg, const unsigned char *bytes, size_t length,
                                iv_picture_info *out, isovae_error *err)
 {
-    int width, height, subsampling, space;
+    int width = 0, height = 0, subsampling = -1, space = -1;
     if (length > UINT32_MAX) return iv_fail(err, ISOVAE_ERR_DATA, "too large a JPEG");
-    if (tjDecompressHeader3(jpeg, bytes, (unsigned long)length, &width, &height, &subsampling,
-                            &space) != 0 ||
-        width < 1 || height < 1) {
+    /* It succeeds on tables without a picture, leaving the size alone, and fails on rare samplings
+     * that it decodes all the same: the size tells. */
+    (void)tjDecompressHeader3(jpeg, bytes, (unsigned long)length, &width, &height, &subsampling,
+                              &space);
+    if (width < 1 || height < 1 || space < 0) {
         return iv_fail(err, ISOVAE_ERR_DATA, "no readable JPEG header");
     }
     if (space == TJCS_CMYK || space == TJCS_YCCK) {
