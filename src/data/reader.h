@@ -57,6 +57,7 @@ typedef struct iv_table {
     size_t rows, cols;
     char **names;                   /* cols, all different; NULL where the block names none */
     size_t height, width, channels; /* height 0: no image */
+    bool unit_image;                /* an image only if all values lie in [0, 1]: not known yet */
     bool is_text;
     iv_array array;    /* for !is_text */
     size_t *offsets;   /* element offset of each column within a row */
@@ -90,9 +91,14 @@ isovae_status iv_table_next(iv_table *table, const iv_request *request, double *
 void iv_table_place(const iv_table *table, char *buffer, size_t size);
 
 /* Rows and columns of an array: rank 1 is one column, ranks 3 and 4 are flattened; bytes of rank 3
- * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w). */
+ * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w); floats
+ * and truth values likewise, where an axis looks like channels and all values lie in [0, 1]. */
 isovae_status iv_table_from_array(const iv_array *array, iv_table *out,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
+/* Looks at all values where that decides whether these are images; to be called before any row is
+ * read. `block` is what the array lies in. */
+isovae_status iv_table_settle_image(iv_table *table, const iv_block *block,
+                                    isovae_error *err) ISOVAE_MUST_CHECK;
 /* rows * ... * element size, checked; false on overflow. */
 bool iv_array_bytes(const iv_array *array, size_t *out);
 
