@@ -73,7 +73,8 @@ const cli_option cli_options[] = {
      "of the paper's experiments; biased where latents are spare.",
      CLI_FIT, model_group},
     {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
-     "standard for tables, unit for images and bce, none for toy:, identity for weighted",
+     "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
+     "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
      "undone in every result.",
      CLI_FIT, model_group},

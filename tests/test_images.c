@@ -324,7 +324,7 @@ static void test_nothing(void **state)
     must_fail(a->folder, NULL, ISOVAE_ERR_DATA, "there is no file in it", NULL);
     album_put(a, "a.csv", "1,2\n", 4);
     album_put(a, "b", "\0\0", 2);
-    must_fail(a->folder, NULL, ISOVAE_ERR_DATA, "none of the 2 files can be used as a picture",
+    must_fail(a->folder, NULL, ISOVAE_ERR_DATA, "it holds 2 files, none of which can be used",
               "a.csv (neither JPEG nor PNG)");
     char path[128];
     album_put_text(a, "c.png", pattern_png(8, 3, 0));

@@ -265,8 +265,9 @@ static isovae_status decode_all(job *j, iv_dataset *data, isovae_error *err)
 static isovae_status fail_all(job *j, isovae_error *err)
 {
     IV_TRY(iv_text_check(&j->skips, err));
-    return iv_fail(err, ISOVAE_ERR_DATA, "none of the %zu files can be used as a picture: %s%s",
-                   j->list->n, j->skips.data != NULL ? j->skips.data : "",
+    return iv_fail(err, ISOVAE_ERR_DATA,
+                   "it holds %zu file%s, none of which can be used as a picture: %s%s", j->list->n,
+                   j->list->n == 1 ? "" : "s", j->skips.data != NULL ? j->skips.data : "",
                    j->skipped > MAX_NAMED ? ", ..." : "");
 }
 

@@ -120,8 +120,12 @@ static isovae_status open_part(const char *part, int *descriptor, isovae_error *
 
 static isovae_status open_kept(iv_store *store, const char *folder, isovae_error *err)
 {
+    struct stat info;
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
         return fail_system(err, folder, "the folder cannot be made (--cache)", errno);
+    }
+    if (stat(folder, &info) == 0 && !S_ISDIR(info.st_mode)) {
+        return iv_fail(err, ISOVAE_ERR_IO, "%s: this is no folder (--cache)", folder);
     }
     IV_TRY(name_files(store, folder, err));
     IV_TRY(open_part(store->part, &store->descriptor, err));
