@@ -27,8 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (seen == ISOVAE_OK && info.height * info.width <= 1 << 18) {
         size_t used = height * width * channels;
         memset(out, 0xA5, sizeof out);
-        isovae_status status = iv_picture_read(reader, data + 2, size - 2, crop, height, width,
-                                               channels, out, &err);
+        isovae_status status =
+            iv_picture_read(reader, data + 2, size - 2, crop, height, width, channels, out, &err);
         if (status != ISOVAE_OK && (err.status != status || err.message[0] == '\0')) abort();
         if (out[used] != 0xA5) abort();
     }

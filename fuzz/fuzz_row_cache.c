@@ -1,5 +1,5 @@
-/* What stands behind the rows of a kept cache, and the header before them: a file in a folder of its
- * own, found and decoded. */
+/* What stands behind the rows of a kept cache, and the header before them: a file in a folder of
+ * its own, found and decoded. */
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/build.h"

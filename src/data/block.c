@@ -117,7 +117,7 @@ static isovae_status grow(iv_filler *filler, size_t capacity, isovae_error *err)
 {
     unsigned char *bigger;
     IV_TRY(IV_NEW(bigger, capacity + 1, filler->what, err)); /* and the NUL */
-    if (filler->length > 0) memcpy(bigger, filler->data, filler->length);
+    if (filler->data != NULL) memcpy(bigger, filler->data, filler->length);
     iv_free(filler->data);
     filler->data = bigger;
     filler->capacity = capacity;

@@ -27,15 +27,19 @@ typedef struct slot {
     isovae_error err;
 } slot;
 
+typedef struct lane {
+    iv_picture_reader *reader;
+} lane;
+
 typedef struct job {
     const iv_picture_list *list;
     const iv_data_options *options;
     iv_crop crop;
     size_t height, width, channels; /* wanted; 0 where not known yet */
     size_t lanes, used;
-    iv_picture_reader **readers; /* lanes */
-    slot *slots;                 /* lanes * SLOTS_PER_LANE, `used` of them */
-    unsigned char *good;         /* of each entry: its header is readable and its crop fits */
+    lane *lane;          /* lanes */
+    slot *slots;         /* lanes * SLOTS_PER_LANE, `used` of them */
+    unsigned char *good; /* of each entry: its header is readable and its crop fits */
     size_t n_good, first_good;
     uint64_t pixels;
     bool color;
@@ -45,9 +49,10 @@ typedef struct job {
 
 static void job_free(job *j)
 {
-    for (size_t i = 0; j->readers != NULL && i < j->lanes; i++)
-        iv_picture_reader_free(j->readers[i]);
-    iv_free(j->readers);
+    for (size_t i = 0; j->lane != NULL && i < j->lanes; i++) {
+        iv_picture_reader_free(j->lane[i].reader);
+    }
+    iv_free(j->lane);
     iv_free(j->slots);
     iv_free(j->good);
     iv_text_free(&j->skips);
@@ -56,24 +61,24 @@ static void job_free(job *j)
 static isovae_status job_new(job *j, isovae_error *err)
 {
     j->lanes = iv_pool_threads(j->options->pool);
-    IV_TRY(IV_NEW(j->readers, j->lanes, "picture readers", err));
-    for (size_t i = 0; i < j->lanes; i++) IV_TRY(iv_picture_reader_new(&j->readers[i], err));
+    IV_TRY(IV_NEW(j->lane, j->lanes, "picture readers", err));
+    for (size_t i = 0; i < j->lanes; i++) IV_TRY(iv_picture_reader_new(&j->lane[i].reader, err));
     IV_TRY(IV_NEW(j->slots, j->lanes * SLOTS_PER_LANE, "pictures", err));
     return IV_NEW(j->good, j->list->n, "pictures", err);
 }
 
 /* ---- a wave: files are read one after the other, then decoded at once ---- */
 
-static void lane_task(void *argument, size_t lane)
+static void lane_task(void *argument, size_t task)
 {
     job *j = argument;
-    for (size_t i = lane; i < j->used; i += j->lanes) {
+    for (size_t i = task; i < j->used; i += j->lanes) {
         slot *s = &j->slots[i];
         if (s->err.status != ISOVAE_OK) continue;
         isovae_status status =
             s->out == NULL
-                ? iv_picture_peek(j->readers[lane], s->bytes, s->length, &s->info, &s->err)
-                : iv_picture_read(j->readers[lane], s->bytes, s->length, &j->crop, j->height,
+                ? iv_picture_peek(j->lane[task].reader, s->bytes, s->length, &s->info, &s->err)
+                : iv_picture_read(j->lane[task].reader, s->bytes, s->length, &j->crop, j->height,
                                   j->width, j->channels, s->out, &s->err);
         s->err.status = status;
     }
