@@ -454,6 +454,38 @@ static void test_threads(void **state)
     iv_dataset_free(serial);
 }
 
+/* ---- the public call ---- */
+
+static void test_public(void **state)
+{
+    album *a = *state;
+    isovae_data_config config;
+    isovae_context *context;
+    isovae_data *data;
+    isovae_error err;
+    album_put_text(a, "1.png", pattern_png(8, 3, 0));
+    album_put(a, "2.png", "none", 4);
+    assert_int_equal(isovae_context_new(NULL, &context, &err), ISOVAE_OK);
+    isovae_data_config_init(&config);
+    config.size = "5x4";
+    config.grey = 1;
+    assert_int_equal(isovae_data_open_config(context, a->folder, &config, &data, &err), ISOVAE_OK);
+    assert_int_equal(isovae_data_rows(data), 1);
+    assert_int_equal(isovae_data_cols(data), 20);
+    isovae_data_free(data);
+    config.strict = 1;
+    assert_int_equal(isovae_data_open_config(context, a->folder, &config, &data, &err),
+                     ISOVAE_ERR_DATA);
+    assert_null(data);
+    config.struct_size = 8;
+    assert_int_equal(isovae_data_open_config(context, a->folder, &config, &data, &err),
+                     ISOVAE_ERR_VERSION);
+    assert_int_equal(isovae_data_open_config(NULL, a->folder, NULL, &data, &err), ISOVAE_OK);
+    assert_int_equal(isovae_data_cols(data), 192);
+    isovae_data_free(data);
+    isovae_context_free(context);
+}
+
 /* ---- the real thing ---- */
 
 static void test_faces(void **state)
@@ -521,6 +553,7 @@ int main(void)
         ALBUM(test_bombs),
         ALBUM(test_threads),
         cmocka_unit_test(test_faces),
+        ALBUM(test_public),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
