@@ -274,7 +274,13 @@ static void test_reuse(void **state)
         assert_int_equal(pwrite(file, &byte, 1, at), 1);
         close(file);
         data = must_open(path, &options);
+        iv_data_options plain = options;
+        plain.memory = 0;
+        iv_dataset *memory = must_open(path, &plain);
         assert_true(data->hash == hash);
+        assert_memory_equal(data->values, memory->values,
+                            data->rows * data->cols * sizeof *data->values);
+        iv_dataset_free(memory);
         iv_dataset_free(data);
         assert_int_equal(files_in(a->cache), 1);
     }
