@@ -276,6 +276,7 @@ static void test_reuse(void **state)
         data = must_open(path, &options);
         iv_data_options plain = options;
         plain.memory = 0;
+        plain.cache = NULL;
         iv_dataset *memory = must_open(path, &plain);
         assert_true(data->hash == hash);
         assert_memory_equal(data->values, memory->values,
