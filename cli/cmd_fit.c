@@ -120,6 +120,9 @@ static isovae_status open_validation(cli *c, const iv_dataset *data, iv_fit_opti
     options.want = (const char *const *)data->names;
     options.n_want = data->cols;
     options.want_named = data->named;
+    options.want_height = data->height;
+    options.want_width = data->width;
+    options.want_channels = data->channels;
     isovae_status status = iv_dataset_open(value->text, &options, validation, err);
     if (status != ISOVAE_OK) return iv_fail_prefix(err, status, "--validation");
     o->validation_data = *validation;

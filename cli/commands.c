@@ -17,10 +17,11 @@ const cli_command cli_commands[] = {
      cmd_demo},
     {CLI_FIT, "fit", "DATA -o MODEL", "train a VAE and write the model file",
      "DATA is a .csv or .tsv file (also .gz; - reads CSV from standard input), .npy, .npz "
-     "(FILE.npz:KEY), IDX (also .gz), or a built-in set with known truth: toy:norm, toy:mix, "
-     "toy:mixa, toy:ramp, toy:tri, with options after commas (toy:norm,n=50000,seed=1). The format "
-     "is "
-     "found by content.\n\n"
+     "(FILE.npz:KEY), IDX (also .gz), a folder or zip archive of JPEG and PNG pictures, or a "
+     "built-in set with known truth: toy:norm, toy:mix, toy:mixa, toy:ramp, toy:tri, and blobs: "
+     "for "
+     "images, with options after commas (toy:norm,n=50000,seed=1, blobs:size=32). The format is "
+     "found by content; docs/data.md tells all of it.\n\n"
      "The defaults are meant to give a good model as they stand; docs/defaults.md has their table "
      "with reasons. At the end the model is calibrated: latents are sorted by importance, so that "
      "latent 0 is the strongest, and the scores of held-out rows are stored in it.\n\n"
@@ -31,6 +32,7 @@ const cli_command cli_commands[] = {
      "isovae fit table.csv -o m.safetensors\twith all defaults\n"
      "isovae fit table.csv -o m.safetensors --id name --drop label\tcolumns that are no features\n"
      "isovae fit images.npy -o m.safetensors --loss bce\tvalues in [0, 1]\n"
+     "isovae fit faces.zip -o m.safetensors --crop center --size 64\tpictures\n"
      "isovae fit toy:norm,n=50000 -o m.safetensors -n 3 -b 0.003 --objective decomposed\tas in the "
      "paper",
      1, 1, cmd_fit},

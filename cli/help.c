@@ -450,7 +450,7 @@ void cli_help_defaults(iv_text *text)
         "so.\n"
         "- **Scaling.** Tables mix units, so each feature is divided by its standard deviation; "
         "image "
-        "values go to [0, 1]; the `toy:` sets are taken as they are, like PCA. The scaling is a "
+        "values go to [0, 1]; the built-in sets are taken as they are, like PCA. The scaling is a "
         "weight "
         "in the metric and is stored in the model: densities, reconstructions and loadings come "
         "back in "

@@ -75,7 +75,8 @@ const cli_option cli_options[] = {
      "of the paper's experiments; biased where latents are spare.",
      CLI_FIT, model_group},
     {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
-     "standard for tables, unit for images and bce, none for toy:, identity for weighted",
+     "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
+     "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
      "undone in every result.",
      CLI_FIT, model_group},
@@ -214,6 +215,24 @@ const cli_option cli_options[] = {
      "The first line of a CSV file names the columns.", READS_DATA | CLI_DECODE, data_group},
     {OPT_NO_HEADER, "no-header", 0, CLI_FLAG, NULL, NULL, NULL,
      "The first line of a CSV file holds data.", READS_DATA | CLI_DECODE, data_group},
+
+    {OPT_SIZE, "size", 0, CLI_TEXT, "H[xW]", NULL, "that of the pictures; the model's",
+     "Pictures: bring all to this size in pixels, antialiased.", READS_DATA, data_group},
+    {OPT_CROP, "crop", 0, CLI_TEXT, "none|center|H,W,TOP,LEFT", NULL, "none",
+     "Pictures: take this part of each first; center is the largest square.", READS_DATA,
+     data_group},
+    {OPT_GREY, "grey", 0, CLI_FLAG, NULL, NULL, "RGB where any picture has color",
+     "Pictures: luma alone.", READS_DATA, data_group},
+    {OPT_STRICT, "strict", 0, CLI_FLAG, NULL, NULL, NULL,
+     "Pictures: a file that cannot be used is an error; else it is left out with a note.",
+     READS_DATA, data_group},
+    {OPT_MEMORY, "memory", 0, CLI_TEXT, "SIZE", NULL, "half of the machine's, at most 8GB",
+     "More rows than fit in this (500MB, 2GB) lie in a row cache file and are read as they are "
+     "needed.",
+     READS_DATA, data_group},
+    {OPT_CACHE, "cache", 0, CLI_TEXT, "DIR", NULL, "a temporary file in TMPDIR",
+     "Keep row caches in this folder; one of the same data and options is used again.", READS_DATA,
+     data_group},
 
     /* ---- general ---- */
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0",

@@ -26,6 +26,7 @@ static tone tone_of(const iv_report_context *context, const size_t *rows, size_t
             if (x[i] < lo) lo = x[i];
             if (x[i] > hi) hi = x[i];
         }
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
     return (tone){lo, 255 / (hi - lo)};
 }

@@ -210,8 +210,8 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->scale = options->scale >= 0 ? (iv_scale_kind)options->scale
                   : bce               ? IV_SCALE_UNIT
                   : weighted          ? IV_SCALE_IDENTITY
-                  : image             ? IV_SCALE_UNIT
                   : data->toy         ? IV_SCALE_NONE
+                  : image             ? IV_SCALE_UNIT
                                       : IV_SCALE_STANDARD;
     if (weighted && plan->scale == IV_SCALE_NONE) plan->scale = IV_SCALE_IDENTITY;
     if (bce && plan->scale != IV_SCALE_UNIT && plan->scale != IV_SCALE_MINMAX)
