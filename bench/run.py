@@ -31,6 +31,7 @@ TOLERANCE = 1e-4
 BLOCK = 5            # repeats in a turn
 BUDGET_S = 1000      # of `make bench`: beyond it whole fits of peers are left out
 SLOW_MS = 1000.0     # works above this are repeated less
+PAUSE_S = 0.25       # before a turn: threads of the contender before may still wait in a loop
 
 
 def say(text):
@@ -200,6 +201,8 @@ def measure(work, contenders, options, own):
                 if fit or statistics.median(known) > SLOW_MS:
                     count = 1
             try:
+                if len(contenders) > 1:
+                    time.sleep(PAUSE_S)
                 answer = c.ask("run %s %d" % (work, count))
             except Gone as error:
                 say("%s, %s: left out: %s" % (work, c.name, error))

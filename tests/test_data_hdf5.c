@@ -3,6 +3,7 @@
 
 #include "data/reader.h"
 
+#include <dirent.h>
 #include <hdf5.h>
 #include <pthread.h>
 
@@ -249,6 +250,69 @@ static void images(void **state)
     assert_int_equal(data->channels, 1);
     assert_memory_equal(data->bytes, bytes, 4 * 5 * 6);
     iv_dataset_free(data);
+}
+
+/* Floats within [0, 1] whose axes look like those of images are images; and only then are columns
+ * without their names. */
+static void float_images(void **state)
+{
+    static const char *const pixels[] = {"p1", "p2", "p3", "p4", "p5", "p6"};
+    double values[2 * 2 * 3] = {0, 0.25, 1, 0.5, 0.125, 0.75, 0, 1, 0.5, 0.25, 0.5, 1};
+    hsize_t shape[] = {2, 2, 3};
+    for (size_t above = 0; above < 2; above++) {
+        if (above) values[11] = 1.5;
+        hid_t file = file_new(), frame = group(file, "var");
+        put_text_attribute(frame, "_index", "index", false);
+        put_texts(frame, "index", 6, pixels, 0);
+        H5Gclose(frame);
+        put(file, "X", H5T_IEEE_F32LE, H5T_NATIVE_DOUBLE, 3, shape, H5P_DEFAULT, values);
+        iv_dataset *data = must_open(save(*state, "t.h5", file), NULL);
+        assert_int_equal(data->cols, 6);
+        assert_int_equal(data->height, above ? 0 : 2);
+        assert_int_equal(data->width, above ? 0 : 3);
+        assert_string_equal(data->names[5], above ? "p6" : "c6");
+        assert_cells(data, values);
+        iv_dataset_free(data);
+    }
+}
+
+/* A file that is mapped, and rows and ids that come from a kept row cache. */
+static void cached(void **state)
+{
+    char folder[] = "/tmp/isovae-test-XXXXXX", name[400];
+    iv_data_options options;
+    iv_data_options_init(&options);
+    assert_non_null(mkdtemp(folder));
+    options.cache = folder;
+    options.memory = 4; /* bytes */
+    const char *path = save(*state, "cells.h5ad", anndata());
+    iv_dataset *plain = must_open(path, NULL);
+    for (size_t time = 0; time < 2; time++) {
+        iv_dataset *data = must_open(path, &options);
+        assert_non_null(data->store);
+        assert_true(data->hash == plain->hash);
+        assert_cells(data, usual_dense);
+        for (size_t r = 0; r < 3; r++) assert_string_equal(data->ids[r], plain->ids[r]);
+        for (size_t i = 0; i < 4; i++) assert_string_equal(data->names[i], plain->names[i]);
+        iv_dataset_free(data);
+    }
+    /* another layer is other data */
+    snprintf(name, sizeof name, "%s:layers/counts", path);
+    iv_dataset *layer = must_open(name, &options);
+    assert_true(layer->hash != plain->hash);
+    iv_dataset_free(layer);
+    iv_dataset_free(plain);
+    DIR *dir = opendir(folder);
+    size_t files = 0;
+    for (const struct dirent *at; (at = readdir(dir)) != NULL;) {
+        if (at->d_name[0] == '.') continue;
+        snprintf(name, sizeof name, "%s/%s", folder, at->d_name);
+        assert_int_equal(unlink(name), 0);
+        files++;
+    }
+    closedir(dir);
+    assert_int_equal(files, 2);
+    assert_int_equal(rmdir(folder), 0);
 }
 
 static void annotated(void **state)
@@ -809,7 +873,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(numbers, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(images, scratch_open, scratch_close),
+        cmocka_unit_test_setup_teardown(float_images, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(annotated, scratch_open, scratch_close),
+        cmocka_unit_test_setup_teardown(cached, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(old_layout, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(which_array, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(damaged_sparse, scratch_open, scratch_close),

@@ -277,6 +277,14 @@ static void test_watch(void **state)
     assert_int_equal(watch.mode, IV_TOGETHER);
     assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_WHILE);
     assert_int_equal(watch.mode, IV_TRIAL);
+    /* very short runs are tried alone too */
+    watch = (iv_watch){0};
+    assert_int_equal(runs_until_change(&watch, 2e-6, 0, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_TRIAL);
+    assert_int_equal(runs_until_change(&watch, 1e-6, 0, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_ALONE);
+    watch = (iv_watch){0};
+    assert_int_equal(runs_until_change(&watch, 2e-5, 0, 5000), 5000);
 }
 
 int main(void)

@@ -2,6 +2,9 @@
 
 #include <stdbool.h>
 
+/* Seconds of a run: below that, meeting may cost more than is shared. */
+static const double worth_sharing = 5e-6;
+
 static void enter(iv_watch *watch, iv_watch_mode mode)
 {
     watch->mode = mode;
@@ -19,8 +22,10 @@ void iv_watch_run(iv_watch *watch, double seconds, double waited)
     case IV_TOGETHER: {
         watch->trust = watch->trust > IV_STRETCH ? watch->trust - IV_STRETCH : 0;
         watch->together = watch->seconds;
-        bool held_up = watch->trust == 0 && watch->waited > watch->seconds / 3;
-        enter(watch, held_up ? IV_TRIAL : IV_TOGETHER);
+        bool held_up = watch->waited > watch->seconds / 3;
+        bool short_runs = watch->seconds < IV_STRETCH * worth_sharing;
+        bool doubt = watch->trust == 0 && (held_up || short_runs);
+        enter(watch, doubt ? IV_TRIAL : IV_TOGETHER);
         break;
     }
     case IV_TRIAL:

@@ -1,7 +1,8 @@
 /* Whether two threads are worth it. On a machine whose processors are busy with others' work, a
  * worker that is put aside in the middle of a task makes the caller wait, and two threads can be
- * slower than one. So a pool watches itself: where the caller waits for more than a third of the
- * time, it tries a stretch of runs alone, and stays alone for a while if that was faster. What is
+ * slower than one; and the smallest works are done before a worker has come. So a pool watches
+ * itself: where the caller waits for more than a third of the time, or runs take a few microseconds,
+ * it tries a stretch of runs alone, and stays alone for a while if that was faster. What is
  * computed does not depend on it. */
 #ifndef IV_BASE_WATCH_H
 #define IV_BASE_WATCH_H

@@ -34,7 +34,9 @@ static isovae_status dense(const iv_h5 *h5, hid_t set, const char *path, iv_tabl
     IV_TRY(iv_h5_read(set, path, &shape, memory, size, &data, err));
     *values = data;
     array.data = *values;
-    return iv_table_from_array(&array, out, err);
+    IV_TRY(iv_table_from_array(&array, out, err));
+    /* Before there are names: those of columns are for what is no image. */
+    return iv_table_settle_image(out, &(iv_block){.data = *values}, err);
 }
 
 static isovae_status open_object(const iv_h5 *h5, hid_t object, const char *path, iv_table *out,

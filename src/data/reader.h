@@ -6,7 +6,7 @@
 #ifndef IV_DATA_READER_H
 #define IV_DATA_READER_H
 
-#include "base/status.h"
+#include "data/block.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,6 +51,7 @@ typedef struct iv_csv {
     size_t data_at, data_line; /* where the first row begins */
     size_t at, line;           /* where the next row begins */
     size_t record_line;        /* line of the row handed out last */
+    size_t release;            /* of a mapped block: bytes after which pages are given back */
 } iv_csv;
 
 /* A sparse matrix by rows (CSR), owned by the table. */
@@ -65,6 +66,7 @@ typedef struct iv_table {
     char **names;                   /* cols, all different; NULL where the block names none */
     char **ids;                     /* rows; NULL where the block has none */
     size_t height, width, channels; /* height 0: no image */
+    bool unit_image;                /* an image only if all values lie in [0, 1]: not known yet */
     bool is_text;
     iv_array array;    /* for !is_text */
     size_t *offsets;   /* element offset of each column within a row */
@@ -100,9 +102,14 @@ isovae_status iv_table_next(iv_table *table, const iv_request *request, double *
 void iv_table_place(const iv_table *table, char *buffer, size_t size);
 
 /* Rows and columns of an array: rank 1 is one column, ranks 3 and 4 are flattened; bytes of rank 3
- * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w). */
+ * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w); floats
+ * and truth values likewise, where an axis looks like channels and all values lie in [0, 1]. */
 isovae_status iv_table_from_array(const iv_array *array, iv_table *out,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
+/* Looks at all values where that decides whether these are images; to be called before any row is
+ * read. `block` is what the array lies in. */
+isovae_status iv_table_settle_image(iv_table *table, const iv_block *block,
+                                    isovae_error *err) ISOVAE_MUST_CHECK;
 /* rows * ... * element size, checked; false on overflow. */
 bool iv_array_bytes(const iv_array *array, size_t *out);
 
@@ -114,11 +121,16 @@ isovae_status iv_read_idx(const unsigned char *block, size_t length, iv_table *o
 isovae_status iv_read_csv(const unsigned char *block, size_t length, int header, iv_table *out,
                           isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* The same over a mapped block of which no more than about `release` bytes stay in memory. */
+isovae_status iv_read_csv_mapped(const unsigned char *block, size_t length, int header,
+                                 size_t release, iv_table *out,
+                                 isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* The .npy block of one member (key NULL: the only one) into memory released with iv_free. */
 isovae_status iv_read_npz(const unsigned char *block, size_t length, const char *key, size_t limit,
                           unsigned char **npy, size_t *npy_length,
                           isovae_error *err) ISOVAE_MUST_CHECK;
-/* A dataset of an HDF5 file: rows first, bytes of rank 3 and 4 are images; or a matrix of an
+/* A dataset of an HDF5 file: rows first, images as with iv_table_from_array; or a matrix of an
  * AnnData file (.h5ad), dense or sparse, with its names and ids. `path` ("group/dataset", "X",
  * "layers/NAME", "layer=NAME") NULL: the AnnData's X, or the only one there is. `values` is what a
  * dense table looks into (NULL for a sparse one), released with iv_free. Calls HDF5 under a lock
@@ -133,6 +145,11 @@ isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_
 isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
                            unsigned char **out, size_t *out_length,
                            isovae_error *err) ISOVAE_MUST_CHECK;
+/* The same two into blocks that may lie in a file. */
+isovae_status iv_unpack_npz(const iv_block *in, const char *key, const iv_spool *spool,
+                            iv_block *out, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_unpack_gzip(const iv_block *in, const iv_spool *spool, iv_block *out,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The part of iv_table_next that is for text tables. */
 isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *numbers,

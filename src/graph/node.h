@@ -30,7 +30,7 @@ typedef struct iv_node_call {
     size_t in_size[IV_MAX_PORTS], out_size[IV_MAX_PORTS]; /* elements of a row */
     const void *in[IV_MAX_PORTS];
     void *out[IV_MAX_PORTS];
-    void *saved;                      /* rows x kind->saved elements */
+    void *saved; /* rows x kind->saved elements; NULL where no derivative will be asked for */
     const void *params[IV_MAX_ROLES]; /* NULL: absent */
     void *prepared;                   /* what prepare left, of the whole node */
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
@@ -110,6 +110,9 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 /* Refuses the empty name, control characters and more than 255 bytes. `what`: "node", "value". */
 isovae_status iv_graph_check_name(const char *what, const char *name,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* Whether `value` comes from a relu: where it is zero, so are its tangents. */
+bool iv_node_rectified(const iv_graph *graph, size_t value);
 
 /* dense */
 isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);

@@ -9,6 +9,7 @@
 #include "kernels/lanes.inc.h"
 
 #include "kernels/fast_elementwise.inc.h"
+#include "kernels/fast_normals.inc.h"
 #include "kernels/fast_product.inc.h"
 
 static const iv_kernels fast_table = {
@@ -25,6 +26,7 @@ static const iv_kernels fast_table = {
     .pack_size = fast_pack_size,
     .pack = fast_pack,
     .product = fast_product,
+    .product_masked = fast_product_masked,
     .fill = plain_fill,
     .add = plain_add,
     .axpy = plain_axpy,
@@ -34,7 +36,8 @@ static const iv_kernels fast_table = {
     .act_forward = fast_act_forward,
     .act_derivative = fast_act_derivative,
     .act_reverse = fast_act_reverse,
-    .column_sums = plain_column_sums,
+    .column_sums = fast_column_sums,
+    .normals = fast_normals,
     .sample = fast_sample,
     .heads_reverse = fast_heads_reverse,
     .kl_rows = fast_kl_rows,
@@ -53,6 +56,7 @@ static const iv_kernels fast_table = {
     .ssim_rows = plain_ssim_rows,
     .ssim_gradient = plain_ssim_gradient,
     .ssim_metric = plain_ssim_metric,
+    .gram = fast_gram,
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
 };

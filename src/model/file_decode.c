@@ -412,6 +412,10 @@ static isovae_status read_training(const decoder *r, const json_t *json, iv_mode
     IV_TRY(get_digits(r, from, "seed", 10, &model->seed));
     IV_TRY(get_bool(r, from, "split_by_column", &model->split_by_column));
     IV_TRY(get_digits(r, from, "steps", 10, &model->steps));
+    if (json_object_get(from, "steps_asked") != NULL) {
+        IV_TRY(get_digits(r, from, "steps_asked", 10, &model->steps_asked));
+        IV_TRY(get_bool(r, from, "cut_short", &model->cut_short));
+    }
     IV_TRY(get_number_or_nan(r, from, "train_loss", &model->train_loss));
     IV_TRY(get_size(r, from, "train_rows", &model->train_rows));
     IV_TRY(get_number(r, from, "validation_fraction", 0, 1, &model->validation_fraction));

@@ -42,6 +42,7 @@ static double data_range(const iv_scaling *scaling, const iv_dataset *data, cons
             low = x < low ? x : low;
             high = x > high ? x : high;
         }
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows->index + r, 1);
     }
     if (data->bytes != NULL) return high > 1 ? 255 : 1;
     return high > low ? high - low : 1;
@@ -98,29 +99,4 @@ isovae_status iv_summarise_quality(iv_summary *s, iv_pass *pass, isovae_error *e
     iv_free(w.x);
     iv_free(w.quality);
     return status;
-}
-
-double iv_ssim_length(const iv_model *model, const double *from, const double *to)
-{
-    const iv_kernels *k = iv_kernels_get(IV_PRECISION_F64_REFERENCE, NULL);
-    const iv_scaling *s = &model->scaling;
-    iv_metric_use use = iv_model_metric_use(model, 1);
-    iv_metric *metric = NULL;
-    size_t d = model->d;
-    double *x = NULL, value = (double)NAN;
-    void *pair = NULL;
-    if (iv_metric_new(&model->metric, k, &use, &metric, NULL) == ISOVAE_OK &&
-        IV_NEW(x, 2 * d, "a step", NULL) == ISOVAE_OK &&
-        k->alloc(&pair, 2 * d, "a step", NULL) == ISOVAE_OK) {
-        for (size_t i = 0; i < d; i++) {
-            x[i] = (from[i] - s->shift[i]) / s->scale[i];
-            x[d + i] = (to[i] - s->shift[i]) / s->scale[i];
-        }
-        k->upload(pair, x, 2 * d);
-        metric->kind->value(metric, 0, 1, pair, iv_at(k, pair, d), &value);
-    }
-    if (pair != NULL) k->release(pair);
-    iv_free(x);
-    iv_metric_free(metric);
-    return sqrt(value);
 }

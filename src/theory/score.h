@@ -33,8 +33,5 @@ isovae_status iv_encode_rows(const iv_model *model, const iv_dataset *data, cons
 /* Data units (bce: probabilities times the scale) from z (rows x n). */
 isovae_status iv_decode_rows(const iv_model *model, const double *z, size_t n_rows, iv_pool *pool,
                              const char *isa, double *x, isovae_error *err) ISOVAE_MUST_CHECK;
-/* Length of the step between two pictures in data units under loss ssim: sqrt(1 - SSIM), which for
- * small steps is that of y. NaN where memory runs out. */
-double iv_ssim_length(const iv_model *model, const double *from, const double *to);
 
 #endif
