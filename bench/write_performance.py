@@ -29,7 +29,7 @@ through the run. First all of them compute the same thing from the same weights,
 the loss, the length of its gradient and the loss after three steps of Adam; trace and norm of the
 Gram matrices; mean and spread of the scores. Whoever differs by more than 1e-4 is left out
 (largest difference this time: {worst:.0e}). Then they take turns in blocks of {block} repeats, so that a
-drift of the machine meets all alike; a repeat does the work as often as fills 20 ms; a block begins
+drift of the machine meets all alike; a repeat does the work as often as fills 20 ms; a block begins, after a pause in which the threads of the contender before come to rest,
 with a run that does not count. What takes less than a second is repeated {repeats} times,
 what takes longer {slow} times, whole fits 3 times (peers: {peer_fits}). With one thread all are pinned to the same processor. The tables give medians,
 and quartiles in brackets. `OPENBLAS_CORETYPE` and `OPENBLAS_L2_SIZE` are unset for all.
