@@ -7,6 +7,7 @@
  *   run WORK REPEATS               milliseconds of each repeat
  *   latency NET WHAT COUNT         score, encode or decode of single rows: percentiles
  *   serve NET CLIENTS COUNT        threads that score random rows at the same time
+ *   soak NET COUNT                 many rows through one scorer: does memory grow?
  *   quit
  *
  * An unknown command answers {"error": ...}. */
@@ -164,6 +165,9 @@ static json_t *answer(bench *b, current *c, char *line)
     }
     if (strcmp(command, "serve") == 0 && words == 4) {
         return bench_serve(b, word[1], strtoul(word[2], NULL, 10), strtoul(word[3], NULL, 10));
+    }
+    if (strcmp(command, "soak") == 0 && words == 3) {
+        return bench_soak(b, word[1], strtoul(word[2], NULL, 10));
     }
     return json_pack("{s:s}", "error", "no such command or work");
 }
