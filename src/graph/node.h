@@ -34,6 +34,8 @@ typedef struct iv_node_call {
     const void *params[IV_MAX_ROLES]; /* NULL: absent */
     void *prepared;                   /* what prepare left, of the whole node */
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
+    bool training; /* a whole-batch node in its training form: the rows are a batch of its own */
+    double *state; /* kind->state numbers of the node in this workspace */
 
     /* Reverse and param_gradient. grad_out NULL: zero. Reverse may overwrite grad_out, and
      * param_gradient finds it as reverse left it. grad_in NULL: not wanted. Inputs are to be worked
@@ -49,8 +51,11 @@ typedef struct iv_node_call {
 } iv_node_call;
 
 enum {
-    IV_NODE_WHOLE_BATCH = 1 /* reserved: needs all rows at once (batch norm in training) */
+    IV_NODE_WHOLE_BATCH = 1 /* in a training workspace it needs sums over all rows (batch norm) */
 };
+
+/* What sums over the batch are for. */
+typedef enum iv_batch_pass { IV_BATCH_FORWARD, IV_BATCH_REVERSE } iv_batch_pass;
 
 /* Attributes as JSON has them: where they lie in iv_attributes follows from the type. */
 typedef enum iv_attribute_type {
@@ -77,6 +82,8 @@ struct iv_node_kind {
     size_t min_inputs, max_inputs, min_outputs, max_outputs;
     const char *roles[IV_MAX_ROLES]; /* NULL behind the last */
     bool optional[IV_MAX_ROLES];
+    bool buffer[IV_MAX_ROLES], not_negative[IV_MAX_ROLES]; /* as in iv_param */
+    iv_parametrization parametrization[IV_MAX_ROLES];
     iv_attribute attributes[IV_MAX_ATTRIBUTES];
 
     isovae_status (*shape)(iv_node_shapes *shapes, isovae_error *err);
@@ -97,7 +104,26 @@ struct iv_node_kind {
     void (*param_gradient)(const iv_node_call *call, size_t role, void *grad, bool accumulate,
                            size_t block, size_t blocks);
     void (*tangent)(const iv_node_call *call);
+
+    /* Where training begins, effective value of one element; NULL: by its fan (start.c). */
+    double (*start)(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+
+    size_t (*state)(const iv_graph *graph, const iv_node *node); /* numbers in call->state */
+
+    /* Whole-batch nodes. Before forward (reverse) of a training workspace, reduce gives `sums`
+     * numbers for a few rows, the executor adds those of all rows, and settle gets the total with
+     * call->rows the whole batch. After the step, update moves the running statistics, which lie at
+     * `buffers` (by role). */
+    size_t (*sums)(const iv_graph *graph, const iv_node *node);
+    void (*reduce)(const iv_node_call *call, iv_batch_pass pass, double *sums);
+    void (*settle)(const iv_node_call *call, iv_batch_pass pass, const double *sums);
+    void (*update)(const iv_node_call *call, void *const *buffers);
 };
+
+/* Rows of a parameter's first axis that belong to a block, as elements [*first, *first + *count):
+ * how param_gradient must cut where the parametrization is not plain. */
+void iv_param_block(const iv_param *param, size_t block, size_t blocks, size_t *first,
+                    size_t *count);
 
 /* NULL where there is none of that name. */
 const iv_node_kind *iv_node_kind_find(const char *name);

@@ -3,6 +3,7 @@
 #define T float
 #define K(name) name##f
 #include "kernels/plain.inc.h"
+#include "kernels/channels.inc.h"
 #include "kernels/tables.h"
 
 #include "kernels/lanes.inc.h"
@@ -50,4 +51,5 @@ static const iv_kernels fast_table = {
     .bce_metric = fast_bce_metric,
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
+    CHANNEL_KERNELS,
 };

@@ -132,6 +132,20 @@ typedef struct iv_kernels {
     /* y[r][i] = p (1 - p)/2 v[r][i], p = sigmoid(logits[r][i]) (G of bce, in logits) */
     void (*bce_metric)(size_t rows, size_t d, const void *logits, const void *v, void *y);
 
+    /* Per channel, element (o, c, i) of outer x channels x inner (channels last: inner is 1), all in
+     * double and in a fixed order. d = x - shift[c]; sum[c] = sum of g, product[c] = sum of g d;
+     * with g NULL g is d. */
+    void (*channel_sums)(size_t outer, size_t channels, size_t inner, const void *x,
+                         const double *shift, const void *g, double *sum, double *product);
+    /* y = a[c] (x - m[c]) + b[c] g + s[c], or y +=; g NULL: without. coefficients: a, m, b, s, one
+     * behind the other, channels each. y may be x or g. */
+    void (*channel_affine)(size_t outer, size_t channels, size_t inner, const void *coefficients,
+                           const void *x, const void *g, void *y, bool accumulate);
+    /* r = sqrt(s), inverse: 1 / sqrt(s); and 2 dL/ds for y = x r and g = dL/dy */
+    void (*root)(size_t n, bool inverse, const void *s, void *r);
+    void (*root_reverse)(size_t n, bool inverse, const void *g, const void *x, const void *r,
+                         void *h);
+
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);
     /* sum of squares in double, and whether all are finite */

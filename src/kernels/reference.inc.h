@@ -2,6 +2,7 @@
  * with T float and double; K(f) the C library's function for T. The f64 one is what everything
  * else is checked against, so each formula is arranged to lose no digits to cancellation. */
 #include "kernels/plain.inc.h"
+#include "kernels/channels.inc.h"
 #include "kernels/tables.h"
 
 /* Matrix product. The packed form is op(B) itself, row-major k x n. */
@@ -348,5 +349,5 @@ static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const voi
         .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
         .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
         .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
-        .adam = plain_adam, .sum_squares = ref_sum_squares                                         \
+        .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS                        \
     }
