@@ -24,6 +24,8 @@ static isovae_status allocate(iv_exec *exec, const iv_exec_sizes *sizes, isovae_
     IV_TRY(k->alloc(&exec->lane_memory, lanes, "tangents of a network", err));
     IV_TRY(k->alloc(&exec->one, 1, "a constant", err));
     k->fill(1, 1.0, exec->one);
+    IV_TRY(IV_NEW(exec->busy, exec->plan.lanes, "the plan of a network", err));
+    for (size_t i = 0; i < exec->plan.lanes; i++) atomic_flag_clear(&exec->busy[i]);
     if (exec->plan.reverse) {
         IV_TRY(k->alloc(&exec->gradient_memory, sizes->values, "the gradients of a network", err));
     }
@@ -76,6 +78,7 @@ void iv_exec_free(iv_exec *exec)
     }
     iv_free(exec->values);
     iv_free(exec->nodes);
+    iv_free(exec->busy);
     iv_free(exec->users);
     iv_free(exec->param_tasks);
     iv_free(exec->prepare_tasks);
@@ -108,10 +111,12 @@ void iv_exec_call(const iv_exec *exec, const void *params, size_t node_index, si
     *call = (iv_node_call){.kernels = k, .graph = graph, .node = node, .rows = rows};
     for (size_t i = 0; i < node->n_inputs; i++) {
         call->in_size[i] = graph->values[node->inputs[i]].size;
+        call->in_last[i] = exec->values[node->inputs[i]].channels_last;
         call->in[i] = iv_at(k, iv_exec_value(exec, node->inputs[i]), first * call->in_size[i]);
     }
     for (size_t i = 0; i < node->n_outputs; i++) {
         call->out_size[i] = graph->values[node->outputs[i]].size;
+        call->out_last[i] = exec->values[node->outputs[i]].channels_last;
         call->out[i] = iv_at(k, iv_exec_value(exec, node->outputs[i]), first * call->out_size[i]);
     }
     for (size_t i = 0; i < node->n_params; i++) {
@@ -122,6 +127,7 @@ void iv_exec_call(const iv_exec *exec, const void *params, size_t node_index, si
     call->saved = iv_at(k, exec->saved_memory, plan->saved_offset + first * plan->saved_size);
     call->prepared = iv_at(k, exec->prepared_memory, plan->prepared_offset);
     call->scratch = iv_at(k, exec->lane_memory, lane * exec->lane_size + exec->scratch_offset);
+    call->work = iv_at(k, exec->lane_memory, lane * exec->lane_size + exec->work_offset);
 }
 
 size_t iv_exec_prepare_tasks(const iv_exec *exec)
@@ -193,6 +199,18 @@ size_t iv_exec_param_tasks(const iv_exec *exec)
     return exec->n_param_tasks;
 }
 
+/* Parameter gradients belong to no lane, but each needs work memory of its own while it runs: it
+ * takes some lane's. No more of them run at once than there are lanes, else one waits here. What
+ * is in that memory never reaches a result. */
+static size_t take_work(iv_exec *exec)
+{
+    for (size_t lane = 0;; lane = (lane + 1) % exec->plan.lanes) {
+        if (!atomic_flag_test_and_set_explicit(&exec->busy[lane], memory_order_acquire)) {
+            return lane;
+        }
+    }
+}
+
 void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size_t rows,
                             size_t task)
 {
@@ -203,11 +221,12 @@ void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size
         exec->kernels->fill(param->size, 0, grad);
         return;
     }
+    size_t lane = take_work(exec);
     for (size_t i = 0; i < t->n_users; i++) {
         const iv_param_user *user = &exec->users[t->first_user + i];
         const iv_node *node = &exec->graph->nodes[user->node];
         iv_node_call call;
-        iv_exec_call(exec, params, user->node, 0, rows, 0, &call);
+        iv_exec_call(exec, params, user->node, 0, rows, lane, &call);
         for (size_t j = 0; j < node->n_outputs; j++) {
             if (exec->values[node->outputs[j]].has_gradient) {
                 call.grad_out[j] = iv_exec_gradient(exec, node->outputs[j]);
@@ -215,4 +234,5 @@ void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size
         }
         node->kind->param_gradient(&call, user->role, grad, i > 0, t->block, t->blocks);
     }
+    atomic_flag_clear_explicit(&exec->busy[lane], memory_order_release);
 }

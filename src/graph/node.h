@@ -34,6 +34,12 @@ typedef struct iv_node_call {
     const void *params[IV_MAX_ROLES]; /* NULL: absent */
     void *prepared;                   /* what prepare left, of the whole node */
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
+    void *work;    /* kind->work elements, of this thread alone; also in param_gradient */
+
+    /* The physical order of a value of rank 3 (C, H, W), its gradient and its tangents: H, W, C
+     * where set ("channels last"), else as the shape says. Only nodes with IV_NODE_SPATIAL,
+     * IV_NODE_EITHER or IV_NODE_ELEMENTWISE ever see one set (layout.c). */
+    bool in_last[IV_MAX_PORTS], out_last[IV_MAX_PORTS];
 
     /* Reverse and param_gradient. grad_out NULL: zero. Reverse may overwrite grad_out, and
      * param_gradient finds it as reverse left it. grad_in NULL: not wanted. Inputs are to be worked
@@ -49,7 +55,12 @@ typedef struct iv_node_call {
 } iv_node_call;
 
 enum {
-    IV_NODE_WHOLE_BATCH = 1 /* reserved: needs all rows at once (batch norm in training) */
+    IV_NODE_WHOLE_BATCH = 1, /* reserved: needs all rows at once (batch norm in training) */
+    /* How a kind treats the physical order of its spatial values. Without any of these it needs
+     * all of them in logical order. */
+    IV_NODE_SPATIAL = 2,     /* takes either order on each in- and output; channels last is best */
+    IV_NODE_EITHER = 4,      /* takes either order on each in- and output; does not care */
+    IV_NODE_ELEMENTWISE = 8, /* the same order on all in- and outputs; does not care which */
 };
 
 /* Attributes as JSON has them: where they lie in iv_attributes follows from the type. */
@@ -84,6 +95,8 @@ struct iv_node_kind {
     /* Elements; each may be NULL for none. `rows` is the capacity of the batch. */
     size_t (*saved)(const iv_graph *graph, const iv_node *node);                 /* per row */
     size_t (*scratch)(const iv_graph *graph, const iv_node *node, bool tangent); /* per row */
+    /* Of a thread, however many the rows. */
+    size_t (*work)(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node);
     size_t (*prepared)(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
                        bool reverse);
     size_t (*prepare_parts)(const iv_node *node, bool reverse);
@@ -110,6 +123,15 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 /* Refuses the empty name, control characters and more than 255 bytes. `what`: "node", "value". */
 isovae_status iv_graph_check_name(const char *what, const char *name,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* Copies (or adds) `rows` rows of (C, H, W) from the logical order to channels last, and back. A
+ * shape of another rank, or of one channel or pixel, has one order only: plain copies. */
+void iv_layout_to_last(const iv_kernels *k, const iv_shape *shape, size_t rows, const void *x,
+                       void *y, bool accumulate);
+void iv_layout_to_logical(const iv_kernels *k, const iv_shape *shape, size_t rows, const void *x,
+                          void *y, bool accumulate);
+/* The axes of a row in the order in which they lie in memory. */
+iv_shape iv_layout_physical(const iv_shape *shape, bool last);
 
 /* dense */
 isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);
@@ -154,6 +176,7 @@ void iv_split_reverse(const iv_node_call *call);
 void iv_split_tangent(const iv_node_call *call);
 isovae_status iv_reshape_shape(iv_node_shapes *shapes, isovae_error *err);
 isovae_status iv_flatten_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_reshape_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
 void iv_reshape_forward(const iv_node_call *call);
 void iv_reshape_reverse(const iv_node_call *call);
 void iv_reshape_tangent(const iv_node_call *call);

@@ -6,11 +6,11 @@
 
 #define ACTIVATION(kind_name, onnx_name, which, ...)                                               \
     {                                                                                              \
-        .name = kind_name, .onnx = onnx_name, .act = which, .min_inputs = 1, .max_inputs = 1,      \
-        .min_outputs = 1, .max_outputs = 1, .attributes = {__VA_ARGS__},                           \
-        .shape = iv_activation_shape, .scratch = iv_activation_scratch,                            \
-        .forward = iv_activation_forward, .reverse = iv_activation_reverse,                        \
-        .tangent = iv_activation_tangent                                                           \
+        .name = kind_name, .onnx = onnx_name, .flags = IV_NODE_ELEMENTWISE, .act = which,          \
+        .min_inputs = 1, .max_inputs = 1, .min_outputs = 1, .max_outputs = 1,                      \
+        .attributes = {__VA_ARGS__}, .shape = iv_activation_shape,                                 \
+        .scratch = iv_activation_scratch, .forward = iv_activation_forward,                        \
+        .reverse = iv_activation_reverse, .tangent = iv_activation_tangent                         \
     }
 
 static const iv_node_kind kinds[] = {
@@ -49,6 +49,7 @@ static const iv_node_kind kinds[] = {
 
     {.name = "add",
      .onnx = "Add",
+     .flags = IV_NODE_ELEMENTWISE,
      .min_inputs = 2,
      .max_inputs = 2,
      .min_outputs = 1,
@@ -60,6 +61,7 @@ static const iv_node_kind kinds[] = {
      .tangent = iv_add_tangent},
     {.name = "multiply",
      .onnx = "Mul",
+     .flags = IV_NODE_ELEMENTWISE,
      .min_inputs = 2,
      .max_inputs = 2,
      .min_outputs = 1,
@@ -71,6 +73,7 @@ static const iv_node_kind kinds[] = {
      .tangent = iv_multiply_tangent},
     {.name = "concat",
      .onnx = "Concat",
+     .flags = IV_NODE_ELEMENTWISE,
      .min_inputs = 1,
      .max_inputs = IV_MAX_PORTS,
      .min_outputs = 1,
@@ -82,6 +85,7 @@ static const iv_node_kind kinds[] = {
      .tangent = iv_concat_tangent},
     {.name = "split",
      .onnx = "Split",
+     .flags = IV_NODE_ELEMENTWISE,
      .min_inputs = 1,
      .max_inputs = 1,
      .min_outputs = 1,
@@ -93,22 +97,26 @@ static const iv_node_kind kinds[] = {
      .tangent = iv_split_tangent},
     {.name = "reshape",
      .onnx = "Reshape",
+     .flags = IV_NODE_EITHER,
      .min_inputs = 1,
      .max_inputs = 1,
      .min_outputs = 1,
      .max_outputs = 1,
      .attributes = {{"shape", IV_ATTRIBUTE_SHAPE, true}},
      .shape = iv_reshape_shape,
+     .scratch = iv_reshape_scratch,
      .forward = iv_reshape_forward,
      .reverse = iv_reshape_reverse,
      .tangent = iv_reshape_tangent},
     {.name = "flatten",
      .onnx = "Flatten",
+     .flags = IV_NODE_EITHER,
      .min_inputs = 1,
      .max_inputs = 1,
      .min_outputs = 1,
      .max_outputs = 1,
      .shape = iv_flatten_shape,
+     .scratch = iv_reshape_scratch,
      .forward = iv_reshape_forward,
      .reverse = iv_reshape_reverse,
      .tangent = iv_reshape_tangent},

@@ -50,6 +50,15 @@ typedef struct iv_product {
     void *pre; /* where the value before act is kept (ldc), or NULL */
 } iv_product;
 
+/* A copy of an array of `rank` axes, each side with its own strides in elements (negative ones walk
+ * backwards): y[sum i_a to_a] = x[sum i_a from_a]. The last axis is the innermost loop. */
+enum { IV_REORDER_AXES = 6 };
+typedef struct iv_reorder {
+    size_t rank; /* 1 .. IV_REORDER_AXES */
+    size_t extent[IV_REORDER_AXES];
+    ptrdiff_t from[IV_REORDER_AXES], to[IV_REORDER_AXES];
+} iv_reorder;
+
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
     uint64_t step;                                    /* from 1 */
@@ -82,6 +91,8 @@ typedef struct iv_kernels {
     void (*multiply_add)(size_t n, const void *a, const void *b, void *y); /* y += a b */
     void (*copy_block)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
                        bool accumulate); /* y = x or y += x */
+    /* The same for any order of axes; x and y do not overlap. */
+    void (*reorder)(const iv_reorder *p, const void *x, void *y, bool accumulate);
     void (*act_forward)(iv_act act, double parameter, size_t n, const void *x, void *y);
     /* d = act'(x), from the value x before the activation */
     void (*act_derivative)(iv_act act, double parameter, size_t n, const void *x, void *d);
