@@ -33,6 +33,8 @@ static isovae_status allocate(iv_exec *exec, const iv_exec_sizes *sizes, isovae_
         IV_TRY(IV_NEW(exec->sums, sums, "the statistics of a batch", err));
     }
     k->fill(1, 1.0, exec->one);
+    IV_TRY(IV_NEW(exec->busy, exec->plan.lanes, "the plan of a network", err));
+    for (size_t i = 0; i < exec->plan.lanes; i++) atomic_flag_clear(&exec->busy[i]);
     if (exec->plan.reverse) {
         IV_TRY(k->alloc(&exec->gradient_memory, sizes->values, "the gradients of a network", err));
     }
@@ -88,6 +90,7 @@ void iv_exec_free(iv_exec *exec)
     }
     iv_free(exec->values);
     iv_free(exec->nodes);
+    iv_free(exec->busy);
     iv_free(exec->users);
     iv_free(exec->param_tasks);
     iv_free(exec->prepare_tasks);
@@ -123,10 +126,12 @@ void iv_exec_call(const iv_exec *exec, const void *params, size_t node_index, si
     *call = (iv_node_call){.kernels = k, .graph = graph, .node = node, .rows = rows};
     for (size_t i = 0; i < node->n_inputs; i++) {
         call->in_size[i] = graph->values[node->inputs[i]].size;
+        call->in_last[i] = exec->values[node->inputs[i]].channels_last;
         call->in[i] = iv_at(k, iv_exec_value(exec, node->inputs[i]), first * call->in_size[i]);
     }
     for (size_t i = 0; i < node->n_outputs; i++) {
         call->out_size[i] = graph->values[node->outputs[i]].size;
+        call->out_last[i] = exec->values[node->outputs[i]].channels_last;
         call->out[i] = iv_at(k, iv_exec_value(exec, node->outputs[i]), first * call->out_size[i]);
     }
     for (size_t i = 0; i < node->n_params; i++) {
@@ -139,6 +144,7 @@ void iv_exec_call(const iv_exec *exec, const void *params, size_t node_index, si
     call->training = exec->plan.training && (node->kind->flags & IV_NODE_WHOLE_BATCH);
     if (exec->state != NULL) call->state = exec->state + plan->state_offset;
     call->scratch = iv_at(k, exec->lane_memory, lane * exec->lane_size + exec->scratch_offset);
+    call->work = iv_at(k, exec->lane_memory, lane * exec->lane_size + exec->work_offset);
 }
 
 size_t iv_exec_prepare_tasks(const iv_exec *exec)
@@ -220,7 +226,8 @@ static void reverse_nodes(iv_exec *exec, const void *params, size_t from, size_t
     }
 }
 
-/* The node at a cut waits for the sums of its output's gradient, so it belongs to the part below. */
+/* The node at a cut waits for the sums of its output's gradient, so it belongs to the part below.
+ */
 void iv_exec_reverse_segment(iv_exec *exec, const void *params, size_t segment, size_t first,
                              size_t count, bool to_inputs, size_t lane)
 {
@@ -245,6 +252,18 @@ size_t iv_exec_param_tasks(const iv_exec *exec)
     return exec->n_param_tasks;
 }
 
+/* Parameter gradients belong to no lane, but each needs work memory of its own while it runs: it
+ * takes some lane's. No more of them run at once than there are lanes, else one waits here. What
+ * is in that memory never reaches a result. */
+static size_t take_work(iv_exec *exec)
+{
+    for (size_t lane = 0;; lane = (lane + 1) % exec->plan.lanes) {
+        if (!atomic_flag_test_and_set_explicit(&exec->busy[lane], memory_order_acquire)) {
+            return lane;
+        }
+    }
+}
+
 void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size_t rows,
                             size_t task)
 {
@@ -255,11 +274,12 @@ void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size
         exec->kernels->fill(param->size, 0, grad);
         return;
     }
+    size_t lane = take_work(exec);
     for (size_t i = 0; i < t->n_users; i++) {
         const iv_param_user *user = &exec->users[t->first_user + i];
         const iv_node *node = &exec->graph->nodes[user->node];
         iv_node_call call;
-        iv_exec_call(exec, params, user->node, 0, rows, 0, &call);
+        iv_exec_call(exec, params, user->node, 0, rows, lane, &call);
         for (size_t j = 0; j < node->n_outputs; j++) {
             if (exec->values[node->outputs[j]].has_gradient) {
                 call.grad_out[j] = iv_exec_gradient(exec, node->outputs[j]);
@@ -274,4 +294,5 @@ void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size
                        iv_at(exec->kernels, params, param->offset + start),
                        iv_at(exec->kernels, grad, start));
     }
+    atomic_flag_clear_explicit(&exec->busy[lane], memory_order_release);
 }

@@ -52,10 +52,10 @@ void iv_exec_reverse(iv_exec *exec, const void *params, size_t first, size_t cou
  * all rows must have passed one segment before sums over them are taken and the next one starts.
  * Without such nodes there is one segment. Forward: segments 0, 1, ...; before each but the first,
  * every task of iv_exec_statistics once, then iv_exec_settle. Reverse: from the last segment down;
- * before each but the last the same with `reverse` and the segment above. The sums are taken over slices of a few
- * rows and added in a fixed binary tree, so their bytes do not depend on who took them.
- * iv_exec_forward and _reverse above do all of it for [first, first + count) as the whole batch;
- * tangents of such a workspace need the whole batch in one call, and one call at a time. */
+ * before each but the last the same with `reverse` and the segment above. The sums are taken over
+ * slices of a few rows and added in a fixed binary tree, so their bytes do not depend on who took
+ * them. iv_exec_forward and _reverse above do all of it for [first, first + count) as the whole
+ * batch; tangents of such a workspace need the whole batch in one call, and one call at a time. */
 enum { IV_STATISTICS_ROWS = 8 };
 size_t iv_exec_segments(const iv_exec *exec);
 void iv_exec_forward_segment(iv_exec *exec, const void *params, size_t segment, size_t first,

@@ -186,9 +186,13 @@ static isovae_status place_tangents(iv_exec *exec, isovae_error *err)
 static isovae_status place_scratch(iv_exec *exec, isovae_error *err)
 {
     const iv_graph *graph = exec->graph;
-    size_t primal = 0, tangent = 0;
+    size_t primal = 0, tangent = 0, work = 0;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const iv_node *node = &graph->nodes[i];
+        if (node->kind->work != NULL) {
+            size_t size = node->kind->work(exec->kernels, graph, node);
+            if (size > work) work = size;
+        }
         if (node->kind->scratch == NULL) continue;
         size_t a = node->kind->scratch(graph, node, false);
         size_t b = node->kind->scratch(graph, node, true);
@@ -200,7 +204,7 @@ static isovae_status place_scratch(iv_exec *exec, isovae_error *err)
     IV_TRY(take(&end_a, exec->plan.rows, primal, &exec->scratch_offset, err));
     IV_TRY(take(&end_b, exec->plan.tangent_rows, tangent, &exec->scratch_offset, err));
     exec->lane_size = end_a > end_b ? end_a : end_b;
-    return ISOVAE_OK;
+    return take(&exec->lane_size, 1, work, &exec->work_offset, err);
 }
 
 static isovae_status list_prepare_tasks(iv_exec *exec, isovae_error *err)
@@ -319,6 +323,7 @@ isovae_status iv_exec_make_plan(iv_exec *exec, iv_exec_sizes *sizes, isovae_erro
     mark_dependence(exec);
     IV_TRY(cut_segments(exec, err));
     IV_TRY(mark_writers(exec, err));
+    IV_TRY(iv_exec_plan_layout(exec, err));
     IV_TRY(place_values(exec, sizes, err));
     if (exec->plan.tangent_rows > 0) IV_TRY(place_tangents(exec, err));
     IV_TRY(place_scratch(exec, err));

@@ -345,14 +345,14 @@ static void commit(iv_graph *graph, const addition *add, const names *own, size_
     for (size_t i = 0; i < add->n_roles; i++) {
         node->params[i] = add->params[i];
         if (!add->shapes.present[i] || add->params[i] != SIZE_MAX) continue;
-        graph->params[graph->n_params] = (iv_param){.name = own->params[i],
-                                                    .shape = add->shapes.params[i],
-                                                    .size = add->param_sizes[i],
-                                                    .offset = graph->param_elements,
-                                                    .parametrization =
-                                                        add->kind->parametrization[i],
-                                                    .buffer = add->kind->buffer[i],
-                                                    .not_negative = add->kind->not_negative[i]};
+        graph->params[graph->n_params] =
+            (iv_param){.name = own->params[i],
+                       .shape = add->shapes.params[i],
+                       .size = add->param_sizes[i],
+                       .offset = graph->param_elements,
+                       .parametrization = add->kind->parametrization[i],
+                       .buffer = add->kind->buffer[i],
+                       .not_negative = add->kind->not_negative[i]};
         graph->param_elements += round_up(add->param_sizes[i]);
         node->params[i] = graph->n_params++;
     }

@@ -32,6 +32,7 @@ typedef struct iv_attributes {
     size_t n_sizes;
     size_t sizes[IV_MAX_PORTS]; /* split: extents of the outputs along axis */
     iv_shape shape;             /* reshape: row shape of the output */
+    size_t groups;              /* group_norm; of channels */
     double eps;                 /* normalisations: added to the variance; 0: 1e-5 */
 } iv_attributes;
 

@@ -31,6 +31,8 @@ static json_t *attribute_to_json(const iv_attributes *attributes, iv_attribute_t
     case IV_ATTRIBUTE_AXIS: return json_integer((json_int_t)attributes->axis);
     case IV_ATTRIBUTE_SIZES: return sizes_to_json(attributes->sizes, attributes->n_sizes);
     case IV_ATTRIBUTE_SHAPE: return sizes_to_json(attributes->shape.dim, attributes->shape.rank);
+    case IV_ATTRIBUTE_EPS: return json_real(attributes->eps);
+    case IV_ATTRIBUTE_GROUPS: return json_integer((json_int_t)attributes->groups);
     case IV_ATTRIBUTE_END: break;
     }
     return NULL;
@@ -88,6 +90,24 @@ static bool put_params(json_t *object, const iv_graph *graph, const iv_node *nod
     return true;
 }
 
+/* {role: name} of the parameters whose tensors hold raw values. */
+static bool put_parametrization(json_t *object, const iv_node *node)
+{
+    json_t *map = json_object();
+    if (map == NULL) return false;
+    for (size_t i = 0; i < node->n_params; i++) {
+        iv_parametrization p = node->kind->parametrization[i];
+        if (p == IV_PARAM_PLAIN || node->params[i] == SIZE_MAX) continue;
+        if (!set(map, node->kind->roles[i], json_string(iv_parametrization_name(p)))) {
+            json_decref(map);
+            return false;
+        }
+    }
+    if (json_object_size(map) > 0) return set(object, "parametrization", map);
+    json_decref(map);
+    return true;
+}
+
 static json_t *names_to_json(const iv_graph *graph, const size_t *values, size_t n)
 {
     json_t *list = json_array();
@@ -110,7 +130,8 @@ static bool put_node(json_t *object, const iv_graph *graph, const iv_node *node)
     bool done = node->n_outputs == 1
                     ? set(object, "output", json_string(graph->values[node->outputs[0]].name))
                     : set(object, "outputs", names_to_json(graph, node->outputs, node->n_outputs));
-    return done && put_params(object, graph, node) && put_attributes(object, node);
+    return done && put_params(object, graph, node) && put_parametrization(object, node) &&
+           put_attributes(object, node);
 }
 
 json_t *iv_graph_to_json(const iv_graph *graph)
@@ -200,6 +221,21 @@ static isovae_status read_attribute(const reader *r, const iv_attribute *attribu
         return read_sizes(r, key, value, IV_MAX_PORTS, out->sizes, &out->n_sizes, err);
     case IV_ATTRIBUTE_SHAPE:
         return read_sizes(r, key, value, IV_MAX_RANK, out->shape.dim, &out->shape.rank, err);
+    case IV_ATTRIBUTE_EPS:
+        if (!json_is_number(value) || !(json_number_value(value) > 0) ||
+            !isfinite(json_number_value(value))) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': attribute '%s' must be a number above 0", r->name, key);
+        }
+        out->eps = json_number_value(value);
+        return ISOVAE_OK;
+    case IV_ATTRIBUTE_GROUPS:
+        if (!json_is_integer(value) || json_integer_value(value) < 1) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': attribute '%s' must be a positive integer", r->name, key);
+        }
+        out->groups = (size_t)json_integer_value(value);
+        return ISOVAE_OK;
     case IV_ATTRIBUTE_END: break;
     }
     return iv_fail(err, ISOVAE_ERR_INTERNAL, "node '%s': attribute '%s' has no type", r->name, key);
@@ -274,6 +310,34 @@ static isovae_status read_params(const reader *r, const iv_node_kind *kind, cons
         if (spec->params[role] == NULL || spec->params[role][0] == '\0') {
             return iv_fail(err, ISOVAE_ERR_FORMAT,
                            "node '%s': parameter '%s' must be the name of a tensor", r->name, key);
+        }
+    }
+    return ISOVAE_OK;
+}
+
+/* Where the list says how a tensor's values are to be read, it must be how this kind reads them. */
+static isovae_status check_parametrization(const reader *r, const iv_node_kind *kind,
+                                           const json_t *object, isovae_error *err)
+{
+    json_t *map = json_object_get(object, "parametrization"), *value;
+    const char *key;
+    if (map != NULL && !json_is_object(map)) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': 'parametrization' must be an object",
+                       r->name);
+    }
+    json_object_foreach(map, key, value)
+    {
+        bool fits = false;
+        const char *name = plain_string(value);
+        for (size_t i = 0; i < IV_MAX_ROLES && kind->roles[i] != NULL; i++) {
+            if (strcmp(kind->roles[i], key) != 0 || name == NULL) continue;
+            fits = strcmp(name, iv_parametrization_name(kind->parametrization[i])) == 0;
+        }
+        if (!fits) {
+            IV_TRY(iv_graph_check_name("role", key, err));
+            return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
+                           "node '%s': the parametrization of '%s' is not one that %s knows",
+                           r->name, key, kind->name);
         }
     }
     return ISOVAE_OK;
@@ -361,8 +425,8 @@ static isovae_status read_outputs(const reader *r, const json_t *object, iv_node
 
 static isovae_status check_keys(const reader *r, json_t *object, isovae_error *err)
 {
-    static const char *const known[] = {"name",    "kind",   "inputs",    "output",
-                                        "outputs", "params", "attributes"};
+    static const char *const known[] = {"name",    "kind",   "inputs",     "output",
+                                        "outputs", "params", "attributes", "parametrization"};
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
@@ -403,6 +467,7 @@ static isovae_status read_node(reader *r, isovae_error *err)
     IV_TRY(read_inputs(r, object, &spec, err));
     IV_TRY(read_outputs(r, object, &spec, err));
     IV_TRY(read_params(r, kind, object, &spec, err));
+    IV_TRY(check_parametrization(r, kind, object, err));
     IV_TRY(read_attributes(r, kind, object, &spec.attributes, err));
     return iv_graph_add(r->graph, kind, &spec, r->shape_of, r->user, NULL, err);
 }

@@ -36,6 +36,12 @@ typedef struct iv_node_call {
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
     bool training; /* a whole-batch node in its training form: the rows are a batch of its own */
     double *state; /* kind->state numbers of the node in this workspace */
+    void *work;    /* kind->work elements, of this thread alone; also in param_gradient */
+
+    /* The physical order of a value of rank 3 (C, H, W), its gradient and its tangents: H, W, C
+     * where set ("channels last"), else as the shape says. Only nodes with IV_NODE_SPATIAL,
+     * IV_NODE_EITHER or IV_NODE_ELEMENTWISE ever see one set (layout.c). */
+    bool in_last[IV_MAX_PORTS], out_last[IV_MAX_PORTS];
 
     /* Reverse and param_gradient. grad_out NULL: zero. Reverse may overwrite grad_out, and
      * param_gradient finds it as reverse left it. grad_in NULL: not wanted. Inputs are to be worked
@@ -51,7 +57,12 @@ typedef struct iv_node_call {
 } iv_node_call;
 
 enum {
-    IV_NODE_WHOLE_BATCH = 1 /* in a training workspace it needs sums over all rows (batch norm) */
+    IV_NODE_WHOLE_BATCH = 1, /* in a training workspace it needs sums over all rows (batch norm) */
+    /* How a kind treats the physical order of its spatial values. Without any of these it needs
+     * all of them in logical order. */
+    IV_NODE_SPATIAL = 2,     /* takes either order on each in- and output; channels last is best */
+    IV_NODE_EITHER = 4,      /* takes either order on each in- and output; does not care */
+    IV_NODE_ELEMENTWISE = 8, /* the same order on all in- and outputs; does not care which */
 };
 
 /* What sums over the batch are for. */
@@ -64,7 +75,9 @@ typedef enum iv_attribute_type {
     IV_ATTRIBUTE_PARAMETER, /* number -> parameter */
     IV_ATTRIBUTE_AXIS,      /* integer >= 1 -> axis */
     IV_ATTRIBUTE_SIZES,     /* list of positive integers -> sizes */
-    IV_ATTRIBUTE_SHAPE      /* list of positive integers -> shape */
+    IV_ATTRIBUTE_SHAPE,     /* list of positive integers -> shape */
+    IV_ATTRIBUTE_EPS,       /* number above 0 -> eps */
+    IV_ATTRIBUTE_GROUPS     /* positive integer -> groups */
 } iv_attribute_type;
 
 typedef struct iv_attribute {
@@ -91,6 +104,8 @@ struct iv_node_kind {
     /* Elements; each may be NULL for none. `rows` is the capacity of the batch. */
     size_t (*saved)(const iv_graph *graph, const iv_node *node);                 /* per row */
     size_t (*scratch)(const iv_graph *graph, const iv_node *node, bool tangent); /* per row */
+    /* Of a thread, however many the rows. */
+    size_t (*work)(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node);
     size_t (*prepared)(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
                        bool reverse);
     size_t (*prepare_parts)(const iv_node *node, bool reverse);
@@ -137,6 +152,15 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 isovae_status iv_graph_check_name(const char *what, const char *name,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Copies (or adds) `rows` rows of (C, H, W) from the logical order to channels last, and back. A
+ * shape of another rank, or of one channel or pixel, has one order only: plain copies. */
+void iv_layout_to_last(const iv_kernels *k, const iv_shape *shape, size_t rows, const void *x,
+                       void *y, bool accumulate);
+void iv_layout_to_logical(const iv_kernels *k, const iv_shape *shape, size_t rows, const void *x,
+                          void *y, bool accumulate);
+/* The axes of a row in the order in which they lie in memory. */
+iv_shape iv_layout_physical(const iv_shape *shape, bool last);
+
 /* dense */
 isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);
 size_t iv_dense_saved(const iv_graph *graph, const iv_node *node);
@@ -180,8 +204,68 @@ void iv_split_reverse(const iv_node_call *call);
 void iv_split_tangent(const iv_node_call *call);
 isovae_status iv_reshape_shape(iv_node_shapes *shapes, isovae_error *err);
 isovae_status iv_flatten_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_reshape_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
 void iv_reshape_forward(const iv_node_call *call);
 void iv_reshape_reverse(const iv_node_call *call);
 void iv_reshape_tangent(const iv_node_call *call);
+
+/* batch_norm, layer_norm, group_norm */
+isovae_status iv_norm_eps(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_batch_norm_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_batch_norm_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                              bool reverse);
+size_t iv_batch_norm_state(const iv_graph *graph, const iv_node *node);
+size_t iv_batch_norm_sums(const iv_graph *graph, const iv_node *node);
+size_t iv_batch_norm_parts(const iv_node *node, bool reverse);
+void iv_batch_norm_prepare(const iv_node_call *call, size_t task);
+void iv_batch_norm_reduce(const iv_node_call *call, iv_batch_pass pass, double *sums);
+void iv_batch_norm_settle(const iv_node_call *call, iv_batch_pass pass, const double *sums);
+void iv_batch_norm_update(const iv_node_call *call, void *const *buffers);
+void iv_batch_norm_forward(const iv_node_call *call);
+void iv_batch_norm_reverse(const iv_node_call *call);
+void iv_batch_norm_param_gradient(const iv_node_call *call, size_t role, void *grad,
+                                  bool accumulate, size_t block, size_t blocks);
+void iv_batch_norm_tangent(const iv_node_call *call);
+double iv_batch_norm_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+isovae_status iv_layer_norm_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_group_norm_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_group_norm_saved(const iv_graph *graph, const iv_node *node);
+size_t iv_group_norm_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+size_t iv_group_norm_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                              bool reverse);
+size_t iv_group_norm_state(const iv_graph *graph, const iv_node *node);
+size_t iv_group_norm_parts(const iv_node *node, bool reverse);
+void iv_group_norm_prepare(const iv_node_call *call, size_t task);
+void iv_group_norm_forward(const iv_node_call *call);
+void iv_group_norm_reverse(const iv_node_call *call);
+void iv_group_norm_param_gradient(const iv_node_call *call, size_t role, void *grad,
+                                  bool accumulate, size_t block, size_t blocks);
+void iv_group_norm_tangent(const iv_node_call *call);
+double iv_group_norm_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+
+/* gdn, gdn_inverse */
+isovae_status iv_gdn_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_gdn_size(const iv_graph *graph, const iv_node *node);
+size_t iv_gdn_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+size_t iv_gdn_state(const iv_graph *graph, const iv_node *node);
+size_t iv_gdn_work(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node);
+size_t iv_gdn_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                       bool reverse);
+size_t iv_gdn_prepare_parts(const iv_node *node, bool reverse);
+void iv_gdn_prepare(const iv_node_call *call, size_t task);
+void iv_gdn_forward(const iv_node_call *call);
+void iv_gdn_inverse_forward(const iv_node_call *call);
+void iv_gdn_reverse(const iv_node_call *call);
+size_t iv_gdn_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows);
+void iv_gdn_param_gradient(const iv_node_call *call, size_t role, void *grad, bool accumulate,
+                           size_t block, size_t blocks);
+void iv_gdn_tangent(const iv_node_call *call);
+double iv_gdn_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+
+/* softmax */
+isovae_status iv_softmax_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_softmax_forward(const iv_node_call *call);
+void iv_softmax_reverse(const iv_node_call *call);
+void iv_softmax_tangent(const iv_node_call *call);
 
 #endif

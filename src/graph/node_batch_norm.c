@@ -74,7 +74,7 @@ static extent extent_of(const iv_node_call *call, size_t rows)
 {
     extent e = {.channels = channels_of(call->graph, call->node)};
     size_t pixels = call->in_size[0] / e.channels;
-    bool last = iv_channels_last(call);
+    bool last = call->in_last[0];
     e.outer = last ? rows * pixels : rows;
     e.inner = last ? 1 : pixels;
     e.count = (double)rows * (double)pixels;
@@ -171,7 +171,8 @@ static void settle_forward(const iv_node_call *call, const extent *e, const doub
     put_forward(call, e);
 }
 
-/* Coefficients of weight rstd (v - sum / M - (x - mean) rstd^2 product / M), for v in place of g. */
+/* Coefficients of weight rstd (v - sum / M - (x - mean) rstd^2 product / M), for v in place of g.
+ */
 static void put_through(const iv_node_call *call, const extent *e, size_t set, const double *sum,
                         const double *product)
 {

@@ -82,8 +82,8 @@ void iv_exec_update_buffers(const iv_exec *exec, void *params)
         iv_exec_call(exec, params, exec->cuts[s], 0, 0, 0, &call);
         for (size_t i = 0; i < call.node->n_params; i++) {
             if (call.params[i] != NULL && call.node->kind->buffer[i]) {
-                buffers[i] = iv_at(exec->kernels, params,
-                                   exec->graph->params[call.node->params[i]].offset);
+                buffers[i] =
+                    iv_at(exec->kernels, params, exec->graph->params[call.node->params[i]].offset);
             }
         }
         call.node->kind->update(&call, buffers);

@@ -3,7 +3,6 @@
 #define T float
 #define K(name) name##f
 #include "kernels/plain.inc.h"
-#include "kernels/channels.inc.h"
 #include "kernels/tables.h"
 
 #include "kernels/lanes.inc.h"
@@ -31,6 +30,7 @@ static const iv_kernels fast_table = {
     .multiply = plain_multiply,
     .multiply_add = plain_multiply_add,
     .copy_block = plain_copy_block,
+    .reorder = plain_reorder,
     .act_forward = fast_act_forward,
     .act_derivative = fast_act_derivative,
     .act_reverse = fast_act_reverse,

@@ -50,6 +50,21 @@ typedef struct iv_product {
     void *pre; /* where the value before act is kept (ldc), or NULL */
 } iv_product;
 
+/* A copy of an array of `rank` axes, each side with its own strides in elements (negative ones walk
+ * backwards): y[sum i_a to_a] = x[sum i_a from_a]. The last axis is the innermost loop. */
+enum { IV_REORDER_AXES = 6 };
+typedef struct iv_reorder {
+    size_t rank; /* 1 .. IV_REORDER_AXES */
+    size_t extent[IV_REORDER_AXES];
+    ptrdiff_t from[IV_REORDER_AXES], to[IV_REORDER_AXES];
+} iv_reorder;
+
+/* Groups of elements: group g holds `runs` runs of `width` elements, run r at
+ * g width + r run_stride. */
+typedef struct iv_groups {
+    size_t groups, runs, run_stride, width;
+} iv_groups;
+
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
     uint64_t step;                                    /* from 1 */
@@ -82,6 +97,8 @@ typedef struct iv_kernels {
     void (*multiply_add)(size_t n, const void *a, const void *b, void *y); /* y += a b */
     void (*copy_block)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
                        bool accumulate); /* y = x or y += x */
+    /* The same for any order of axes; x and y do not overlap. */
+    void (*reorder)(const iv_reorder *p, const void *x, void *y, bool accumulate);
     void (*act_forward)(iv_act act, double parameter, size_t n, const void *x, void *y);
     /* d = act'(x), from the value x before the activation */
     void (*act_derivative)(iv_act act, double parameter, size_t n, const void *x, void *d);
@@ -132,8 +149,8 @@ typedef struct iv_kernels {
     /* y[r][i] = p (1 - p)/2 v[r][i], p = sigmoid(logits[r][i]) (G of bce, in logits) */
     void (*bce_metric)(size_t rows, size_t d, const void *logits, const void *v, void *y);
 
-    /* Per channel, element (o, c, i) of outer x channels x inner (channels last: inner is 1), all in
-     * double and in a fixed order. d = x - shift[c]; sum[c] = sum of g, product[c] = sum of g d;
+    /* Per channel, element (o, c, i) of outer x channels x inner (channels last: inner is 1), all
+     * in double and in a fixed order. d = x - shift[c]; sum[c] = sum of g, product[c] = sum of g d;
      * with g NULL g is d. */
     void (*channel_sums)(size_t outer, size_t channels, size_t inner, const void *x,
                          const double *shift, const void *g, double *sum, double *product);
@@ -145,6 +162,16 @@ typedef struct iv_kernels {
     void (*root)(size_t n, bool inverse, const void *s, void *r);
     void (*root_reverse)(size_t n, bool inverse, const void *g, const void *x, const void *r,
                          void *h);
+
+    /* Each group to mean 0 and variance 1: xhat = (x - mean) rstd, rstd (one per group) =
+     * 1 / sqrt(var + eps). And y = rstd (g - mean g - xhat mean(g xhat)), or y +=. */
+    void (*normalise)(const iv_groups *p, double eps, const void *x, void *xhat, void *rstd);
+    void (*normalise_reverse)(const iv_groups *p, const void *xhat, const void *rstd, const void *g,
+                              void *y, bool accumulate);
+    /* y_c = exp(x_c) / sum over the channels; g_x = y (g - sum over channels of g y), or += */
+    void (*softmax)(size_t outer, size_t channels, size_t inner, const void *x, void *y);
+    void (*softmax_reverse)(size_t outer, size_t channels, size_t inner, const void *y,
+                            const void *g, void *gx, bool accumulate);
 
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);

@@ -112,6 +112,43 @@ static void plain_copy_block(size_t rows, size_t cols, const void *xv, size_t ld
     }
 }
 
+static void plain_reorder(const iv_reorder *p, const void *xv, void *yv, bool accumulate)
+{
+    const T *restrict x = xv;
+    T *restrict y = yv;
+    size_t rank = p->rank, index[IV_REORDER_AXES] = {0};
+    size_t n = p->extent[rank - 1];
+    ptrdiff_t from = p->from[rank - 1], to = p->to[rank - 1];
+    for (size_t a = 0; a < rank; a++) {
+        if (p->extent[a] == 0) return;
+    }
+    for (;;) {
+        if (accumulate) {
+            for (size_t i = 0; i < n; i++) y[(ptrdiff_t)i * to] += x[(ptrdiff_t)i * from];
+        } else if (from == 1 && to == 1) {
+            memcpy(y, x, n * sizeof(T));
+        } else if (to == 1) {
+            for (size_t i = 0; i < n; i++) y[i] = x[(ptrdiff_t)i * from];
+        } else {
+            for (size_t i = 0; i < n; i++) y[(ptrdiff_t)i * to] = x[(ptrdiff_t)i * from];
+        }
+        size_t a = rank - 1; /* count up the outer axes, like the digits of a number */
+        while (a > 0) {
+            a--;
+            if (++index[a] < p->extent[a]) {
+                x += p->from[a];
+                y += p->to[a];
+                break;
+            }
+            x -= (ptrdiff_t)(index[a] - 1) * p->from[a];
+            y -= (ptrdiff_t)(index[a] - 1) * p->to[a];
+            index[a] = 0;
+            if (a == 0) return;
+        }
+        if (rank == 1) return;
+    }
+}
+
 /* The columns go in blocks whose sums fit on the stack; each sum runs over the rows in order. */
 static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
                               bool accumulate)
@@ -211,3 +248,5 @@ static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, 
         w[i] = keep * w[i] - rate * m[i] / (K(sqrt)(v[i]) * scale + epsilon);
     }
 }
+
+#include "kernels/channels.inc.h"

@@ -2,7 +2,6 @@
  * with T float and double; K(f) the C library's function for T. The f64 one is what everything
  * else is checked against, so each formula is arranged to lose no digits to cancellation. */
 #include "kernels/plain.inc.h"
-#include "kernels/channels.inc.h"
 #include "kernels/tables.h"
 
 /* Matrix product. The packed form is op(B) itself, row-major k x n. */
@@ -340,7 +339,7 @@ static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const voi
         .download_f32 = plain_download_f32, .pack_size = ref_pack_size, .pack = ref_pack,          \
         .product = ref_product, .fill = plain_fill, .add = plain_add, .axpy = plain_axpy,          \
         .multiply = plain_multiply, .multiply_add = plain_multiply_add,                            \
-        .copy_block = plain_copy_block, .act_forward = ref_act_forward,                            \
+        .copy_block = plain_copy_block, .reorder = plain_reorder, .act_forward = ref_act_forward,  \
         .act_derivative = ref_act_derivative, .act_reverse = ref_act_reverse,                      \
         .column_sums = plain_column_sums, .sample = ref_sample,                                    \
         .heads_reverse = ref_heads_reverse, .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows,      \
