@@ -23,7 +23,7 @@ static const node_case cases[] = {
     {"batch_norm_inference_2d", "batch_norm", {0}, false, false},
     {"layer_norm", "layer_norm", {.axis = 1, .eps = 1e-5}, false, false},
     {"layer_norm_chw", "layer_norm", {.eps = 1e-5}, false, true},
-    {"group_norm", "group_norm", {.groups = 2, .eps = 1e-5}, false, false},
+    {"group_norm", "group_norm", {.conv = {.groups = 2}, .eps = 1e-5}, false, false},
     {"softmax_last", "softmax", {.axis = 1}, false, false},
     {"softmax_channels", "softmax", {.axis = 1}, false, false},
 };
@@ -299,7 +299,7 @@ static void test_derivatives(void **state)
         check_derivatives(&cases[i], &image, true);
         if (strncmp(cases[i].kind, "pixel", 5) == 0) continue;
         check_derivatives(&cases[i], &wide, true);
-        if (cases[i].attributes.groups == 0) check_derivatives(&cases[i], &vector, false);
+        if (cases[i].attributes.conv.groups == 0) check_derivatives(&cases[i], &vector, false);
     }
 }
 

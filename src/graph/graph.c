@@ -493,7 +493,7 @@ void iv_graph_fuse(iv_graph *graph)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
         iv_node *node = &graph->nodes[i];
-        if (strcmp(node->kind->name, "dense") != 0 || node->attributes.act != IV_ACT_NONE) continue;
+        if (!(node->kind->flags & IV_NODE_FUSES) || node->attributes.act != IV_ACT_NONE) continue;
         size_t between = node->outputs[0];
         size_t j = only_reader(graph, between);
         if (j == SIZE_MAX || graph->nodes[j].kind->act == IV_ACT_NONE) continue;

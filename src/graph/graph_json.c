@@ -23,8 +23,36 @@ static json_t *sizes_to_json(const size_t *sizes, size_t n)
     return list;
 }
 
+/* Where the numbers of a convolution's attribute lie, how many there are, and the least one. */
+typedef struct conv_numbers {
+    size_t *values, n, least;
+    bool always; /* written even where it is the least */
+} conv_numbers;
+
+static conv_numbers conv_numbers_of(iv_attributes *attributes, iv_attribute_type type)
+{
+    iv_conv_attributes *conv = &attributes->conv;
+    switch (type) {
+    case IV_ATTRIBUTE_STRIDE: return (conv_numbers){conv->stride, 2, 1, false};
+    case IV_ATTRIBUTE_DILATION: return (conv_numbers){conv->dilation, 2, 1, false};
+    case IV_ATTRIBUTE_PADS: return (conv_numbers){conv->pads, 4, 0, false};
+    case IV_ATTRIBUTE_OUTPUT_PADDING: return (conv_numbers){conv->output_padding, 2, 0, false};
+    case IV_ATTRIBUTE_GROUPS: return (conv_numbers){&conv->groups, 1, 1, false};
+    case IV_ATTRIBUTE_KERNEL: return (conv_numbers){conv->kernel, 2, 1, true};
+    case IV_ATTRIBUTE_COUNT_INCLUDE_PAD:
+        return (conv_numbers){&attributes->count_include_pad, 1, 0, false};
+    case IV_ATTRIBUTE_SCALE: return (conv_numbers){attributes->scale, 2, 1, true};
+    case IV_ATTRIBUTE_FACTOR: return (conv_numbers){attributes->scale, 1, 1, true};
+    default: return (conv_numbers){NULL, 0, 0, false};
+    }
+}
+
 static json_t *attribute_to_json(const iv_attributes *attributes, iv_attribute_type type)
 {
+    iv_attributes copy = *attributes;
+    conv_numbers numbers = conv_numbers_of(&copy, type);
+    if (numbers.n == 1) return json_integer((json_int_t)numbers.values[0]);
+    if (numbers.n > 1) return sizes_to_json(numbers.values, numbers.n);
     switch (type) {
     case IV_ATTRIBUTE_ACT: return json_string(iv_act_name(attributes->act));
     case IV_ATTRIBUTE_PARAMETER: return json_real(attributes->parameter);
@@ -32,8 +60,7 @@ static json_t *attribute_to_json(const iv_attributes *attributes, iv_attribute_t
     case IV_ATTRIBUTE_SIZES: return sizes_to_json(attributes->sizes, attributes->n_sizes);
     case IV_ATTRIBUTE_SHAPE: return sizes_to_json(attributes->shape.dim, attributes->shape.rank);
     case IV_ATTRIBUTE_EPS: return json_real(attributes->eps);
-    case IV_ATTRIBUTE_GROUPS: return json_integer((json_int_t)attributes->groups);
-    case IV_ATTRIBUTE_END: break;
+    default: break;
     }
     return NULL;
 }
@@ -44,9 +71,16 @@ static bool has_parameter(iv_act act)
     return act == IV_ACT_LEAKY_RELU || act == IV_ACT_ELU;
 }
 
-/* What says nothing is left out: no activation, and the parameter of one that has none. */
+/* What says nothing is left out: no activation, the parameter of one that has none, and the
+ * defaults of convolutions. */
 static bool says_nothing(const iv_attributes *attributes, iv_attribute_type type)
 {
+    iv_attributes copy = *attributes;
+    conv_numbers numbers = conv_numbers_of(&copy, type);
+    for (size_t i = 0; i < numbers.n; i++) {
+        if (numbers.values[i] != numbers.least) return false;
+    }
+    if (numbers.n > 0) return !numbers.always;
     if (type == IV_ATTRIBUTE_ACT) return attributes->act == IV_ACT_NONE;
     return type == IV_ATTRIBUTE_PARAMETER && !has_parameter(attributes->act);
 }
@@ -189,10 +223,39 @@ static isovae_status read_sizes(const reader *r, const char *key, const json_t *
     return ISOVAE_OK;
 }
 
+/* A list of n integers, or one integer that stands for all of them. */
+static isovae_status read_conv_numbers(const reader *r, const char *key, const json_t *value,
+                                       const conv_numbers *out, isovae_error *err)
+{
+    if (!json_is_integer(value) &&
+        (out->n == 1 || !json_is_array(value) || json_array_size(value) != out->n)) {
+        if (out->n == 1) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': attribute '%s' must be an integer",
+                           r->name, key);
+        }
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "node '%s': attribute '%s' must be an integer or a list of %zu integers",
+                       r->name, key, out->n);
+    }
+    for (size_t i = 0; i < out->n; i++) {
+        const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
+        if (!json_is_integer(item) || json_integer_value(item) < (json_int_t)out->least ||
+            json_integer_value(item) > IV_CONV_LIMIT) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': attribute '%s' must hold integers from %zu to %d", r->name,
+                           key, out->least, IV_CONV_LIMIT);
+        }
+        out->values[i] = (size_t)json_integer_value(item);
+    }
+    return ISOVAE_OK;
+}
+
 static isovae_status read_attribute(const reader *r, const iv_attribute *attribute,
                                     const json_t *value, iv_attributes *out, isovae_error *err)
 {
     const char *key = attribute->name;
+    conv_numbers numbers = conv_numbers_of(out, attribute->type);
+    if (numbers.n > 0) return read_conv_numbers(r, key, value, &numbers, err);
     switch (attribute->type) {
     case IV_ATTRIBUTE_ACT:
         if (plain_string(value) == NULL || !iv_act_parse(plain_string(value), &out->act)) {
@@ -229,14 +292,7 @@ static isovae_status read_attribute(const reader *r, const iv_attribute *attribu
         }
         out->eps = json_number_value(value);
         return ISOVAE_OK;
-    case IV_ATTRIBUTE_GROUPS:
-        if (!json_is_integer(value) || json_integer_value(value) < 1) {
-            return iv_fail(err, ISOVAE_ERR_FORMAT,
-                           "node '%s': attribute '%s' must be a positive integer", r->name, key);
-        }
-        out->groups = (size_t)json_integer_value(value);
-        return ISOVAE_OK;
-    case IV_ATTRIBUTE_END: break;
+    default: break;
     }
     return iv_fail(err, ISOVAE_ERR_INTERNAL, "node '%s': attribute '%s' has no type", r->name, key);
 }

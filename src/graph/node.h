@@ -63,6 +63,8 @@ enum {
     IV_NODE_SPATIAL = 2,     /* takes either order on each in- and output; channels last is best */
     IV_NODE_EITHER = 4,      /* takes either order on each in- and output; does not care */
     IV_NODE_ELEMENTWISE = 8, /* the same order on all in- and outputs; does not care which */
+
+    IV_NODE_FUSES = 16 /* takes the activation behind it into its own attributes */
 };
 
 /* What sums over the batch are for. */
@@ -77,7 +79,17 @@ typedef enum iv_attribute_type {
     IV_ATTRIBUTE_SIZES,     /* list of positive integers -> sizes */
     IV_ATTRIBUTE_SHAPE,     /* list of positive integers -> shape */
     IV_ATTRIBUTE_EPS,       /* number above 0 -> eps */
-    IV_ATTRIBUTE_GROUPS     /* positive integer -> groups */
+    /* of convolutions, pools and groups: a list of two (pads: four) integers, or one that stands
+       for all of them */
+    IV_ATTRIBUTE_STRIDE,
+    IV_ATTRIBUTE_DILATION,
+    IV_ATTRIBUTE_PADS,
+    IV_ATTRIBUTE_OUTPUT_PADDING,
+    IV_ATTRIBUTE_KERNEL,
+    IV_ATTRIBUTE_GROUPS,            /* one integer */
+    IV_ATTRIBUTE_COUNT_INCLUDE_PAD, /* 0 or 1 */
+    IV_ATTRIBUTE_SCALE,             /* two integers, or one for both */
+    IV_ATTRIBUTE_FACTOR             /* one integer -> scale[0] */
 } iv_attribute_type;
 
 typedef struct iv_attribute {
@@ -86,7 +98,7 @@ typedef struct iv_attribute {
     bool required;
 } iv_attribute;
 
-enum { IV_MAX_ATTRIBUTES = 4 };
+enum { IV_MAX_ATTRIBUTES = 8 };
 
 struct iv_node_kind {
     const char *name, *onnx;
@@ -161,6 +173,10 @@ void iv_layout_to_logical(const iv_kernels *k, const iv_shape *shape, size_t row
 /* The axes of a row in the order in which they lie in memory. */
 iv_shape iv_layout_physical(const iv_shape *shape, bool last);
 
+/* A fused activation's argument is kept in the saved state where the derivative does not follow
+ * from the sign of the output. */
+bool iv_keeps_pre(const iv_node *node);
+
 /* dense */
 isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);
 size_t iv_dense_saved(const iv_graph *graph, const iv_node *node);
@@ -175,6 +191,23 @@ size_t iv_dense_param_blocks(const iv_graph *graph, const iv_node *node, size_t 
 void iv_dense_param_gradient(const iv_node_call *call, size_t role, void *grad, bool accumulate,
                              size_t block, size_t blocks);
 void iv_dense_tangent(const iv_node_call *call);
+
+/* conv, conv_transpose */
+isovae_status iv_conv_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_conv_transpose_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_conv_saved(const iv_graph *graph, const iv_node *node);
+size_t iv_conv_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+size_t iv_conv_work(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node);
+size_t iv_conv_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                        bool reverse);
+size_t iv_conv_prepare_parts(const iv_node *node, bool reverse);
+void iv_conv_prepare(const iv_node_call *call, size_t part);
+void iv_conv_forward(const iv_node_call *call);
+void iv_conv_reverse(const iv_node_call *call);
+size_t iv_conv_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows);
+void iv_conv_param_gradient(const iv_node_call *call, size_t role, void *grad, bool accumulate,
+                            size_t block, size_t blocks);
+void iv_conv_tangent(const iv_node_call *call);
 
 /* activations */
 isovae_status iv_activation_shape(iv_node_shapes *shapes, isovae_error *err);

@@ -46,7 +46,7 @@ isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err)
 }
 
 /* The derivative of relu, and of leaky relu with a positive slope, follows from the sign of y. */
-static bool keeps_pre(const iv_node *node)
+bool iv_keeps_pre(const iv_node *node)
 {
     switch (node->attributes.act) {
     case IV_ACT_NONE:
@@ -68,7 +68,7 @@ static size_t width_out(const iv_graph *graph, const iv_node *node)
 
 size_t iv_dense_saved(const iv_graph *graph, const iv_node *node)
 {
-    return keeps_pre(node) ? width_out(graph, node) : 0;
+    return iv_keeps_pre(node) ? width_out(graph, node) : 0;
 }
 
 size_t iv_dense_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
@@ -124,14 +124,14 @@ void iv_dense_forward(const iv_node_call *call)
                     .bias = call->params[BIAS],
                     .act = call->node->attributes.act,
                     .act_parameter = call->node->attributes.parameter,
-                    .pre = keeps_pre(call->node) ? call->saved : NULL};
+                    .pre = iv_keeps_pre(call->node) ? call->saved : NULL};
     call->kernels->product(&p);
 }
 
 /* Of the activation: its argument, or something with the argument's sign where that is enough. */
 static const void *before_act(const iv_node_call *call)
 {
-    return keeps_pre(call->node) ? call->saved : call->out[0];
+    return iv_keeps_pre(call->node) ? call->saved : call->out[0];
 }
 
 /* g_y becomes g_pre in its place, where param_gradient finds it; then g_x = g_pre W. */

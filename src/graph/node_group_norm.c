@@ -32,6 +32,7 @@ isovae_status iv_layer_norm_shape(iv_node_shapes *shapes, isovae_error *err)
                        "whole row)",
                        shapes->name, shapes->attributes->axis);
     }
+    shapes->attributes->conv.groups = 0; /* which tells it from group_norm below */
     shapes->params[WEIGHT] = shapes->params[BIAS] = shapes->outputs[0] = *in;
     return ISOVAE_OK;
 }
@@ -40,8 +41,9 @@ isovae_status iv_group_norm_shape(iv_node_shapes *shapes, isovae_error *err)
 {
     const iv_shape *in = shapes->inputs[0];
     IV_TRY(iv_norm_eps(shapes, err));
-    size_t groups = shapes->attributes->groups;
-    if (in->rank == 0 || groups == 0 || in->dim[0] % groups != 0) {
+    if (shapes->attributes->conv.groups == 0) shapes->attributes->conv.groups = 1;
+    size_t groups = shapes->attributes->conv.groups;
+    if (in->rank == 0 || in->dim[0] % groups != 0) {
         char text[IV_SHAPE_TEXT];
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "node '%s': rows of %s cannot be cut into %zu groups of channels",
@@ -62,12 +64,12 @@ typedef struct extent {
 static size_t channels_of(const iv_graph *graph, const iv_node *node)
 {
     const iv_value *in = &graph->values[node->inputs[0]];
-    return node->attributes.groups == 0 ? in->size : in->shape.dim[0];
+    return node->attributes.conv.groups == 0 ? in->size : in->shape.dim[0];
 }
 
 static size_t groups_of(const iv_node *node)
 {
-    return node->attributes.groups == 0 ? 1 : node->attributes.groups;
+    return node->attributes.conv.groups == 0 ? 1 : node->attributes.conv.groups;
 }
 
 size_t iv_group_norm_saved(const iv_graph *graph, const iv_node *node)

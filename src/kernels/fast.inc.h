@@ -31,6 +31,7 @@ static const iv_kernels fast_table = {
     .multiply_add = plain_multiply_add,
     .copy_block = plain_copy_block,
     .reorder = plain_reorder,
+    .gather = plain_gather,
     .act_forward = fast_act_forward,
     .act_derivative = fast_act_derivative,
     .act_reverse = fast_act_reverse,

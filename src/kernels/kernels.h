@@ -64,6 +64,23 @@ typedef struct iv_reorder {
 typedef struct iv_groups {
     size_t groups, runs, run_stride, width;
 } iv_groups;
+/* Windows slid over an image of pixels x channels (channels last). Along an axis, window t starts
+ * at start + t step and has taps at every `spacing` positions from there; what lies outside of the
+ * image is zero. Row r of the columns is window (r / x.windows, r % x.windows), its elements
+ * [tap y][tap x][channel]. */
+typedef struct iv_window {
+    size_t extent;  /* of the image */
+    size_t windows; /* how many */
+    ptrdiff_t start, step;
+    size_t taps;
+    ptrdiff_t spacing; /* at least 1 */
+} iv_window;
+typedef struct iv_gather {
+    iv_window y, x;
+    size_t channels; /* taken of each pixel, from where the image pointer stands */
+    size_t pixel;    /* elements from one pixel to the next */
+    size_t ld;       /* elements from one row of the columns to the next */
+} iv_gather;
 
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
@@ -99,6 +116,9 @@ typedef struct iv_kernels {
                        bool accumulate); /* y = x or y += x */
     /* The same for any order of axes; x and y do not overlap. */
     void (*reorder)(const iv_reorder *p, const void *x, void *y, bool accumulate);
+    /* Windows first .. first + count - 1 of one image, as rows of a matrix. */
+    void (*gather)(const iv_gather *g, size_t first, size_t count, const void *image,
+                   void *columns);
     void (*act_forward)(iv_act act, double parameter, size_t n, const void *x, void *y);
     /* d = act'(x), from the value x before the activation */
     void (*act_derivative)(iv_act act, double parameter, size_t n, const void *x, void *d);

@@ -149,6 +149,53 @@ static void plain_reorder(const iv_reorder *p, const void *xv, void *yv, bool ac
     }
 }
 
+/* One row of taps of one window: x0 is the position of its first tap, taps [lo, hi) are inside. */
+static inline void plain_gather_taps(const iv_gather *g, const T *row, ptrdiff_t x0, size_t lo,
+                                     size_t hi, T *y)
+{
+    size_t c = g->channels;
+    if (lo > 0) memset(y, 0, lo * c * sizeof(T));
+    if (g->x.spacing == 1 && g->pixel == c) {
+        if (hi > lo)
+            memcpy(y + lo * c, row + (x0 + (ptrdiff_t)lo) * (ptrdiff_t)c,
+                   (hi - lo) * c * sizeof(T));
+    } else {
+        const T *x = row + (x0 + (ptrdiff_t)lo * g->x.spacing) * (ptrdiff_t)g->pixel;
+        for (size_t j = lo; j < hi; j++, x += g->x.spacing * (ptrdiff_t)g->pixel)
+            memcpy(y + j * c, x, c * sizeof(T));
+    }
+    if (hi < g->x.taps) memset(y + hi * c, 0, (g->x.taps - hi) * c * sizeof(T));
+}
+
+static void plain_gather(const iv_gather *g, size_t first, size_t count, const void *imagev,
+                         void *columnsv)
+{
+    const T *image = imagev;
+    T *columns = columnsv;
+    const iv_window *wy = &g->y, *wx = &g->x;
+    size_t ty = count > 0 ? first / wx->windows : 0, tx = first - ty * wx->windows;
+    size_t run = wx->taps * g->channels;
+    for (size_t r = 0; r < count; r++, columns += g->ld) {
+        ptrdiff_t x0 = wx->start + (ptrdiff_t)tx * wx->step;
+        ptrdiff_t y0 = wy->start + (ptrdiff_t)ty * wy->step;
+        size_t lo = 0, hi = wx->taps; /* few steps, and none away from the border */
+        while (lo < hi && x0 + (ptrdiff_t)lo * wx->spacing < 0) lo++;
+        while (hi > lo && x0 + (ptrdiff_t)(hi - 1) * wx->spacing >= (ptrdiff_t)wx->extent) hi--;
+        T *y = columns;
+        for (size_t j = 0; j < wy->taps; j++, y0 += wy->spacing, y += run) {
+            if (y0 < 0 || y0 >= (ptrdiff_t)wy->extent) {
+                memset(y, 0, run * sizeof(T));
+            } else {
+                plain_gather_taps(g, image + (size_t)y0 * wx->extent * g->pixel, x0, lo, hi, y);
+            }
+        }
+        if (++tx == wx->windows) {
+            tx = 0;
+            ty++;
+        }
+    }
+}
+
 /* The columns go in blocks whose sums fit on the stack; each sum runs over the rows in order. */
 static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
                               bool accumulate)

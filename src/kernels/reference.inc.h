@@ -339,9 +339,9 @@ static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const voi
         .download_f32 = plain_download_f32, .pack_size = ref_pack_size, .pack = ref_pack,          \
         .product = ref_product, .fill = plain_fill, .add = plain_add, .axpy = plain_axpy,          \
         .multiply = plain_multiply, .multiply_add = plain_multiply_add,                            \
-        .copy_block = plain_copy_block, .reorder = plain_reorder, .act_forward = ref_act_forward,  \
-        .act_derivative = ref_act_derivative, .act_reverse = ref_act_reverse,                      \
-        .column_sums = plain_column_sums, .sample = ref_sample,                                    \
+        .copy_block = plain_copy_block, .reorder = plain_reorder, .gather = plain_gather,          \
+        .act_forward = ref_act_forward, .act_derivative = ref_act_derivative,                      \
+        .act_reverse = ref_act_reverse, .column_sums = plain_column_sums, .sample = ref_sample,    \
         .heads_reverse = ref_heads_reverse, .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows,      \
         .sse_gradient = plain_sse_gradient, .norm_rows = ref_norm_rows,                            \
         .scale_rows = plain_scale_rows, .scale_columns = plain_scale_columns,                      \

@@ -1,0 +1,478 @@
+/* Convolutions and transposed convolutions as products (conv.h): geometry, packing, application. */
+#include "graph/conv_phase.h"
+
+void iv_conv_geometry(const iv_conv_attributes *attributes, const iv_shape *in, const iv_shape *out,
+                      bool transposed, iv_conv *conv)
+{
+    enum { LANES = 16 };
+    const iv_shape *big = transposed ? out : in, *small = transposed ? in : out;
+    *conv = (iv_conv){.big_channels = big->dim[0], .small_channels = small->dim[0]};
+    for (size_t i = 0; i < 2; i++) {
+        conv->big[i] = big->dim[i + 1];
+        conv->small[i] = small->dim[i + 1];
+        conv->kernel[i] = attributes->kernel[i];
+        conv->stride[i] = attributes->stride[i];
+        conv->dilation[i] = attributes->dilation[i];
+        conv->pad[i] = attributes->pads[i];
+    }
+    size_t groups = attributes->groups;
+    conv->big_each = conv->big_channels / groups;
+    conv->small_each = conv->small_channels / groups;
+    size_t widest = conv->big_each > conv->small_each ? conv->big_each : conv->small_each;
+    conv->joined = 1;
+    for (size_t n = 2; n <= groups && n * widest <= LANES; n++) {
+        if (groups % n == 0) conv->joined = n;
+    }
+    conv->parts = groups / conv->joined;
+}
+
+static size_t round_up(size_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
+/* From one row of columns to the next: whole cache lines, and no multiple of 2 KiB, where the rows
+ * of a tile would compete for the same places in the cache. */
+size_t iv_conv_ld(size_t k)
+{
+    size_t ld = round_up(k);
+    return ld % 512 == 0 ? ld + 16 : ld;
+}
+
+size_t iv_conv_tile_rows(size_t ld, size_t n)
+{
+    enum { ELEMENTS = 65536, LEAST = 56, MOST = 504 }; /* a quarter of a MiB; rows of tiles of 14 */
+    size_t rows = ELEMENTS / (ld > n ? ld : n);
+    return rows < LEAST ? LEAST : rows > MOST ? MOST : rows;
+}
+
+size_t iv_conv_group(size_t rows, size_t pixels, size_t image_size)
+{
+    enum { ELEMENTS = 131072 };
+    size_t by_rows = rows / pixels, by_size = ELEMENTS / image_size;
+    size_t n = by_rows < by_size ? by_rows : by_size;
+    return n == 0 ? 1 : n;
+}
+
+static size_t gcd(size_t a, size_t b)
+{
+    while (b > 0) {
+        size_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* Thin images up: the phases go into one product over the union of their windows, with zeros where
+ * a phase has no tap, since stride x stride x channels columns together fill a vector better. */
+bool iv_conv_merged(const iv_conv *conv, bool up)
+{
+    size_t columns = conv->stride[0] * conv->stride[1] * conv->big_channels;
+    return up && conv->parts == 1 && conv->big_channels <= 4 && columns > conv->big_channels &&
+           columns <= 64 && conv->dilation[0] == 1 && conv->dilation[1] == 1;
+}
+
+/* No more phases than there are positions. */
+static size_t phases_of(const iv_conv *conv, size_t i)
+{
+    return conv->stride[i] < conv->big[i] ? conv->stride[i] : conv->big[i];
+}
+
+size_t iv_conv_phases(const iv_conv *conv, bool up)
+{
+    return up && !iv_conv_merged(conv, up) ? phases_of(conv, 0) * phases_of(conv, 1) : 1;
+}
+
+/* Down: window t of an axis starts at t stride - pad. */
+static void axis_down(const iv_conv *conv, size_t i, iv_phase_axis *axis, iv_window *window)
+{
+    *window = (iv_window){.extent = conv->big[i],
+                          .windows = conv->small[i],
+                          .start = -(ptrdiff_t)conv->pad[i],
+                          .step = (ptrdiff_t)conv->stride[i],
+                          .taps = conv->kernel[i],
+                          .spacing = (ptrdiff_t)conv->dilation[i]};
+    *axis = (iv_phase_axis){.step = 1, .width = 1, .tap = 0, .tap_step = 1};
+}
+
+/* Up, output positions phase + t stride: tap ky reads the source at (position + pad - ky dilation)
+ * / stride, if that has no remainder, which is so for every (stride / gcd)-th tap or none. The last
+ * of them reads the lowest position, so taps are counted from there. */
+static void axis_phase(const iv_conv *conv, size_t i, size_t phase, iv_phase_axis *axis,
+                       iv_window *window)
+{
+    size_t s = conv->stride[i], d = conv->dilation[i], common = gcd(s, d);
+    size_t first = 0, each = s / common, at = phase + conv->pad[i];
+    while (first < each && (first * d) % s != at % s) first++;
+    *axis = (iv_phase_axis){.first = (ptrdiff_t)phase, .step = s, .width = 1};
+    *window = (iv_window){.extent = conv->small[i], .step = 1, .spacing = (ptrdiff_t)(d / common)};
+    if (phase < conv->big[i]) window->windows = (conv->big[i] - phase - 1) / s + 1;
+    if (first >= each || first >= conv->kernel[i]) return; /* none: these pixels get the bias */
+    window->taps = (conv->kernel[i] - 1 - first) / each + 1;
+    axis->tap = first + (window->taps - 1) * each;
+    axis->tap_step = -(ptrdiff_t)each;
+    window->start = ((ptrdiff_t)at - (ptrdiff_t)(axis->tap * d)) / (ptrdiff_t)s;
+}
+
+/* Up, all phases: window t serves the positions t stride - pad + 0 .. stride - 1; tap ky of phase r
+ * (ky = m stride + r) reads the source at t - m. */
+static void axis_merged(const iv_conv *conv, size_t i, iv_phase_axis *axis, iv_window *window)
+{
+    size_t s = conv->stride[i], t0 = conv->pad[i] / s, m = (conv->kernel[i] - 1) / s;
+    *axis = (iv_phase_axis){
+        .first = (ptrdiff_t)(t0 * s) - (ptrdiff_t)conv->pad[i], .step = s, .width = s};
+    *window = (iv_window){.extent = conv->small[i],
+                          .windows = (conv->big[i] - 1 + conv->pad[i]) / s - t0 + 1,
+                          .start = (ptrdiff_t)t0 - (ptrdiff_t)m,
+                          .step = 1,
+                          .taps = m + 1,
+                          .spacing = 1};
+}
+
+void iv_conv_phase(const iv_conv *conv, bool up, size_t index, iv_phase *phase)
+{
+    size_t source = up ? conv->small_each : conv->big_each;
+    iv_window *windows[2] = {&phase->gather.y, &phase->gather.x};
+    *phase = (iv_phase){.channels = conv->joined * (up ? conv->big_each : conv->small_each)};
+    phase->gather.channels = conv->joined * source;
+    phase->gather.pixel = up ? conv->small_channels : conv->big_channels;
+    for (size_t i = 0; i < 2; i++) {
+        if (!up) {
+            axis_down(conv, i, &phase->axis[i], windows[i]);
+        } else if (iv_conv_merged(conv, up)) {
+            axis_merged(conv, i, &phase->axis[i], windows[i]);
+        } else {
+            size_t n = phases_of(conv, 1), of_axis = i == 0 ? index / n : index % n;
+            axis_phase(conv, i, of_axis, &phase->axis[i], windows[i]);
+        }
+    }
+    phase->pixels = phase->gather.y.windows * phase->gather.x.windows;
+    phase->k = phase->gather.y.taps * phase->gather.x.taps * phase->gather.channels;
+    phase->n = phase->axis[0].width * phase->axis[1].width * phase->channels;
+    phase->gather.ld = iv_conv_ld(phase->k);
+}
+
+/* Weights (small, big / groups, kh, kw) to the rows [tap y][tap x][source channel] of a matrix with
+ * one column per output channel, for one part; joined groups stand on its diagonal. */
+static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const iv_phase *phase,
+                      size_t part, const void *weight, void *matrix)
+{
+    const iv_gather *g = &phase->gather;
+    ptrdiff_t n = (ptrdiff_t)phase->n, channels = (ptrdiff_t)g->channels;
+    ptrdiff_t kw = (ptrdiff_t)conv->kernel[1], kk = (ptrdiff_t)conv->kernel[0] * kw;
+    ptrdiff_t small_step = (ptrdiff_t)conv->big_each * kk; /* from one small channel to the next */
+    size_t from_each = up ? conv->small_each : conv->big_each;
+    size_t to_each = up ? conv->big_each : conv->small_each;
+    size_t base = part * conv->joined * conv->small_each * (size_t)small_step;
+    iv_reorder p = {
+        .rank = 5, /* group, tap y, tap x, source channel, output channel */
+        .extent = {conv->joined, g->y.taps, g->x.taps, from_each, to_each},
+        .from = {(ptrdiff_t)conv->small_each * small_step, phase->axis[0].tap_step * kw,
+                 phase->axis[1].tap_step, up ? small_step : kk, up ? kk : small_step},
+        .to = {(ptrdiff_t)from_each * n + (ptrdiff_t)to_each, (ptrdiff_t)g->x.taps * channels * n,
+               channels * n, n, 1},
+    };
+    if (phase->k == 0) return;
+    k->fill(phase->k * phase->n, 0, matrix);
+    if (!iv_conv_merged(conv, up)) {
+        base += phase->axis[0].tap * (size_t)kw + phase->axis[1].tap;
+        k->reorder(&p, iv_at(k, weight, base), matrix, false);
+        return;
+    }
+    size_t s0 = conv->stride[0], s1 = conv->stride[1];
+    p.from[1] = -(ptrdiff_t)s0 * kw;
+    p.from[2] = -(ptrdiff_t)s1;
+    for (size_t r = 0; r < s0 * s1; r++) {
+        size_t ry = r / s1, rx = r % s1;
+        if (ry >= conv->kernel[0] || rx >= conv->kernel[1]) continue;
+        size_t my = (conv->kernel[0] - 1 - ry) / s0, mx = (conv->kernel[1] - 1 - rx) / s1;
+        /* Taps my .. 0 of this phase are the last my + 1 of the union. */
+        p.extent[1] = my + 1;
+        p.extent[2] = mx + 1;
+        size_t row = ((g->y.taps - 1 - my) * g->x.taps + g->x.taps - 1 - mx) * g->channels;
+        size_t tap = (my * s0 + ry) * (size_t)kw + mx * s1 + rx;
+        k->reorder(&p, iv_at(k, weight, base + tap),
+                   iv_at(k, matrix, row * phase->n + r * phase->channels), false);
+    }
+}
+
+/* Packed: the bias (one for each column of a merged phase), the matrix at work, then the packed
+ * ones. */
+static size_t bias_size(const iv_conv *conv, bool up)
+{
+    return iv_conv_merged(conv, up)
+               ? round_up(conv->stride[0] * conv->stride[1] * conv->big_channels)
+               : 0;
+}
+
+static size_t matrix_size(const iv_conv *conv, bool up)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
+        iv_phase phase;
+        iv_conv_phase(conv, up, i, &phase);
+        if (phase.k * phase.n > most) most = phase.k * phase.n;
+    }
+    return round_up(most);
+}
+
+size_t iv_conv_pack_size(const iv_kernels *k, const iv_conv *conv, bool up)
+{
+    size_t size = bias_size(conv, up) + matrix_size(conv, up);
+    for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
+        iv_phase phase;
+        iv_conv_phase(conv, up, i, &phase);
+        size += conv->parts * round_up(k->pack_size(phase.k, phase.n));
+    }
+    return size;
+}
+
+void iv_conv_pack(const iv_kernels *k, const iv_conv *conv, bool up, const void *weight,
+                  const void *bias, void *packed)
+{
+    size_t at = bias_size(conv, up);
+    void *matrix = iv_at(k, packed, at);
+    if (at > 0 && bias != NULL) {
+        iv_reorder p = {.rank = 2,
+                        .extent = {conv->stride[0] * conv->stride[1], conv->big_channels},
+                        .from = {0, 1},
+                        .to = {(ptrdiff_t)conv->big_channels, 1}};
+        k->reorder(&p, bias, packed, false);
+    }
+    at += matrix_size(conv, up);
+    for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
+        iv_phase phase;
+        iv_conv_phase(conv, up, i, &phase);
+        for (size_t part = 0; part < conv->parts; part++) {
+            matrix_of(k, conv, up, &phase, part, weight, matrix);
+            k->pack(phase.k, phase.n, matrix, phase.n, false, iv_at(k, packed, at));
+            at += round_up(k->pack_size(phase.k, phase.n));
+        }
+    }
+}
+
+/* Where the columns, the tile of results and the source in channels last lie in `work`. */
+typedef struct work_plan {
+    size_t rows; /* of a tile */
+    size_t images;
+    size_t columns, tile, source;
+} work_plan;
+
+static work_plan plan_work(const iv_conv *conv, bool up)
+{
+    work_plan w = {.rows = 504};
+    size_t pixels = 1;
+    for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
+        iv_phase phase;
+        iv_conv_phase(conv, up, i, &phase);
+        size_t rows = iv_conv_tile_rows(phase.gather.ld, phase.n);
+        if (rows < w.rows) w.rows = rows;
+        if (phase.pixels > pixels) pixels = phase.pixels;
+        if (rows * phase.gather.ld > w.columns) w.columns = rows * phase.gather.ld;
+        if (rows * phase.n > w.tile) w.tile = round_up(rows * phase.n);
+    }
+    const size_t *side = up ? conv->small : conv->big;
+    size_t image = side[0] * side[1] * (up ? conv->small_channels : conv->big_channels);
+    w.images = iv_conv_group(w.rows, pixels, image);
+    w.source = w.images * image;
+    return w;
+}
+
+/* What one tile needs to know, beside the run. */
+typedef struct tile_place {
+    const iv_phase *phase;
+    size_t height, width, channels; /* of the whole output */
+    size_t offset;                  /* first channel of the part */
+} tile_place;
+
+/* Row of results by row of results into the output: `count` windows from `first` of an image. */
+static void place(const iv_kernels *k, const tile_place *t, size_t first, size_t count,
+                  const void *tile, void *image, bool last, bool accumulate)
+{
+    const iv_phase *phase = t->phase;
+    const iv_phase_axis *ay = &phase->axis[0], *ax = &phase->axis[1];
+    size_t windows = phase->gather.x.windows, n = phase->n, c = phase->channels;
+    ptrdiff_t plane = (ptrdiff_t)(t->height * t->width), channels = (ptrdiff_t)t->channels;
+    for (size_t done = 0; done < count;) {
+        size_t ty = (first + done) / windows, tx = (first + done) % windows;
+        size_t run = windows - tx < count - done ? windows - tx : count - done;
+        for (size_t r = 0; r < ay->width * ax->width; r++) {
+            size_t ry = r / ax->width, rx = r % ax->width;
+            ptrdiff_t y = ay->first + (ptrdiff_t)(ty * ay->step + ry);
+            ptrdiff_t x = ax->first + (ptrdiff_t)(tx * ax->step + rx);
+            size_t skip = x < 0 ? 1 : 0, end = run; /* only the outermost can lie outside */
+            if (end > skip && x + (ptrdiff_t)((run - 1) * ax->step) >= (ptrdiff_t)t->width) end--;
+            if (y < 0 || y >= (ptrdiff_t)t->height || end <= skip) continue;
+            x += (ptrdiff_t)(skip * ax->step);
+            size_t pixel = (size_t)y * t->width + (size_t)x;
+            ptrdiff_t step = (ptrdiff_t)ax->step;
+            bool inner = last && c >= 16; /* whole runs of channels */
+            iv_reorder p = {
+                .rank = 2,
+                .extent = {inner ? end - skip : c, inner ? c : end - skip},
+                .from = {inner ? (ptrdiff_t)n : 1, inner ? 1 : (ptrdiff_t)n},
+                .to = {inner  ? step * channels
+                       : last ? 1
+                              : plane,
+                       inner  ? 1
+                       : last ? step * channels
+                              : step},
+            };
+            size_t at = last ? pixel * t->channels + t->offset : t->offset * (size_t)plane + pixel;
+            k->reorder(&p, iv_at(k, tile, (done + skip) * n + r * c), iv_at(k, image, at),
+                       accumulate);
+        }
+        done += run;
+    }
+}
+
+/* The output of a phase is the whole output, and lies as the product writes it. */
+static bool is_direct(const iv_conv_run *run, const iv_phase *phase)
+{
+    return run->to_last && phase->axis[0].step == 1 && phase->axis[1].step == 1;
+}
+
+/* The windows are the pixels themselves: no columns. */
+static bool is_identity(const iv_phase *phase)
+{
+    const iv_window *windows[2] = {&phase->gather.y, &phase->gather.x};
+    for (size_t i = 0; i < 2; i++) {
+        const iv_window *w = windows[i];
+        if (w->taps != 1 || w->start != 0 || w->step != 1 || w->windows != w->extent) return false;
+    }
+    return true;
+}
+
+/* Rows first .. first + count - 1 of a run of images, each of phase->pixels windows. */
+void iv_conv_columns(const iv_kernels *k, const iv_gather *g, size_t pixels, size_t image_size,
+                     size_t first, size_t count, const void *source, void *columns)
+{
+    for (size_t done = 0; done < count;) {
+        size_t image = (first + done) / pixels, window = (first + done) % pixels;
+        size_t n = pixels - window < count - done ? pixels - window : count - done;
+        k->gather(g, window, n, iv_at(k, source, image * image_size),
+                  iv_at(k, columns, done * g->ld));
+        done += n;
+    }
+}
+
+/* A tile that does not lie in the output as the product makes it. */
+static void place_tile(const iv_kernels *k, const iv_conv_run *run, const tile_place *t,
+                       size_t image_size, size_t image0, size_t first, size_t count, void *tile)
+{
+    for (size_t pass = run->pre != NULL ? 0 : 1; pass < 2; pass++) {
+        void *to = pass == 0 ? run->pre : run->to;
+        if (pass == 1 && run->act != IV_ACT_NONE)
+            k->act_forward(run->act, run->act_parameter, count * t->phase->n, tile, tile);
+        for (size_t done = 0; done < count;) {
+            size_t pixels = t->phase->pixels;
+            size_t image = (first + done) / pixels, window = (first + done) % pixels;
+            size_t n = pixels - window < count - done ? pixels - window : count - done;
+            place(k, t, window, n, iv_at(k, tile, done * t->phase->n),
+                  iv_at(k, to, (image0 + image) * image_size), run->to_last,
+                  pass == 1 && run->accumulate);
+            done += n;
+        }
+    }
+}
+
+typedef struct group { /* of images that are worked on together */
+    size_t first, count;
+    const void *source; /* channels last */
+} group;
+
+static void apply_phase(const iv_kernels *k, const iv_conv_run *run, const work_plan *w,
+                        const iv_phase *phase, size_t part, const void *packed, const group *images)
+{
+    const iv_conv *conv = run->conv;
+    const size_t *from = run->up ? conv->small : conv->big, *to = run->up ? conv->big : conv->small;
+    size_t from_size = from[0] * from[1] * phase->gather.pixel;
+    tile_place t = {.phase = phase,
+                    .height = to[0],
+                    .width = to[1],
+                    .channels = run->up ? conv->big_channels : conv->small_channels,
+                    .offset = part * phase->channels};
+    size_t to_size = t.height * t.width * t.channels;
+    bool direct = is_direct(run, phase), identity = is_identity(phase);
+    const void *source = iv_at(k, images->source, part * phase->gather.channels);
+    void *tile = iv_at(k, run->work, w->columns);
+    const void *bias = run->bias == NULL ? NULL
+                       : iv_conv_merged(conv, run->up)
+                           ? run->packed
+                           : iv_at(k, run->bias, part * phase->channels);
+    size_t total = images->count * phase->pixels;
+    size_t most = iv_conv_tile_rows(phase->gather.ld, phase->n), tiles = (total + most - 1) / most;
+    for (size_t i = 0; i < tiles; i++) {
+        size_t first = total * i / tiles, count = total * (i + 1) / tiles - first;
+        iv_product p = {.m = count,
+                        .n = phase->n,
+                        .k = phase->k,
+                        .a = run->work,
+                        .lda = phase->gather.ld,
+                        .ldb = phase->n,
+                        .packed = packed,
+                        .c = tile,
+                        .ldc = phase->n,
+                        .bias = bias};
+        if (identity) {
+            p.a = iv_at(k, source, first * phase->gather.pixel);
+            p.lda = phase->gather.pixel;
+        } else {
+            iv_conv_columns(k, &phase->gather, phase->pixels, from_size, first, count, source,
+                            run->work);
+        }
+        if (direct) {
+            size_t at = images->first * to_size + first * t.channels + t.offset;
+            p.c = iv_at(k, run->to, at);
+            p.ldc = t.channels;
+            p.act = run->act;
+            p.act_parameter = run->act_parameter;
+            p.pre = run->pre == NULL ? NULL : iv_at(k, run->pre, at);
+            p.accumulate = run->accumulate;
+        }
+        k->product(&p);
+        if (!direct) place_tile(k, run, &t, to_size, images->first, first, count, tile);
+    }
+}
+
+void iv_conv_apply(const iv_kernels *k, const iv_conv_run *run)
+{
+    const iv_conv *conv = run->conv;
+    const size_t *from = run->up ? conv->small : conv->big;
+    iv_shape shape = {3, {run->up ? conv->small_channels : conv->big_channels, from[0], from[1]}};
+    size_t from_size = shape.dim[0] * from[0] * from[1];
+    work_plan w = plan_work(conv, run->up);
+    void *logical = iv_at(k, run->work, w.columns + w.tile);
+    size_t packed0 = bias_size(conv, run->up) + matrix_size(conv, run->up);
+    for (size_t first = 0; first < run->images; first += w.images) {
+        group images = {.first = first, .count = run->images - first};
+        if (images.count > w.images) images.count = w.images;
+        images.source = iv_at(k, run->from, first * from_size);
+        if (!run->from_last) {
+            iv_layout_to_last(k, &shape, images.count, images.source, logical, false);
+            images.source = logical;
+        }
+        size_t at = packed0;
+        for (size_t i = 0; i < iv_conv_phases(conv, run->up); i++) {
+            iv_phase phase;
+            iv_conv_phase(conv, run->up, i, &phase);
+            for (size_t part = 0; part < conv->parts; part++) {
+                if (phase.pixels > 0)
+                    apply_phase(k, run, &w, &phase, part, iv_at(k, run->packed, at), &images);
+                at += round_up(k->pack_size(phase.k, phase.n));
+            }
+        }
+    }
+}
+
+size_t iv_conv_work_size(const iv_conv *conv)
+{
+    size_t most = iv_conv_weight_work(conv);
+    for (size_t up = 0; up < 2; up++) {
+        work_plan w = plan_work(conv, up == 1);
+        size_t size = w.columns + w.tile + w.source;
+        if (size > most) most = size;
+    }
+    return most;
+}
