@@ -295,6 +295,30 @@ void iv_gdn_param_gradient(const iv_node_call *call, size_t role, void *grad, bo
 void iv_gdn_tangent(const iv_node_call *call);
 double iv_gdn_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
 
+/* max_pool, average_pool, global_average_pool */
+isovae_status iv_pool_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_global_pool_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_max_pool_saved(const iv_graph *graph, const iv_node *node);
+void iv_max_pool_forward(const iv_node_call *call);
+void iv_max_pool_reverse(const iv_node_call *call);
+void iv_max_pool_tangent(const iv_node_call *call);
+void iv_average_pool_forward(const iv_node_call *call);
+void iv_average_pool_reverse(const iv_node_call *call);
+void iv_average_pool_tangent(const iv_node_call *call);
+
+/* upsample_nearest, upsample_bilinear, pixel_shuffle */
+isovae_status iv_upsample_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_shuffle_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_nearest_forward(const iv_node_call *call);
+void iv_nearest_reverse(const iv_node_call *call);
+void iv_nearest_tangent(const iv_node_call *call);
+void iv_bilinear_forward(const iv_node_call *call);
+void iv_bilinear_reverse(const iv_node_call *call);
+void iv_bilinear_tangent(const iv_node_call *call);
+void iv_shuffle_forward(const iv_node_call *call);
+void iv_shuffle_reverse(const iv_node_call *call);
+void iv_shuffle_tangent(const iv_node_call *call);
+
 /* softmax */
 isovae_status iv_softmax_shape(iv_node_shapes *shapes, isovae_error *err);
 void iv_softmax_forward(const iv_node_call *call);

@@ -53,4 +53,5 @@ static const iv_kernels fast_table = {
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
     CHANNEL_KERNELS,
+    POOL_KERNELS,
 };

@@ -82,6 +82,14 @@ typedef struct iv_gather {
     size_t ld;       /* elements from one row of the columns to the next */
 } iv_gather;
 
+/* Windows over an image of height x width x channels, axis by axis. Bilinear takes in and out only.
+ */
+typedef struct iv_pooling {
+    size_t channels;
+    size_t in[2], out[2], kernel[2], stride[2], pad[2]; /* pad: before the first pixel */
+    bool count_padding;                                 /* the mean is over the whole window */
+} iv_pooling;
+
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
     uint64_t step;                                    /* from 1 */
@@ -192,6 +200,18 @@ typedef struct iv_kernels {
     void (*softmax)(size_t outer, size_t channels, size_t inner, const void *x, void *y);
     void (*softmax_reverse)(size_t outer, size_t channels, size_t inner, const void *y,
                             const void *g, void *gx, bool accumulate);
+
+    /* Pools. max_pool leaves in `tap` where each maximum was found (row of taps by row); follow
+     * reads x there, y = x, or with spread adds x there, y +=. */
+    void (*max_pool)(size_t images, const iv_pooling *p, const void *x, void *y, void *tap);
+    void (*max_pool_follow)(size_t images, const iv_pooling *p, const void *tap, const void *x,
+                            void *y, bool spread);
+    void (*average_pool)(size_t images, const iv_pooling *p, const void *x, void *y);
+    void (*average_pool_spread)(size_t images, const iv_pooling *p, const void *g,
+                                void *gx); /* gx += */
+    /* Bilinear interpolation to out, centres at halves, edges clamped; spread: the transpose, y +=.
+     */
+    void (*bilinear)(size_t images, const iv_pooling *p, const void *x, void *y, bool spread);
 
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);

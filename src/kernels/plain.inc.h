@@ -297,3 +297,4 @@ static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, 
 }
 
 #include "kernels/channels.inc.h"
+#include "kernels/pools.inc.h"

@@ -348,5 +348,5 @@ static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const voi
         .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
         .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
         .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
-        .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS                        \
+        .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS, POOL_KERNELS          \
     }
