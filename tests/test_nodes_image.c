@@ -331,9 +331,146 @@ static void test_derivatives(void **state)
     }
 }
 
+/* Tensors as a file would hold them. */
+static bool any_tensor(void *user, const char *name, iv_shape *out)
+{
+    (void)user;
+    *out = strcmp(name, "square") == 0 ? (iv_shape){2, {4, 4}} : (iv_shape){1, {4}};
+    return strcmp(name, "none") != 0;
+}
+
+static isovae_status read_nodes(const char *text, iv_graph **out, isovae_error *err)
+{
+    static const char *const outputs[] = {"y"};
+    json_t *nodes = json_loads(text, 0, NULL);
+    assert_non_null(nodes);
+    isovae_status status = iv_graph_from_json(nodes, "x", &(iv_shape){3, {4, 6, 6}}, outputs, 1,
+                                              any_tensor, NULL, out, err);
+    json_decref(nodes);
+    return status;
+}
+
+#define NODE(kind, rest)                                                                           \
+    "[{\"name\":\"n\",\"kind\":\"" kind "\",\"inputs\":[\"x\"],\"output\":\"y\"" rest "}]"
+#define BATCH "\"mean\":\"m\",\"var\":\"v\""
+
+/* What the file says comes back; what is missing gets its default. */
+static void test_json(void **state)
+{
+    (void)state;
+    static const char *const nodes[] = {
+        NODE("batch_norm",
+             ",\"params\":{" BATCH ",\"weight\":\"w\"},\"attributes\":{\"eps\":0.001}"),
+        NODE("gdn", ",\"params\":{\"beta\":\"b\",\"gamma\":\"square\"},\"parametrization\":"
+                    "{\"beta\":\"square\",\"gamma\":\"square\"}"),
+        NODE("gdn_inverse", ",\"params\":{\"beta\":\"b\",\"gamma\":\"square\"}"),
+        NODE("group_norm", ",\"attributes\":{\"groups\":2}"),
+        NODE("group_norm", ",\"attributes\":{\"groups\":1}"),
+        NODE("layer_norm", ""),
+        NODE("softmax", ""),
+        NODE("max_pool", ",\"attributes\":{\"kernel\":[1,2],\"stride\":2}"),
+        NODE("max_pool", ",\"attributes\":{\"kernel\":1}"),
+        NODE("average_pool", ",\"attributes\":{\"kernel\":3,\"pads\":[0,1,2,1],"
+                             "\"count_include_pad\":1}"),
+        NODE("global_average_pool", ""),
+        NODE("upsample_nearest", ",\"attributes\":{\"scale\":[1,3]}"),
+        NODE("upsample_bilinear", ",\"attributes\":{\"scale\":1}"),
+        NODE("pixel_shuffle", ",\"attributes\":{\"factor\":2}"),
+    };
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
+        isovae_error err = {0};
+        iv_graph *graph, *again;
+        if (read_nodes(nodes[i], &graph, &err) != ISOVAE_OK)
+            fail_msg("%s: %s", nodes[i], err.message);
+        json_t *json = iv_graph_to_json(graph);
+        assert_non_null(json);
+        char *text = json_dumps(json, JSON_SORT_KEYS);
+        assert_non_null(text);
+        if (read_nodes(text, &again, &err) != ISOVAE_OK) fail_msg("%s: %s", text, err.message);
+        const iv_node *a = &graph->nodes[0], *b = &again->nodes[0];
+        assert_memory_equal(&a->attributes.conv, &b->attributes.conv, sizeof a->attributes.conv);
+        assert_memory_equal(a->attributes.scale, b->attributes.scale, sizeof a->attributes.scale);
+        assert_int_equal(a->attributes.count_include_pad, b->attributes.count_include_pad);
+        assert_int_equal(a->attributes.axis, b->attributes.axis);
+        assert_true(!(a->attributes.eps < b->attributes.eps) &&
+                    !(a->attributes.eps > b->attributes.eps));
+        assert_true(iv_shape_equal(&graph->values[1].shape, &again->values[1].shape));
+        free(text);
+        json_decref(json);
+        iv_graph_free(graph);
+        iv_graph_free(again);
+    }
+    iv_graph *graph;
+    MUST(read_nodes(nodes[9], &graph, err));
+    assert_true(iv_shape_equal(&graph->values[1].shape, &(iv_shape){3, {4, 6, 6}}));
+    iv_graph_free(graph);
+    MUST(read_nodes(nodes[13], &graph, err));
+    assert_true(iv_shape_equal(&graph->values[1].shape, &(iv_shape){3, {1, 12, 12}}));
+    iv_graph_free(graph);
+}
+
+static void test_bad_nodes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *nodes, *says;
+    } bad[] = {
+        {NODE("batch_norm", ""), "needs the parameter"},
+        {NODE("batch_norm", ",\"params\":{\"mean\":\"m\",\"var\":\"none\"}"), "no tensor"},
+        {NODE("batch_norm", ",\"params\":{\"mean\":\"m\",\"var\":\"square\"}"), "must be 4"},
+        {NODE("batch_norm", ",\"params\":{\"mean\":\"m\",\"var\":\"m\"}"), "both"},
+        {NODE("batch_norm", ",\"params\":{" BATCH "},\"attributes\":{\"eps\":0}"), "above 0"},
+        {NODE("batch_norm", ",\"params\":{" BATCH "},\"attributes\":{\"eps\":\"x\"}"), "above 0"},
+        {NODE("gdn", ",\"params\":{\"beta\":\"b\"}"), "needs the parameter"},
+        {NODE("gdn", ",\"params\":{\"beta\":\"b\",\"gamma\":\"g\"}"), "must be 4x4"},
+        {NODE("gdn", ",\"params\":{\"beta\":\"b\",\"gamma\":\"square\"},\"parametrization\":"
+                     "{\"beta\":\"cube\"}"),
+         "parametrization"},
+        {NODE("gdn", ",\"params\":{\"beta\":\"b\",\"gamma\":\"square\"},\"parametrization\":3"),
+         "object"},
+        {NODE("group_norm", ",\"attributes\":{\"groups\":3}"), "3 groups"},
+        {NODE("group_norm", ",\"attributes\":{\"groups\":0}"), "groups"},
+        {NODE("layer_norm", ",\"attributes\":{\"axis\":2}"), "axis 2"},
+        {NODE("softmax", ",\"attributes\":{\"axis\":3}"), "axis 3"},
+        {NODE("max_pool", ""), "kernel"},
+        {NODE("max_pool", ",\"attributes\":{\"kernel\":0}"), "kernel"},
+        {NODE("max_pool", ",\"attributes\":{\"kernel\":[2,2,2]}"), "2 integers"},
+        {NODE("max_pool", ",\"attributes\":{\"kernel\":7}"), "do not fit"},
+        {NODE("max_pool", ",\"attributes\":{\"kernel\":3,\"pads\":3}"), "do not fit"},
+        {NODE("average_pool", ",\"attributes\":{\"kernel\":65535,\"pads\":65534}"), "do not fit"},
+        {NODE("average_pool", ",\"attributes\":{\"kernel\":2,\"pads\":9999999999999}"), "pads"},
+        {NODE("average_pool", ",\"attributes\":{\"kernel\":2,\"count_include_pad\":2}"), "0 or 1"},
+        {NODE("upsample_nearest", ""), "scale"},
+        {NODE("upsample_nearest", ",\"attributes\":{\"scale\":[2,-1]}"), "scale"},
+        {NODE("upsample_bilinear", ",\"attributes\":{\"scale\":[2]}"), "scale"},
+        {NODE("pixel_shuffle", ",\"attributes\":{\"factor\":3}"), "multiple"},
+        {NODE("pixel_shuffle", ",\"attributes\":{\"factor\":65535}"), "multiple"},
+        {"[{\"name\":\"a\",\"kind\":\"flatten\",\"inputs\":[\"x\"],\"output\":\"f\"},"
+         "{\"name\":\"n\",\"kind\":\"max_pool\",\"inputs\":[\"f\"],\"output\":\"y\","
+         "\"attributes\":{\"kernel\":2}}]",
+         "three axes"},
+        /* a running mean that another node would train */
+        {"[{\"name\":\"a\",\"kind\":\"group_norm\",\"inputs\":[\"x\"],\"output\":\"f\","
+         "\"params\":{\"weight\":\"m\"}},"
+         "{\"name\":\"n\",\"kind\":\"batch_norm\",\"inputs\":[\"f\"],\"output\":\"y\","
+         "\"params\":{" BATCH "}}]",
+         "cannot share"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        isovae_error err = {0};
+        iv_graph *graph;
+        isovae_status status = read_nodes(bad[i].nodes, &graph, &err);
+        assert_null(graph);
+        if (status == ISOVAE_OK || strstr(err.message, bad[i].says) == NULL ||
+            strstr(err.message, "'n'") == NULL)
+            fail_msg("%s: '%s' does not say '%s'", bad[i].nodes, err.message, bad[i].says);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference_cases),
-                                       cmocka_unit_test(test_derivatives)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json), cmocka_unit_test(test_bad_nodes),
+        cmocka_unit_test(test_reference_cases), cmocka_unit_test(test_derivatives)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
