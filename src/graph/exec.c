@@ -139,7 +139,9 @@ void iv_exec_call(const iv_exec *exec, const void *params, size_t node_index, si
             call->params[i] = iv_at(k, params, graph->params[node->params[i]].offset);
         }
     }
-    call->saved = iv_at(k, exec->saved_memory, plan->saved_offset + first * plan->saved_size);
+    if (plan->saved_size > 0) {
+        call->saved = iv_at(k, exec->saved_memory, plan->saved_offset + first * plan->saved_size);
+    }
     call->prepared = iv_at(k, exec->prepared_memory, plan->prepared_offset);
     call->training = exec->plan.training && (node->kind->flags & IV_NODE_WHOLE_BATCH);
     if (exec->state != NULL) call->state = exec->state + plan->state_offset;

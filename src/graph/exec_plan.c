@@ -82,13 +82,16 @@ static isovae_status place_values(iv_exec *exec, iv_exec_sizes *sizes, isovae_er
 {
     const iv_graph *graph = exec->graph;
     size_t rows = exec->plan.rows;
+    bool derivatives = exec->plan.reverse || exec->plan.tangent_rows > 0;
     for (size_t i = 0; i < graph->n_values; i++) {
         IV_TRY(take(&sizes->values, rows, graph->values[i].size, &exec->values[i].offset, err));
     }
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const iv_node *node = &graph->nodes[i];
         iv_node_plan *plan = &exec->nodes[i];
-        if (node->kind->saved != NULL) plan->saved_size = node->kind->saved(graph, node);
+        if (derivatives && node->kind->saved != NULL) {
+            plan->saved_size = node->kind->saved(graph, node);
+        }
         IV_TRY(take(&sizes->saved, rows, plan->saved_size, &plan->saved_offset, err));
         size_t prepared =
             node->kind->prepared == NULL

@@ -30,7 +30,7 @@ typedef struct iv_node_call {
     size_t in_size[IV_MAX_PORTS], out_size[IV_MAX_PORTS]; /* elements of a row */
     const void *in[IV_MAX_PORTS];
     void *out[IV_MAX_PORTS];
-    void *saved;                      /* rows x kind->saved elements */
+    void *saved; /* rows x kind->saved elements; NULL in a workspace without derivatives */
     const void *params[IV_MAX_ROLES]; /* NULL: absent */
     void *prepared;                   /* what prepare left, of the whole node */
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
@@ -299,6 +299,7 @@ double iv_gdn_start(const iv_graph *graph, const iv_node *node, size_t role, siz
 isovae_status iv_pool_shape(iv_node_shapes *shapes, isovae_error *err);
 isovae_status iv_global_pool_shape(iv_node_shapes *shapes, isovae_error *err);
 size_t iv_max_pool_saved(const iv_graph *graph, const iv_node *node);
+size_t iv_max_pool_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
 void iv_max_pool_forward(const iv_node_call *call);
 void iv_max_pool_reverse(const iv_node_call *call);
 void iv_max_pool_tangent(const iv_node_call *call);

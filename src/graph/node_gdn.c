@@ -183,9 +183,10 @@ static void forward(const iv_node_call *call, bool inverse)
     extent e = extent_of(call);
     size_t n = call->rows * e.size;
     k->multiply(n, call->in[0], call->in[0], call->scratch);
-    mix(call, &e, false, true, call->scratch, call->saved);
-    k->root(n, !inverse, call->saved, call->saved);
-    k->multiply(n, call->in[0], call->saved, call->out[0]);
+    void *r = call->saved != NULL ? call->saved : call->out[0]; /* kept for derivatives only */
+    mix(call, &e, false, true, call->scratch, r);
+    k->root(n, !inverse, r, r);
+    k->multiply(n, call->in[0], r, call->out[0]);
 }
 
 void iv_gdn_forward(const iv_node_call *call)

@@ -149,10 +149,14 @@ void iv_group_norm_forward(const iv_node_call *call)
     const iv_kernels *k = call->kernels;
     extent e = extent_of(call);
     for (size_t r = 0; r < call->rows; r++) {
-        void *xhat = iv_at(k, call->saved, r * e.row);
+        void *y = iv_at(k, call->out[0], r * e.size), *xhat = y, *rstd = call->scratch;
+        if (call->saved != NULL) { /* kept for derivatives only */
+            xhat = iv_at(k, call->saved, r * e.row);
+            rstd = iv_at(k, xhat, e.size);
+        }
         k->normalise(&e.groups, call->node->attributes.eps, iv_at(k, call->in[0], r * e.size), xhat,
-                     iv_at(k, xhat, e.size));
-        affine(call, &e, true, 1, xhat, iv_at(k, call->out[0], r * e.size));
+                     rstd);
+        affine(call, &e, true, 1, xhat, y);
     }
 }
 

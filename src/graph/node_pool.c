@@ -63,6 +63,11 @@ size_t iv_max_pool_saved(const iv_graph *graph, const iv_node *node)
     return graph->values[node->outputs[0]].size;
 }
 
+size_t iv_max_pool_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
+{
+    return tangent ? 0 : iv_max_pool_saved(graph, node);
+}
+
 /* Channels first is images of one channel. */
 static iv_pooling pooling_of(const iv_node_call *call, size_t rows, size_t *images)
 {
@@ -94,7 +99,9 @@ void iv_max_pool_forward(const iv_node_call *call)
 {
     size_t images;
     iv_pooling p = pooling_of(call, call->rows, &images);
-    call->kernels->max_pool(images, &p, call->in[0], call->out[0], call->saved);
+    /* kept for derivatives only */
+    void *taps = call->saved != NULL ? call->saved : call->scratch;
+    call->kernels->max_pool(images, &p, call->in[0], call->out[0], taps);
 }
 
 void iv_max_pool_reverse(const iv_node_call *call)

@@ -315,6 +315,7 @@ static const iv_node_kind kinds[] = {
                     {"pads", IV_ATTRIBUTE_PADS, false}},
      .shape = iv_pool_shape,
      .saved = iv_max_pool_saved,
+     .scratch = iv_max_pool_scratch,
      .forward = iv_max_pool_forward,
      .reverse = iv_max_pool_reverse,
      .tangent = iv_max_pool_tangent},
