@@ -153,6 +153,47 @@ void iv_conv_phase(const iv_conv *conv, bool up, size_t index, iv_phase *phase)
     phase->gather.ld = iv_conv_ld(phase->k);
 }
 
+static void move_axis(iv_reorder *p, size_t from, size_t to)
+{
+    for (; from != to; from += from < to ? 1 : (size_t)-1) {
+        size_t next = from < to ? from + 1 : from - 1, extent = p->extent[from];
+        ptrdiff_t a = p->from[from], b = p->to[from];
+        p->extent[from] = p->extent[next];
+        p->from[from] = p->from[next];
+        p->to[from] = p->to[next];
+        p->extent[next] = extent;
+        p->from[next] = a;
+        p->to[next] = b;
+    }
+}
+
+/* The copy of taps into a matrix; axes are group, tap y, tap x, source channel, output channel. All
+ * taps of a pair of channels lie together in the weight, so they are taken together, and those of
+ * 16 output channels at once where these lie far apart: else each of them costs a cache line. */
+static void copy_taps(const iv_kernels *k, iv_reorder p, bool up, const void *weight, void *matrix)
+{
+    enum { BLOCK = 16 };
+    move_axis(&p, 3, 1); /* group, source channel, tap y, tap x, output channel */
+    size_t n = p.extent[4], rest = n % BLOCK;
+    ptrdiff_t step = p.from[4];
+    if (up || n <= BLOCK) {
+        k->reorder(&p, weight, matrix, false);
+        return;
+    }
+    if (rest > 0) {
+        p.extent[4] = rest;
+        k->reorder(&p, iv_at(k, weight, (n - rest) * (size_t)step), iv_at(k, matrix, n - rest),
+                   false);
+    }
+    p.rank = 6;
+    p.extent[4] = BLOCK;
+    p.extent[5] = n / BLOCK;
+    p.from[5] = BLOCK * step;
+    p.to[5] = BLOCK;
+    move_axis(&p, 5, 1);
+    k->reorder(&p, weight, matrix, false);
+}
+
 /* Weights (small, big / groups, kh, kw) to the rows [tap y][tap x][source channel] of a matrix with
  * one column per output channel, for one part; joined groups stand on its diagonal. */
 static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const iv_phase *phase,
@@ -174,10 +215,11 @@ static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const i
                channels * n, n, 1},
     };
     if (phase->k == 0) return;
-    k->fill(phase->k * phase->n, 0, matrix);
-    if (!iv_conv_merged(conv, up)) {
+    bool merged = iv_conv_merged(conv, up);
+    if (merged || conv->joined > 1) k->fill(phase->k * phase->n, 0, matrix);
+    if (!merged) {
         base += phase->axis[0].tap * (size_t)kw + phase->axis[1].tap;
-        k->reorder(&p, iv_at(k, weight, base), matrix, false);
+        copy_taps(k, p, up, iv_at(k, weight, base), matrix);
         return;
     }
     size_t s0 = conv->stride[0], s1 = conv->stride[1];
@@ -192,8 +234,8 @@ static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const i
         p.extent[2] = mx + 1;
         size_t row = ((g->y.taps - 1 - my) * g->x.taps + g->x.taps - 1 - mx) * g->channels;
         size_t tap = (my * s0 + ry) * (size_t)kw + mx * s1 + rx;
-        k->reorder(&p, iv_at(k, weight, base + tap),
-                   iv_at(k, matrix, row * phase->n + r * phase->channels), false);
+        copy_taps(k, p, up, iv_at(k, weight, base + tap),
+                  iv_at(k, matrix, row * phase->n + r * phase->channels));
     }
 }
 
@@ -269,7 +311,8 @@ static work_plan plan_work(const iv_conv *conv, bool up)
         size_t rows = iv_conv_tile_rows(phase.gather.ld, phase.n);
         if (rows < w.rows) w.rows = rows;
         if (phase.pixels > pixels) pixels = phase.pixels;
-        if (rows * phase.gather.ld > w.columns) w.columns = rows * phase.gather.ld;
+        size_t columns = rows * phase.gather.ld + IV_GATHER_SLACK;
+        if (columns > w.columns) w.columns = columns;
         if (rows * phase.n > w.tile) w.tile = round_up(rows * phase.n);
     }
     const size_t *side = up ? conv->small : conv->big;

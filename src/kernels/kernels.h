@@ -59,10 +59,12 @@ typedef struct iv_reorder {
     ptrdiff_t from[IV_REORDER_AXES], to[IV_REORDER_AXES];
 } iv_reorder;
 
+enum { IV_GATHER_SLACK = 16 };
 /* Windows slid over an image of pixels x channels (channels last). Along an axis, window t starts
  * at start + t step and has taps at every `spacing` positions from there; what lies outside of the
  * image is zero. Row r of the columns is window (r / x.windows, r % x.windows), its elements
- * [tap y][tap x][channel]. */
+ * [tap y][tap x][channel]; what stands behind them up to ld is of no meaning, and so are
+ * IV_GATHER_SLACK elements behind the last row, which the columns must have room for. */
 typedef struct iv_window {
     size_t extent;  /* of the image */
     size_t windows; /* how many */
