@@ -1,4 +1,5 @@
-/* Convolutions and transposed convolutions as products (conv.h): geometry, packing, application. */
+/* Convolutions and transposed convolutions as products (conv.h): geometry, phases, packed weights.
+ */
 #include "graph/conv_phase.h"
 
 void iv_conv_geometry(const iv_conv_attributes *attributes, const iv_shape *in, const iv_shape *out,
@@ -153,6 +154,47 @@ void iv_conv_phase(const iv_conv *conv, bool up, size_t index, iv_phase *phase)
     phase->gather.ld = iv_conv_ld(phase->k);
 }
 
+static void move_axis(iv_reorder *p, size_t from, size_t to)
+{
+    for (; from != to; from += from < to ? 1 : (size_t)-1) {
+        size_t next = from < to ? from + 1 : from - 1, extent = p->extent[from];
+        ptrdiff_t a = p->from[from], b = p->to[from];
+        p->extent[from] = p->extent[next];
+        p->from[from] = p->from[next];
+        p->to[from] = p->to[next];
+        p->extent[next] = extent;
+        p->from[next] = a;
+        p->to[next] = b;
+    }
+}
+
+/* The copy of taps into a matrix; axes are group, tap y, tap x, source channel, output channel. All
+ * taps of a pair of channels lie together in the weight, so they are taken together, and those of
+ * 16 output channels at once where these lie far apart: else each of them costs a cache line. */
+static void copy_taps(const iv_kernels *k, iv_reorder p, bool up, const void *weight, void *matrix)
+{
+    enum { BLOCK = 16 };
+    move_axis(&p, 3, 1); /* group, source channel, tap y, tap x, output channel */
+    size_t n = p.extent[4], rest = n % BLOCK;
+    ptrdiff_t step = p.from[4];
+    if (up || n <= BLOCK) {
+        k->reorder(&p, weight, matrix, false);
+        return;
+    }
+    if (rest > 0) {
+        p.extent[4] = rest;
+        k->reorder(&p, iv_at(k, weight, (n - rest) * (size_t)step), iv_at(k, matrix, n - rest),
+                   false);
+    }
+    p.rank = 6;
+    p.extent[4] = BLOCK;
+    p.extent[5] = n / BLOCK;
+    p.from[5] = BLOCK * step;
+    p.to[5] = BLOCK;
+    move_axis(&p, 5, 1);
+    k->reorder(&p, weight, matrix, false);
+}
+
 /* Weights (small, big / groups, kh, kw) to the rows [tap y][tap x][source channel] of a matrix with
  * one column per output channel, for one part; joined groups stand on its diagonal. */
 static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const iv_phase *phase,
@@ -174,10 +216,11 @@ static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const i
                channels * n, n, 1},
     };
     if (phase->k == 0) return;
-    k->fill(phase->k * phase->n, 0, matrix);
-    if (!iv_conv_merged(conv, up)) {
+    bool merged = iv_conv_merged(conv, up);
+    if (merged || conv->joined > 1) k->fill(phase->k * phase->n, 0, matrix);
+    if (!merged) {
         base += phase->axis[0].tap * (size_t)kw + phase->axis[1].tap;
-        k->reorder(&p, iv_at(k, weight, base), matrix, false);
+        copy_taps(k, p, up, iv_at(k, weight, base), matrix);
         return;
     }
     size_t s0 = conv->stride[0], s1 = conv->stride[1];
@@ -192,9 +235,21 @@ static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const i
         p.extent[2] = mx + 1;
         size_t row = ((g->y.taps - 1 - my) * g->x.taps + g->x.taps - 1 - mx) * g->channels;
         size_t tap = (my * s0 + ry) * (size_t)kw + mx * s1 + rx;
-        k->reorder(&p, iv_at(k, weight, base + tap),
-                   iv_at(k, matrix, row * phase->n + r * phase->channels), false);
+        copy_taps(k, p, up, iv_at(k, weight, base + tap),
+                  iv_at(k, matrix, row * phase->n + r * phase->channels));
     }
+}
+
+/* Merged phases are summed over the rows of taps one by one. */
+static size_t pieces(const iv_conv *conv, bool up, const iv_phase *phase)
+{
+    return iv_conv_merged(conv, up) ? phase->gather.y.taps : 1;
+}
+
+size_t iv_conv_packed(const iv_kernels *k, const iv_conv *conv, bool up, const iv_phase *phase)
+{
+    size_t n = pieces(conv, up, phase);
+    return n * round_up(k->pack_size(phase->k / n, phase->n));
 }
 
 /* Packed: the bias (one for each column of a merged phase), the matrix at work, then the packed
@@ -217,13 +272,18 @@ static size_t matrix_size(const iv_conv *conv, bool up)
     return round_up(most);
 }
 
+size_t iv_conv_packed_start(const iv_conv *conv, bool up)
+{
+    return bias_size(conv, up) + matrix_size(conv, up);
+}
+
 size_t iv_conv_pack_size(const iv_kernels *k, const iv_conv *conv, bool up)
 {
-    size_t size = bias_size(conv, up) + matrix_size(conv, up);
+    size_t size = iv_conv_packed_start(conv, up);
     for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
         iv_phase phase;
         iv_conv_phase(conv, up, i, &phase);
-        size += conv->parts * round_up(k->pack_size(phase.k, phase.n));
+        size += conv->parts * iv_conv_packed(k, conv, up, &phase);
     }
     return size;
 }
@@ -246,233 +306,12 @@ void iv_conv_pack(const iv_kernels *k, const iv_conv *conv, bool up, const void 
         iv_conv_phase(conv, up, i, &phase);
         for (size_t part = 0; part < conv->parts; part++) {
             matrix_of(k, conv, up, &phase, part, weight, matrix);
-            k->pack(phase.k, phase.n, matrix, phase.n, false, iv_at(k, packed, at));
-            at += round_up(k->pack_size(phase.k, phase.n));
-        }
-    }
-}
-
-/* Where the columns, the tile of results and the source in channels last lie in `work`. */
-typedef struct work_plan {
-    size_t rows; /* of a tile */
-    size_t images;
-    size_t columns, tile, source;
-} work_plan;
-
-static work_plan plan_work(const iv_conv *conv, bool up)
-{
-    work_plan w = {.rows = 504};
-    size_t pixels = 1;
-    for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
-        iv_phase phase;
-        iv_conv_phase(conv, up, i, &phase);
-        size_t rows = iv_conv_tile_rows(phase.gather.ld, phase.n);
-        if (rows < w.rows) w.rows = rows;
-        if (phase.pixels > pixels) pixels = phase.pixels;
-        if (rows * phase.gather.ld > w.columns) w.columns = rows * phase.gather.ld;
-        if (rows * phase.n > w.tile) w.tile = round_up(rows * phase.n);
-    }
-    const size_t *side = up ? conv->small : conv->big;
-    size_t image = side[0] * side[1] * (up ? conv->small_channels : conv->big_channels);
-    w.images = iv_conv_group(w.rows, pixels, image);
-    w.source = w.images * image;
-    return w;
-}
-
-/* What one tile needs to know, beside the run. */
-typedef struct tile_place {
-    const iv_phase *phase;
-    size_t height, width, channels; /* of the whole output */
-    size_t offset;                  /* first channel of the part */
-} tile_place;
-
-/* Row of results by row of results into the output: `count` windows from `first` of an image. */
-static void place(const iv_kernels *k, const tile_place *t, size_t first, size_t count,
-                  const void *tile, void *image, bool last, bool accumulate)
-{
-    const iv_phase *phase = t->phase;
-    const iv_phase_axis *ay = &phase->axis[0], *ax = &phase->axis[1];
-    size_t windows = phase->gather.x.windows, n = phase->n, c = phase->channels;
-    ptrdiff_t plane = (ptrdiff_t)(t->height * t->width), channels = (ptrdiff_t)t->channels;
-    for (size_t done = 0; done < count;) {
-        size_t ty = (first + done) / windows, tx = (first + done) % windows;
-        size_t run = windows - tx < count - done ? windows - tx : count - done;
-        for (size_t r = 0; r < ay->width * ax->width; r++) {
-            size_t ry = r / ax->width, rx = r % ax->width;
-            ptrdiff_t y = ay->first + (ptrdiff_t)(ty * ay->step + ry);
-            ptrdiff_t x = ax->first + (ptrdiff_t)(tx * ax->step + rx);
-            size_t skip = x < 0 ? 1 : 0, end = run; /* only the outermost can lie outside */
-            if (end > skip && x + (ptrdiff_t)((run - 1) * ax->step) >= (ptrdiff_t)t->width) end--;
-            if (y < 0 || y >= (ptrdiff_t)t->height || end <= skip) continue;
-            x += (ptrdiff_t)(skip * ax->step);
-            size_t pixel = (size_t)y * t->width + (size_t)x;
-            ptrdiff_t step = (ptrdiff_t)ax->step;
-            bool inner = last && c >= 16; /* whole runs of channels */
-            iv_reorder p = {
-                .rank = 2,
-                .extent = {inner ? end - skip : c, inner ? c : end - skip},
-                .from = {inner ? (ptrdiff_t)n : 1, inner ? 1 : (ptrdiff_t)n},
-                .to = {inner  ? step * channels
-                       : last ? 1
-                              : plane,
-                       inner  ? 1
-                       : last ? step * channels
-                              : step},
-            };
-            size_t at = last ? pixel * t->channels + t->offset : t->offset * (size_t)plane + pixel;
-            k->reorder(&p, iv_at(k, tile, (done + skip) * n + r * c), iv_at(k, image, at),
-                       accumulate);
-        }
-        done += run;
-    }
-}
-
-/* The output of a phase is the whole output, and lies as the product writes it. */
-static bool is_direct(const iv_conv_run *run, const iv_phase *phase)
-{
-    return run->to_last && phase->axis[0].step == 1 && phase->axis[1].step == 1;
-}
-
-/* The windows are the pixels themselves: no columns. */
-static bool is_identity(const iv_phase *phase)
-{
-    const iv_window *windows[2] = {&phase->gather.y, &phase->gather.x};
-    for (size_t i = 0; i < 2; i++) {
-        const iv_window *w = windows[i];
-        if (w->taps != 1 || w->start != 0 || w->step != 1 || w->windows != w->extent) return false;
-    }
-    return true;
-}
-
-/* Rows first .. first + count - 1 of a run of images, each of phase->pixels windows. */
-void iv_conv_columns(const iv_kernels *k, const iv_gather *g, size_t pixels, size_t image_size,
-                     size_t first, size_t count, const void *source, void *columns)
-{
-    for (size_t done = 0; done < count;) {
-        size_t image = (first + done) / pixels, window = (first + done) % pixels;
-        size_t n = pixels - window < count - done ? pixels - window : count - done;
-        k->gather(g, window, n, iv_at(k, source, image * image_size),
-                  iv_at(k, columns, done * g->ld));
-        done += n;
-    }
-}
-
-/* A tile that does not lie in the output as the product makes it. */
-static void place_tile(const iv_kernels *k, const iv_conv_run *run, const tile_place *t,
-                       size_t image_size, size_t image0, size_t first, size_t count, void *tile)
-{
-    for (size_t pass = run->pre != NULL ? 0 : 1; pass < 2; pass++) {
-        void *to = pass == 0 ? run->pre : run->to;
-        if (pass == 1 && run->act != IV_ACT_NONE)
-            k->act_forward(run->act, run->act_parameter, count * t->phase->n, tile, tile);
-        for (size_t done = 0; done < count;) {
-            size_t pixels = t->phase->pixels;
-            size_t image = (first + done) / pixels, window = (first + done) % pixels;
-            size_t n = pixels - window < count - done ? pixels - window : count - done;
-            place(k, t, window, n, iv_at(k, tile, done * t->phase->n),
-                  iv_at(k, to, (image0 + image) * image_size), run->to_last,
-                  pass == 1 && run->accumulate);
-            done += n;
-        }
-    }
-}
-
-typedef struct group { /* of images that are worked on together */
-    size_t first, count;
-    const void *source; /* channels last */
-} group;
-
-static void apply_phase(const iv_kernels *k, const iv_conv_run *run, const work_plan *w,
-                        const iv_phase *phase, size_t part, const void *packed, const group *images)
-{
-    const iv_conv *conv = run->conv;
-    const size_t *from = run->up ? conv->small : conv->big, *to = run->up ? conv->big : conv->small;
-    size_t from_size = from[0] * from[1] * phase->gather.pixel;
-    tile_place t = {.phase = phase,
-                    .height = to[0],
-                    .width = to[1],
-                    .channels = run->up ? conv->big_channels : conv->small_channels,
-                    .offset = part * phase->channels};
-    size_t to_size = t.height * t.width * t.channels;
-    bool direct = is_direct(run, phase), identity = is_identity(phase);
-    const void *source = iv_at(k, images->source, part * phase->gather.channels);
-    void *tile = iv_at(k, run->work, w->columns);
-    const void *bias = run->bias == NULL ? NULL
-                       : iv_conv_merged(conv, run->up)
-                           ? run->packed
-                           : iv_at(k, run->bias, part * phase->channels);
-    size_t total = images->count * phase->pixels;
-    size_t most = iv_conv_tile_rows(phase->gather.ld, phase->n), tiles = (total + most - 1) / most;
-    for (size_t i = 0; i < tiles; i++) {
-        size_t first = total * i / tiles, count = total * (i + 1) / tiles - first;
-        iv_product p = {.m = count,
-                        .n = phase->n,
-                        .k = phase->k,
-                        .a = run->work,
-                        .lda = phase->gather.ld,
-                        .ldb = phase->n,
-                        .packed = packed,
-                        .c = tile,
-                        .ldc = phase->n,
-                        .bias = bias};
-        if (identity) {
-            p.a = iv_at(k, source, first * phase->gather.pixel);
-            p.lda = phase->gather.pixel;
-        } else {
-            iv_conv_columns(k, &phase->gather, phase->pixels, from_size, first, count, source,
-                            run->work);
-        }
-        if (direct) {
-            size_t at = images->first * to_size + first * t.channels + t.offset;
-            p.c = iv_at(k, run->to, at);
-            p.ldc = t.channels;
-            p.act = run->act;
-            p.act_parameter = run->act_parameter;
-            p.pre = run->pre == NULL ? NULL : iv_at(k, run->pre, at);
-            p.accumulate = run->accumulate;
-        }
-        k->product(&p);
-        if (!direct) place_tile(k, run, &t, to_size, images->first, first, count, tile);
-    }
-}
-
-void iv_conv_apply(const iv_kernels *k, const iv_conv_run *run)
-{
-    const iv_conv *conv = run->conv;
-    const size_t *from = run->up ? conv->small : conv->big;
-    iv_shape shape = {3, {run->up ? conv->small_channels : conv->big_channels, from[0], from[1]}};
-    size_t from_size = shape.dim[0] * from[0] * from[1];
-    work_plan w = plan_work(conv, run->up);
-    void *logical = iv_at(k, run->work, w.columns + w.tile);
-    size_t packed0 = bias_size(conv, run->up) + matrix_size(conv, run->up);
-    for (size_t first = 0; first < run->images; first += w.images) {
-        group images = {.first = first, .count = run->images - first};
-        if (images.count > w.images) images.count = w.images;
-        images.source = iv_at(k, run->from, first * from_size);
-        if (!run->from_last) {
-            iv_layout_to_last(k, &shape, images.count, images.source, logical, false);
-            images.source = logical;
-        }
-        size_t at = packed0;
-        for (size_t i = 0; i < iv_conv_phases(conv, run->up); i++) {
-            iv_phase phase;
-            iv_conv_phase(conv, run->up, i, &phase);
-            for (size_t part = 0; part < conv->parts; part++) {
-                if (phase.pixels > 0)
-                    apply_phase(k, run, &w, &phase, part, iv_at(k, run->packed, at), &images);
-                at += round_up(k->pack_size(phase.k, phase.n));
+            size_t n = pieces(conv, up, &phase), depth = phase.k / n;
+            size_t size = iv_conv_packed(k, conv, up, &phase) / n;
+            for (size_t j = 0; j < n; j++, at += size) {
+                k->pack(depth, phase.n, iv_at(k, matrix, j * depth * phase.n), phase.n, false,
+                        iv_at(k, packed, at));
             }
         }
     }
-}
-
-size_t iv_conv_work_size(const iv_conv *conv)
-{
-    size_t most = iv_conv_weight_work(conv);
-    for (size_t up = 0; up < 2; up++) {
-        work_plan w = plan_work(conv, up == 1);
-        size_t size = w.columns + w.tile + w.source;
-        if (size > most) most = size;
-    }
-    return most;
 }

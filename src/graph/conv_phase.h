@@ -23,6 +23,11 @@ bool iv_conv_merged(const iv_conv *conv, bool up);
 size_t iv_conv_phases(const iv_conv *conv, bool up);
 void iv_conv_phase(const iv_conv *conv, bool up, size_t index, iv_phase *phase);
 
+/* Elements of the packed weights of one part, and where those of the first one start. A merged
+ * phase has one piece for each row of taps. */
+size_t iv_conv_packed(const iv_kernels *k, const iv_conv *conv, bool up, const iv_phase *phase);
+size_t iv_conv_packed_start(const iv_conv *conv, bool up);
+
 size_t iv_conv_ld(size_t k);
 /* Rows of a tile of columns so that it, and the results of it, stay in the second cache. */
 size_t iv_conv_tile_rows(size_t ld, size_t n);

@@ -26,7 +26,7 @@ static weight_plan plan(const iv_conv *conv)
     size_t pixels = conv->small[0] * conv->small[1], n = conv->joined * conv->small_each;
     w.ld = iv_conv_ld(w.taps * conv->joined * conv->big_each);
     w.rows = iv_conv_tile_rows(w.ld, n);
-    w.columns = w.rows * w.ld;
+    w.columns = w.rows * w.ld + IV_GATHER_SLACK;
     w.sums = (w.taps * conv->joined * conv->big_each * n + 15) / 16 * 16;
     w.big = conv->big[0] * conv->big[1] * conv->big_channels;
     w.small = pixels * conv->small_channels;
@@ -86,8 +86,8 @@ static void sum_chunk(const iv_kernels *k, const iv_conv_weight_run *run, const 
     g.x.start += (ptrdiff_t)c->x * g.x.spacing;
     g.y.taps = c->ny;
     g.x.taps = c->nx;
-    g.ld = w->ld;
     size_t m = c->ny * c->nx * g.channels, pixels = phase.pixels;
+    g.ld = iv_conv_ld(m);
     size_t big_size = conv->big[0] * conv->big[1] * conv->big_channels;
     void *turned = iv_at(k, run->work, w->columns + w->sums);
     void *turned_small = iv_at(k, turned, (w->big + 15) / 16 * 16);
@@ -107,7 +107,7 @@ static void sum_chunk(const iv_kernels *k, const iv_conv_weight_run *run, const 
                             .n = phase.n,
                             .k = rows,
                             .a = run->work,
-                            .lda = w->ld,
+                            .lda = g.ld,
                             .a_transposed = true,
                             .b = iv_at(k, small, row * conv->small_channels + c->part * phase.n),
                             .ldb = conv->small_channels,
@@ -130,11 +130,11 @@ static void write_chunk(const iv_kernels *k, const iv_conv_weight_run *run, cons
     ptrdiff_t channels = (ptrdiff_t)(conv->joined * conv->big_each);
     ptrdiff_t step = (ptrdiff_t)conv->big_each * kk;
     iv_reorder p = {
-        .rank = 5, /* group, big channel, tap y, tap x, small channel */
-        .extent = {conv->joined, conv->big_each, c->ny, c->nx, conv->small_each},
-        .from = {(ptrdiff_t)conv->big_each * n + (ptrdiff_t)conv->small_each, n,
-                 (ptrdiff_t)c->nx * channels * n, channels * n, 1},
-        .to = {(ptrdiff_t)conv->small_each * step, kk, kw, 1, step},
+        .rank = 5, /* group, small channel, tap y, tap x, big channel: near places together */
+        .extent = {conv->joined, conv->small_each, c->ny, c->nx, conv->big_each},
+        .from = {(ptrdiff_t)conv->big_each * n + (ptrdiff_t)conv->small_each, 1,
+                 (ptrdiff_t)c->nx * channels * n, channels * n, n},
+        .to = {(ptrdiff_t)conv->small_each * step, step, kw, 1, kk},
     };
     size_t at =
         c->part * conv->joined * conv->small_each * (size_t)step + c->y * conv->kernel[1] + c->x;

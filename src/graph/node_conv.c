@@ -294,17 +294,32 @@ void iv_conv_reverse(const iv_node_call *call)
     iv_conv_apply(k, &run);
 }
 
-/* Blocks of whole rows of the kernel where there are some, each of two million operations or more,
- * at most 16. */
+/* Rows of the kernel, of all parts: what the weight gradient is cut by. */
+static size_t kernel_rows(const iv_conv *conv)
+{
+    return conv->parts * conv->kernel[0];
+}
+
+/* Some rows of the kernel in a block, so that the product has a hundred rows and more; two million
+ * operations or more, at most 16 blocks. */
 size_t iv_conv_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows)
 {
     if (role == BIAS) return 1;
     iv_conv conv = geometry(graph, node);
     double work = 2.0 * (double)rows * (double)(conv.small[0] * conv.small[1]) *
                   (double)graph->params[node->params[WEIGHT]].size;
-    size_t most = conv.parts * (conv.kernel[0] > 1 ? conv.kernel[0] : conv.kernel[1]);
-    size_t wanted = work >= 32e6 ? 16 : work <= 2e6 ? 1 : (size_t)(work / 2e6);
-    return wanted < most ? wanted : most;
+    size_t each = conv.kernel[1] * conv.joined * conv.big_each; /* rows of the product */
+    size_t together = (96 + each - 1) / each, most = kernel_rows(&conv) / together;
+    size_t wanted = work >= 32e6 ? 16 : (size_t)(work / 2e6);
+    if (wanted > most) wanted = most;
+    return wanted == 0 ? 1 : wanted;
+}
+
+/* First tap of a block: whole rows, unless there are more blocks than rows. */
+static size_t block_start(const iv_conv *conv, size_t block, size_t blocks)
+{
+    size_t rows = kernel_rows(conv), kw = conv->kernel[1];
+    return blocks <= rows ? rows * block / blocks * kw : rows * kw * block / blocks;
 }
 
 /* Sums over images and pixels; of values in logical order by way of channels last. */
@@ -334,7 +349,6 @@ void iv_conv_param_gradient(const iv_node_call *call, size_t role, void *grad, b
         return;
     }
     bool transposed = is_transposed(call->node);
-    size_t taps = conv.parts * conv.kernel[0] * conv.kernel[1];
     iv_conv_weight_run run = {.conv = &conv,
                               .images = call->rows,
                               .big = transposed ? call->grad_out[0] : call->in[0],
@@ -343,8 +357,8 @@ void iv_conv_param_gradient(const iv_node_call *call, size_t role, void *grad, b
                               .small_last = transposed ? in_last(call) : out_last(call),
                               .grad = grad,
                               .accumulate = accumulate,
-                              .first = taps * block / blocks,
-                              .end = taps * (block + 1) / blocks,
+                              .first = block_start(&conv, block, blocks),
+                              .end = block_start(&conv, block + 1, blocks),
                               .work = call->work};
     iv_conv_weight_gradient(call->kernels, &run);
 }

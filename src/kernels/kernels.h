@@ -59,15 +59,12 @@ typedef struct iv_reorder {
     ptrdiff_t from[IV_REORDER_AXES], to[IV_REORDER_AXES];
 } iv_reorder;
 
-/* Groups of elements: group g holds `runs` runs of `width` elements, run r at
- * g width + r run_stride. */
-typedef struct iv_groups {
-    size_t groups, runs, run_stride, width;
-} iv_groups;
+enum { IV_GATHER_SLACK = 16 };
 /* Windows slid over an image of pixels x channels (channels last). Along an axis, window t starts
  * at start + t step and has taps at every `spacing` positions from there; what lies outside of the
  * image is zero. Row r of the columns is window (r / x.windows, r % x.windows), its elements
- * [tap y][tap x][channel]. */
+ * [tap y][tap x][channel]; what stands behind them up to ld is of no meaning, and so are
+ * IV_GATHER_SLACK elements behind the last row, which the columns must have room for. */
 typedef struct iv_window {
     size_t extent;  /* of the image */
     size_t windows; /* how many */
@@ -89,6 +86,12 @@ typedef struct iv_pooling {
     size_t in[2], out[2], kernel[2], stride[2], pad[2]; /* pad: before the first pixel */
     bool count_padding;                                 /* the mean is over the whole window */
 } iv_pooling;
+
+/* Groups of elements: group g holds `runs` runs of `width` elements, run r at
+ * g width + r run_stride. */
+typedef struct iv_groups {
+    size_t groups, runs, run_stride, width;
+} iv_groups;
 
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */

@@ -149,20 +149,40 @@ static void plain_reorder(const iv_reorder *p, const void *xv, void *yv, bool ac
     }
 }
 
-/* One row of taps of one window: x0 is the position of its first tap, taps [lo, hi) are inside. */
-static inline void plain_gather_taps(const iv_gather *g, const T *row, ptrdiff_t x0, size_t lo,
-                                     size_t hi, T *y)
+/* A run of elements, in steps of 16 that may write (and, with `inside`, read) up to 15 too many:
+ * the runs are short, and a call of memcpy costs more than they do. */
+static inline void plain_copy_run(T *y, const T *x, size_t n, bool inside)
+{
+    enum { STEP = IV_GATHER_SLACK };
+    size_t i = 0;
+    if (n > 8 * STEP || !inside) {
+        memcpy(y, x, n * sizeof(T));
+        return;
+    }
+    do {
+        memcpy(y + i, x + i, STEP * sizeof(T));
+        i += STEP;
+    } while (i < n);
+}
+
+/* One row of taps of one window: x0 is the position of its first tap, taps [lo, hi) are in the
+ * image, which ends at `end`. */
+static inline void plain_gather_taps(const iv_gather *g, const T *row, const T *end, ptrdiff_t x0,
+                                     size_t lo, size_t hi, T *y)
 {
     size_t c = g->channels;
     if (lo > 0) memset(y, 0, lo * c * sizeof(T));
     if (g->x.spacing == 1 && g->pixel == c) {
-        if (hi > lo)
-            memcpy(y + lo * c, row + (x0 + (ptrdiff_t)lo) * (ptrdiff_t)c,
-                   (hi - lo) * c * sizeof(T));
+        if (hi > lo) {
+            const T *x = row + (x0 + (ptrdiff_t)lo) * (ptrdiff_t)c;
+            size_t n = (hi - lo) * c;
+            plain_copy_run(y + lo * c, x, n, (size_t)(end - x) >= n + IV_GATHER_SLACK);
+        }
     } else {
-        const T *x = row + (x0 + (ptrdiff_t)lo * g->x.spacing) * (ptrdiff_t)g->pixel;
-        for (size_t j = lo; j < hi; j++, x += g->x.spacing * (ptrdiff_t)g->pixel)
-            memcpy(y + j * c, x, c * sizeof(T));
+        for (size_t j = lo; j < hi; j++) {
+            const T *x = row + (x0 + (ptrdiff_t)j * g->x.spacing) * (ptrdiff_t)g->pixel;
+            plain_copy_run(y + j * c, x, c, (size_t)(end - x) >= c + IV_GATHER_SLACK);
+        }
     }
     if (hi < g->x.taps) memset(y + hi * c, 0, (g->x.taps - hi) * c * sizeof(T));
 }
@@ -175,6 +195,8 @@ static void plain_gather(const iv_gather *g, size_t first, size_t count, const v
     const iv_window *wy = &g->y, *wx = &g->x;
     size_t ty = count > 0 ? first / wx->windows : 0, tx = first - ty * wx->windows;
     size_t run = wx->taps * g->channels;
+    /* The last pixel may be one of which only these channels are there. */
+    const T *end = image + (wy->extent * wx->extent - 1) * g->pixel + g->channels;
     for (size_t r = 0; r < count; r++, columns += g->ld) {
         ptrdiff_t x0 = wx->start + (ptrdiff_t)tx * wx->step;
         ptrdiff_t y0 = wy->start + (ptrdiff_t)ty * wy->step;
@@ -186,7 +208,8 @@ static void plain_gather(const iv_gather *g, size_t first, size_t count, const v
             if (y0 < 0 || y0 >= (ptrdiff_t)wy->extent) {
                 memset(y, 0, run * sizeof(T));
             } else {
-                plain_gather_taps(g, image + (size_t)y0 * wx->extent * g->pixel, x0, lo, hi, y);
+                plain_gather_taps(g, image + (size_t)y0 * wx->extent * g->pixel, end, x0, lo, hi,
+                                  y);
             }
         }
         if (++tx == wx->windows) {
