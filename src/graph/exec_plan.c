@@ -98,6 +98,8 @@ static isovae_status place_values(iv_exec *exec, iv_exec_sizes *sizes, isovae_er
                 ? 0
                 : node->kind->prepared(exec->kernels, graph, node, exec->plan.reverse);
         IV_TRY(take(&sizes->prepared, 1, prepared, &plan->prepared_offset, err));
+        size_t state = node->kind->state == NULL ? 0 : node->kind->state(graph, node);
+        IV_TRY(take(&sizes->state, 1, state, &plan->state_offset, err));
     }
     return ISOVAE_OK;
 }
@@ -187,9 +189,13 @@ static isovae_status place_tangents(iv_exec *exec, isovae_error *err)
 static isovae_status place_scratch(iv_exec *exec, isovae_error *err)
 {
     const iv_graph *graph = exec->graph;
-    size_t primal = 0, tangent = 0;
+    size_t primal = 0, tangent = 0, work = 0;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const iv_node *node = &graph->nodes[i];
+        if (node->kind->work != NULL) {
+            size_t size = node->kind->work(exec->kernels, graph, node);
+            if (size > work) work = size;
+        }
         if (node->kind->scratch == NULL) continue;
         size_t a = node->kind->scratch(graph, node, false);
         size_t b = node->kind->scratch(graph, node, true);
@@ -201,7 +207,7 @@ static isovae_status place_scratch(iv_exec *exec, isovae_error *err)
     IV_TRY(take(&end_a, exec->plan.rows, primal, &exec->scratch_offset, err));
     IV_TRY(take(&end_b, exec->plan.tangent_rows, tangent, &exec->scratch_offset, err));
     exec->lane_size = end_a > end_b ? end_a : end_b;
-    return ISOVAE_OK;
+    return take(&exec->lane_size, 1, work, &exec->work_offset, err);
 }
 
 static isovae_status list_prepare_tasks(iv_exec *exec, isovae_error *err)
@@ -233,7 +239,7 @@ static void list_users(iv_exec *exec, size_t *start)
             const iv_node *node = &graph->nodes[i];
             for (size_t role = 0; exec->nodes[i].active && role < node->n_params; role++) {
                 size_t param = node->params[role];
-                if (param == SIZE_MAX) continue;
+                if (param == SIZE_MAX || graph->params[param].buffer) continue;
                 /* First pass: count. Second: fill, which moves each start to the next one's. */
                 if (pass == 1) exec->users[start[param]] = (iv_param_user){i, role};
                 start[param]++;
@@ -298,10 +304,31 @@ static isovae_status list_param_tasks(iv_exec *exec, isovae_error *err)
     return status;
 }
 
+/* Where the whole batch must have passed before the next node goes on. */
+static isovae_status cut_segments(iv_exec *exec, isovae_error *err)
+{
+    const iv_graph *graph = exec->graph;
+    size_t n = 0;
+    IV_TRY(IV_NEW(exec->cuts, graph->n_nodes + 2, "the plan of a network", err));
+    exec->cuts[n++] = 0;
+    for (size_t i = 0; exec->plan.training && i < graph->n_nodes; i++) {
+        const iv_node *node = &graph->nodes[i];
+        if (!(node->kind->flags & IV_NODE_WHOLE_BATCH)) continue;
+        size_t width = node->kind->sums(graph, node);
+        if (width > exec->sums_width) exec->sums_width = width;
+        exec->cuts[n++] = i;
+    }
+    exec->n_segments = n;
+    exec->cuts[n] = graph->n_nodes;
+    return ISOVAE_OK;
+}
+
 isovae_status iv_exec_make_plan(iv_exec *exec, iv_exec_sizes *sizes, isovae_error *err)
 {
     mark_dependence(exec);
+    IV_TRY(cut_segments(exec, err));
     IV_TRY(mark_writers(exec, err));
+    IV_TRY(iv_exec_plan_layout(exec, err));
     IV_TRY(place_values(exec, sizes, err));
     if (exec->plan.tangent_rows > 0) IV_TRY(place_tangents(exec, err));
     IV_TRY(place_scratch(exec, err));

@@ -33,15 +33,16 @@ typedef struct spread {
 
 static spread spread_of(const iv_node_call *call, size_t input, size_t rows)
 {
-    const iv_shape *in = &call->graph->values[call->node->inputs[input]].shape;
-    const iv_shape *out = &call->graph->values[call->node->outputs[0]].shape;
+    bool last = call->out_last[0];
+    iv_shape in = iv_layout_physical(&call->graph->values[call->node->inputs[input]].shape, last);
+    iv_shape out = iv_layout_physical(&call->graph->values[call->node->outputs[0]].shape, last);
     spread s = {.rank = 1, .extent = {rows}};
-    for (size_t i = 0; i < out->rank; i++) {
-        bool repeated = in->dim[i] != out->dim[i];
+    for (size_t i = 0; i < out.rank; i++) {
+        bool repeated = in.dim[i] != out.dim[i];
         if (repeated == s.repeated[s.rank - 1]) {
-            s.extent[s.rank - 1] *= out->dim[i];
+            s.extent[s.rank - 1] *= out.dim[i];
         } else {
-            s.extent[s.rank] = out->dim[i];
+            s.extent[s.rank] = out.dim[i];
             s.repeated[s.rank++] = repeated;
         }
     }

@@ -47,7 +47,7 @@ isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err)
 }
 
 /* The derivative of relu, and of leaky relu with a positive slope, follows from the sign of y. */
-static bool keeps_slope(const iv_node *node)
+bool iv_keeps_slope(const iv_node *node)
 {
     switch (node->attributes.act) {
     case IV_ACT_NONE:
@@ -69,14 +69,15 @@ static size_t width_out(const iv_graph *graph, const iv_node *node)
 
 size_t iv_dense_saved(const iv_graph *graph, const iv_node *node)
 {
-    return keeps_slope(node) ? width_out(graph, node) : 0;
+    return iv_keeps_slope(node) ? width_out(graph, node) : 0;
 }
 
 size_t iv_dense_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
 {
     if (!tangent) return 0;
     size_t size = 0;
-    if (node->attributes.act != IV_ACT_NONE && !keeps_slope(node)) size += width_out(graph, node);
+    if (node->attributes.act != IV_ACT_NONE && !iv_keeps_slope(node))
+        size += width_out(graph, node);
     if (iv_node_rectified(graph, node->inputs[0])) size += width_in(graph, node) + 1;
     return size;
 }
@@ -139,7 +140,7 @@ void iv_dense_reverse(const iv_node_call *call)
     const iv_kernels *k = call->kernels;
     const iv_attributes *attributes = &call->node->attributes;
     size_t in = call->in_size[0], out = call->out_size[0];
-    if (keeps_slope(call->node)) {
+    if (iv_keeps_slope(call->node)) {
         k->multiply(call->rows * out, call->grad_out[0], call->saved, call->grad_out[0]);
     } else if (attributes->act != IV_ACT_NONE) { /* y has the sign that tells the slope */
         k->act_reverse(attributes->act, attributes->parameter, call->rows * out, call->out[0],
@@ -215,7 +216,7 @@ void iv_dense_tangent(const iv_node_call *call)
     const iv_attributes *attributes = &call->node->attributes;
     size_t in = call->in_size[0], out = call->out_size[0];
     const void *slope = NULL;
-    if (keeps_slope(call->node)) {
+    if (iv_keeps_slope(call->node)) {
         slope = call->saved;
     } else if (attributes->act != IV_ACT_NONE) {
         k->act_derivative(attributes->act, attributes->parameter, call->rows * out, call->out[0],

@@ -83,11 +83,14 @@ typedef struct parts {
 static parts parts_of(const iv_node_call *call, const size_t *values, size_t n, size_t rows)
 {
     parts p = {.outer = rows, .n = n};
+    bool last = call->in_last[0];
+    size_t axis = call->node->attributes.axis - 1;
+    if (last) axis = axis == 0 ? 2 : axis - 1; /* C, H, W lie as H, W, C */
     for (size_t i = 0; i < n; i++) {
-        const iv_shape *shape = &call->graph->values[values[i]].shape;
-        p.columns[i] = inner_size(shape, call->node->attributes.axis - 1);
+        iv_shape shape = iv_layout_physical(&call->graph->values[values[i]].shape, last);
+        p.columns[i] = inner_size(&shape, axis);
         p.total += p.columns[i];
-        if (i == 0) p.outer *= inner_size(shape, 0) / p.columns[0];
+        if (i == 0) p.outer *= inner_size(&shape, 0) / p.columns[0];
     }
     return p;
 }
@@ -197,22 +200,55 @@ isovae_status iv_flatten_shape(iv_node_shapes *shapes, isovae_error *err)
     return ISOVAE_OK;
 }
 
-/* Rows are contiguous, so a reshape is a copy. */
+size_t iv_reshape_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
+{
+    const iv_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
+    (void)tangent;
+    return in->shape.rank == 3 && out->shape.rank == 3 ? in->size : 0;
+}
+
+/* A reshape keeps the logical order of elements: a copy where both sides lie in it, and where one
+ * is channels last the copy brings it there. Of two, one after the other. */
+static void reshape(const iv_node_call *call, bool backwards, size_t rows, const void *x, void *y,
+                    bool accumulate)
+{
+    const iv_kernels *k = call->kernels;
+    const iv_shape *from = &call->graph->values[call->node->inputs[0]].shape;
+    const iv_shape *to = &call->graph->values[call->node->outputs[0]].shape;
+    bool from_last = call->in_last[0], to_last = call->out_last[0];
+    size_t n = rows * call->in_size[0];
+    if (backwards) {
+        const iv_shape *swap = from;
+        from = to;
+        to = swap;
+        from_last = call->out_last[0];
+        to_last = call->in_last[0];
+    }
+    if (from_last == to_last && (!from_last || iv_shape_equal(from, to))) {
+        k->copy_block(1, n, x, n, y, n, accumulate);
+    } else if (!to_last) {
+        iv_layout_to_logical(k, from, rows, x, y, accumulate);
+    } else if (!from_last) {
+        iv_layout_to_last(k, to, rows, x, y, accumulate);
+    } else {
+        iv_layout_to_logical(k, from, rows, x, call->scratch, false);
+        iv_layout_to_last(k, to, rows, call->scratch, y, accumulate);
+    }
+}
+
 void iv_reshape_forward(const iv_node_call *call)
 {
-    size_t n = call->rows * call->in_size[0];
-    call->kernels->copy_block(1, n, call->in[0], n, call->out[0], n, false);
+    reshape(call, false, call->rows, call->in[0], call->out[0], false);
 }
 
 void iv_reshape_reverse(const iv_node_call *call)
 {
-    size_t n = call->rows * call->in_size[0];
     if (call->grad_in[0] == NULL) return;
-    call->kernels->copy_block(1, n, call->grad_out[0], n, call->grad_in[0], n, call->accumulate[0]);
+    reshape(call, true, call->rows, call->grad_out[0], call->grad_in[0], call->accumulate[0]);
 }
 
 void iv_reshape_tangent(const iv_node_call *call)
 {
-    size_t n = call->tangents * call->rows * call->in_size[0];
-    call->kernels->copy_block(1, n, call->tangent_in[0], n, call->tangent_out[0], n, false);
+    reshape(call, false, call->tangents * call->rows, call->tangent_in[0], call->tangent_out[0],
+            false);
 }

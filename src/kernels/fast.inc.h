@@ -33,6 +33,8 @@ static const iv_kernels fast_table = {
     .multiply = plain_multiply,
     .multiply_add = plain_multiply_add,
     .copy_block = plain_copy_block,
+    .reorder = plain_reorder,
+    .gather = plain_gather,
     .act_forward = fast_act_forward,
     .act_derivative = fast_act_derivative,
     .act_reverse = fast_act_reverse,
@@ -59,4 +61,6 @@ static const iv_kernels fast_table = {
     .gram = fast_gram,
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
+    CHANNEL_KERNELS,
+    POOL_KERNELS,
 };

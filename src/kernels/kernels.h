@@ -56,6 +56,49 @@ typedef struct iv_product {
     size_t scale_rows;
 } iv_product;
 
+/* A copy of an array of `rank` axes, each side with its own strides in elements (negative ones walk
+ * backwards): y[sum i_a to_a] = x[sum i_a from_a]. The last axis is the innermost loop. */
+enum { IV_REORDER_AXES = 6 };
+typedef struct iv_reorder {
+    size_t rank; /* 1 .. IV_REORDER_AXES */
+    size_t extent[IV_REORDER_AXES];
+    ptrdiff_t from[IV_REORDER_AXES], to[IV_REORDER_AXES];
+} iv_reorder;
+
+enum { IV_GATHER_SLACK = 16 };
+/* Windows slid over an image of pixels x channels (channels last). Along an axis, window t starts
+ * at start + t step and has taps at every `spacing` positions from there; what lies outside of the
+ * image is zero. Row r of the columns is window (r / x.windows, r % x.windows), its elements
+ * [tap y][tap x][channel]; what stands behind them up to ld is of no meaning, and so are
+ * IV_GATHER_SLACK elements behind the last row, which the columns must have room for. */
+typedef struct iv_window {
+    size_t extent;  /* of the image */
+    size_t windows; /* how many */
+    ptrdiff_t start, step;
+    size_t taps;
+    ptrdiff_t spacing; /* at least 1 */
+} iv_window;
+typedef struct iv_gather {
+    iv_window y, x;
+    size_t channels; /* taken of each pixel, from where the image pointer stands */
+    size_t pixel;    /* elements from one pixel to the next */
+    size_t ld;       /* elements from one row of the columns to the next */
+} iv_gather;
+
+/* Windows over an image of height x width x channels, axis by axis. Bilinear takes in and out only.
+ */
+typedef struct iv_pooling {
+    size_t channels;
+    size_t in[2], out[2], kernel[2], stride[2], pad[2]; /* pad: before the first pixel */
+    bool count_padding;                                 /* the mean is over the whole window */
+} iv_pooling;
+
+/* Groups of elements: group g holds `runs` runs of `width` elements, run r at
+ * g width + r run_stride. */
+typedef struct iv_groups {
+    size_t groups, runs, run_stride, width;
+} iv_groups;
+
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
     uint64_t step;                                    /* from 1 */
@@ -104,6 +147,11 @@ typedef struct iv_kernels {
     void (*multiply_add)(size_t n, const void *a, const void *b, void *y); /* y += a b */
     void (*copy_block)(size_t rows, size_t cols, const void *x, size_t ldx, void *y, size_t ldy,
                        bool accumulate); /* y = x or y += x */
+    /* The same for any order of axes; x and y do not overlap. */
+    void (*reorder)(const iv_reorder *p, const void *x, void *y, bool accumulate);
+    /* Windows first .. first + count - 1 of one image, as rows of a matrix. */
+    void (*gather)(const iv_gather *g, size_t first, size_t count, const void *image,
+                   void *columns);
     void (*act_forward)(iv_act act, double parameter, size_t n, const void *x, void *y);
     /* d = act'(x), from the value x before the activation */
     void (*act_derivative)(iv_act act, double parameter, size_t n, const void *x, void *d);
@@ -175,6 +223,42 @@ typedef struct iv_kernels {
     /* GV = G(x) V in blocks, as in metric.h */
     void (*ssim_metric)(const iv_ssim *s, size_t rows, const void *x, size_t blocks, const void *v,
                         size_t stride, void *scratch, void *gv, size_t gv_stride);
+
+    /* Per channel, element (o, c, i) of outer x channels x inner (channels last: inner is 1), all
+     * in double and in a fixed order. d = x - shift[c]; sum[c] = sum of g, product[c] = sum of g d;
+     * with g NULL g is d. */
+    void (*channel_sums)(size_t outer, size_t channels, size_t inner, const void *x,
+                         const double *shift, const void *g, double *sum, double *product);
+    /* y = a[c] (x - m[c]) + b[c] g + s[c], or y +=; g NULL: without. coefficients: a, m, b, s, one
+     * behind the other, channels each. y may be x or g. */
+    void (*channel_affine)(size_t outer, size_t channels, size_t inner, const void *coefficients,
+                           const void *x, const void *g, void *y, bool accumulate);
+    /* r = sqrt(s), inverse: 1 / sqrt(s); and 2 dL/ds for y = x r and g = dL/dy */
+    void (*root)(size_t n, bool inverse, const void *s, void *r);
+    void (*root_reverse)(size_t n, bool inverse, const void *g, const void *x, const void *r,
+                         void *h);
+
+    /* Each group to mean 0 and variance 1: xhat = (x - mean) rstd, rstd (one per group) =
+     * 1 / sqrt(var + eps). And y = rstd (g - mean g - xhat mean(g xhat)), or y +=. */
+    void (*normalise)(const iv_groups *p, double eps, const void *x, void *xhat, void *rstd);
+    void (*normalise_reverse)(const iv_groups *p, const void *xhat, const void *rstd, const void *g,
+                              void *y, bool accumulate);
+    /* y_c = exp(x_c) / sum over the channels; g_x = y (g - sum over channels of g y), or += */
+    void (*softmax)(size_t outer, size_t channels, size_t inner, const void *x, void *y);
+    void (*softmax_reverse)(size_t outer, size_t channels, size_t inner, const void *y,
+                            const void *g, void *gx, bool accumulate);
+
+    /* Pools. max_pool leaves in `tap` where each maximum was found (row of taps by row); follow
+     * reads x there, y = x, or with spread adds x there, y +=. */
+    void (*max_pool)(size_t images, const iv_pooling *p, const void *x, void *y, void *tap);
+    void (*max_pool_follow)(size_t images, const iv_pooling *p, const void *tap, const void *x,
+                            void *y, bool spread);
+    void (*average_pool)(size_t images, const iv_pooling *p, const void *x, void *y);
+    void (*average_pool_spread)(size_t images, const iv_pooling *p, const void *g,
+                                void *gx); /* gx += */
+    /* Bilinear interpolation to out, centres at halves, edges clamped; spread: the transpose, y +=.
+     */
+    void (*bilinear)(size_t images, const iv_pooling *p, const void *x, void *y, bool spread);
 
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);

@@ -112,6 +112,113 @@ static void plain_copy_block(size_t rows, size_t cols, const void *xv, size_t ld
     }
 }
 
+static void plain_reorder(const iv_reorder *p, const void *xv, void *yv, bool accumulate)
+{
+    const T *restrict x = xv;
+    T *restrict y = yv;
+    size_t rank = p->rank, index[IV_REORDER_AXES] = {0};
+    size_t n = p->extent[rank - 1];
+    ptrdiff_t from = p->from[rank - 1], to = p->to[rank - 1];
+    for (size_t a = 0; a < rank; a++) {
+        if (p->extent[a] == 0) return;
+    }
+    for (;;) {
+        if (accumulate) {
+            for (size_t i = 0; i < n; i++) y[(ptrdiff_t)i * to] += x[(ptrdiff_t)i * from];
+        } else if (from == 1 && to == 1) {
+            memcpy(y, x, n * sizeof(T));
+        } else if (to == 1) {
+            for (size_t i = 0; i < n; i++) y[i] = x[(ptrdiff_t)i * from];
+        } else {
+            for (size_t i = 0; i < n; i++) y[(ptrdiff_t)i * to] = x[(ptrdiff_t)i * from];
+        }
+        size_t a = rank - 1; /* count up the outer axes, like the digits of a number */
+        while (a > 0) {
+            a--;
+            if (++index[a] < p->extent[a]) {
+                x += p->from[a];
+                y += p->to[a];
+                break;
+            }
+            x -= (ptrdiff_t)(index[a] - 1) * p->from[a];
+            y -= (ptrdiff_t)(index[a] - 1) * p->to[a];
+            index[a] = 0;
+            if (a == 0) return;
+        }
+        if (rank == 1) return;
+    }
+}
+
+/* A run of elements, in steps of 16 that may write (and, with `inside`, read) up to 15 too many:
+ * the runs are short, and a call of memcpy costs more than they do. */
+static inline void plain_copy_run(T *y, const T *x, size_t n, bool inside)
+{
+    enum { STEP = IV_GATHER_SLACK };
+    size_t i = 0;
+    if (n > 8 * STEP || !inside) {
+        memcpy(y, x, n * sizeof(T));
+        return;
+    }
+    do {
+        memcpy(y + i, x + i, STEP * sizeof(T));
+        i += STEP;
+    } while (i < n);
+}
+
+/* One row of taps of one window: x0 is the position of its first tap, taps [lo, hi) are in the
+ * image, which ends at `end`. */
+static inline void plain_gather_taps(const iv_gather *g, const T *row, const T *end, ptrdiff_t x0,
+                                     size_t lo, size_t hi, T *y)
+{
+    size_t c = g->channels;
+    if (lo > 0) memset(y, 0, lo * c * sizeof(T));
+    if (g->x.spacing == 1 && g->pixel == c) {
+        if (hi > lo) {
+            const T *x = row + (x0 + (ptrdiff_t)lo) * (ptrdiff_t)c;
+            size_t n = (hi - lo) * c;
+            plain_copy_run(y + lo * c, x, n, (size_t)(end - x) >= n + IV_GATHER_SLACK);
+        }
+    } else {
+        for (size_t j = lo; j < hi; j++) {
+            const T *x = row + (x0 + (ptrdiff_t)j * g->x.spacing) * (ptrdiff_t)g->pixel;
+            plain_copy_run(y + j * c, x, c, (size_t)(end - x) >= c + IV_GATHER_SLACK);
+        }
+    }
+    if (hi < g->x.taps) memset(y + hi * c, 0, (g->x.taps - hi) * c * sizeof(T));
+}
+
+static void plain_gather(const iv_gather *g, size_t first, size_t count, const void *imagev,
+                         void *columnsv)
+{
+    const T *image = imagev;
+    T *columns = columnsv;
+    const iv_window *wy = &g->y, *wx = &g->x;
+    size_t ty = count > 0 ? first / wx->windows : 0, tx = first - ty * wx->windows;
+    size_t run = wx->taps * g->channels;
+    /* The last pixel may be one of which only these channels are there. */
+    const T *end = image + (wy->extent * wx->extent - 1) * g->pixel + g->channels;
+    for (size_t r = 0; r < count; r++, columns += g->ld) {
+        ptrdiff_t x0 = wx->start + (ptrdiff_t)tx * wx->step;
+        ptrdiff_t y0 = wy->start + (ptrdiff_t)ty * wy->step;
+        size_t lo = 0, hi = wx->taps; /* few steps, and none away from the border */
+        while (lo < hi && x0 + (ptrdiff_t)lo * wx->spacing < 0) lo++;
+        while (hi > lo && x0 + (ptrdiff_t)(hi - 1) * wx->spacing >= (ptrdiff_t)wx->extent) hi--;
+        T *y = columns;
+        for (size_t j = 0; j < wy->taps; j++, y0 += wy->spacing, y += run) {
+            if (y0 < 0 || y0 >= (ptrdiff_t)wy->extent) {
+                memset(y, 0, run * sizeof(T));
+            } else {
+                plain_gather_taps(g, image + (size_t)y0 * wx->extent * g->pixel, end, x0, lo, hi,
+                                  y);
+            }
+        }
+        if (++tx == wx->windows) {
+            tx = 0;
+            ty++;
+        }
+    }
+}
+
 /* The columns go in blocks whose sums fit on the stack; each sum runs over the rows in order. */
 static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
                               bool accumulate)
@@ -226,3 +333,6 @@ static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, 
         w[i] = keep * w[i] - rate * m[i] / (K(sqrt)(v[i]) * scale + epsilon);
     }
 }
+
+#include "kernels/channels.inc.h"
+#include "kernels/pools.inc.h"

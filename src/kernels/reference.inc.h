@@ -368,16 +368,16 @@ static void ref_gram(size_t n, size_t d, const void *av, size_t stride, const vo
         .product = ref_product, .product_masked = ref_product_masked, .fill = plain_fill,          \
         .add = plain_add, .axpy = plain_axpy, .multiply = plain_multiply,                          \
         .multiply_add = plain_multiply_add, .copy_block = plain_copy_block,                        \
-        .act_forward = ref_act_forward, .act_derivative = ref_act_derivative,                      \
-        .act_reverse = ref_act_reverse, .column_sums = plain_column_sums,                          \
-        .normals = plain_normals, .sample = ref_sample, .heads_reverse = ref_heads_reverse,        \
-        .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows, .sse_gradient = plain_sse_gradient,      \
-        .norm_rows = ref_norm_rows, .scale_rows = plain_scale_rows,                                \
-        .scale_columns = plain_scale_columns, .bce_rows = ref_bce_rows,                            \
-        .bce_gradient = ref_bce_gradient, .entropy_rows = ref_entropy_rows,                        \
-        .bce_pair_rows = ref_bce_pair_rows, .bce_pair_gradient = ref_bce_pair_gradient,            \
-        .bce_metric = ref_bce_metric, .ssim_scratch = plain_ssim_scratch,                          \
-        .ssim_rows = plain_ssim_rows, .ssim_gradient = plain_ssim_gradient,                        \
-        .ssim_metric = plain_ssim_metric, .gram = ref_gram, .adam = plain_adam,                    \
-        .sum_squares = ref_sum_squares                                                             \
+        .reorder = plain_reorder, .gather = plain_gather, .act_forward = ref_act_forward,          \
+        .act_derivative = ref_act_derivative, .act_reverse = ref_act_reverse,                      \
+        .column_sums = plain_column_sums, .normals = plain_normals, .sample = ref_sample,          \
+        .heads_reverse = ref_heads_reverse, .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows,      \
+        .sse_gradient = plain_sse_gradient, .norm_rows = ref_norm_rows,                            \
+        .scale_rows = plain_scale_rows, .scale_columns = plain_scale_columns,                      \
+        .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
+        .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
+        .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
+        .ssim_scratch = plain_ssim_scratch, .ssim_rows = plain_ssim_rows,                          \
+        .ssim_gradient = plain_ssim_gradient, .ssim_metric = plain_ssim_metric, .gram = ref_gram,  \
+        .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS, POOL_KERNELS          \
     }

@@ -260,6 +260,10 @@ static isovae_status read_params(const decoder *r, iv_model *model, const iv_gra
             return iv_fail(r->err, ISOVAE_ERR_FORMAT, "%s: tensor '%s' is not finite", r->file,
                            param->name);
         }
+        if (param->not_negative && iv_tensor_negative(tensor)) {
+            return iv_fail(r->err, ISOVAE_ERR_FORMAT, "%s: tensor '%s' holds a negative variance",
+                           r->file, param->name);
+        }
         memcpy((unsigned char *)model->params + param->offset * element, tensor->data,
                param->size * element);
     }

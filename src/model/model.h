@@ -35,6 +35,7 @@ typedef struct iv_model {
     iv_dtype dtype;
     void *params; /* host memory, param_elements of dtype: encoder's, then decoder's */
     size_t param_elements;
+    size_t trained_elements;     /* those that are trained come first, buffers behind them */
     size_t d, n;                 /* features, latents */
     double logvar_lo, logvar_hi; /* clip of the log variance */
 

@@ -52,13 +52,16 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
     t->model = model;
     t->k = k;
     isovae_status status = ISOVAE_OK;
-    iv_objective_config config = {
-        .kind = plan->objective, .rows = plan->batch, .gradient = true, .pool = options->pool};
+    iv_objective_config config = {.kind = plan->objective,
+                                  .rows = plan->batch,
+                                  .gradient = true,
+                                  .training = true,
+                                  .pool = options->pool};
     if ((status = iv_objective_new(model, t->k, &config, &t->objective, err))) goto fail;
     if (plan->validation_rows) {
         config.rows =
             plan->validation_rows < validation_batch ? plan->validation_rows : validation_batch;
-        config.gradient = false;
+        config.gradient = config.training = false;
         if ((status = iv_objective_new(model, t->k, &config, &t->validator, err))) goto fail;
         if (options->validation_data)
             status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows,
@@ -217,7 +220,7 @@ static void adam_task(void *argument, size_t task)
 {
     update *u = argument;
     const iv_kernels *k = u->t->k;
-    size_t start = task * adam_block, size = u->t->model->param_elements - start;
+    size_t start = task * adam_block, size = u->t->model->trained_elements - start;
     if (size > adam_block) size = adam_block;
     unsigned fp = iv_fp_enter();
     k->adam(size, &u->adam, iv_at(k, u->t->params, start), iv_at(k, u->t->grads, start),
@@ -352,7 +355,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
 {
     iv_fit_plan *plan = t->plan;
     const char *checkpoint = t->options->checkpoint;
-    size_t blocks = (t->model->param_elements + adam_block - 1) / adam_block;
+    size_t blocks = (t->model->trained_elements + adam_block - 1) / adam_block;
     double now = iv_clock();
     t->seconds_reported = t->seconds_saved = t->line_seconds = now;
     t->line_step = t->step;
@@ -381,6 +384,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
                              .weight_decay = plan->weight_decay,
                              .step = t->step + 1}};
         iv_pool_run(t->options->pool, blocks, adam_task, &u);
+        iv_objective_update_buffers(t->objective, t->params);
 
         double residual = 2.0 * means.distortion / (double)plan->varying;
         if (isnan(t->follow))

@@ -77,9 +77,10 @@ isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path,
 isovae_status iv_checkpoint_read(iv_trainer *trainer, const char *path, bool *found,
                                  isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* start.c: weights of every dense node, uniform in +-1/sqrt(fan in), keyed by (seed, parameter);
- * multimodal: first layers with weights twice that and normal biases of SD 0.5 (encoder) and 1
- * (decoder), which spreads the first units over the modes of the data. */
+/* start.c: kinds with a fixed start (normalisations, GDN) get it; weights of every dense node,
+ * uniform in +-1/sqrt(fan in), keyed by (seed, parameter); multimodal: first layers with weights
+ * twice that and normal biases of SD 0.5 (encoder) and 1 (decoder), which spreads the first units
+ * over the modes of the data. */
 isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 
