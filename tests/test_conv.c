@@ -517,7 +517,7 @@ static void test_threads(void **state)
     iv_pool *pool;
     MUST(iv_pool_new(&pool, 4, err));
     assert_true(iv_exec_param_tasks(n.exec) >= 6);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 100; i++) {
         memset(n.grads, 0, bytes);
         iv_pool_run(pool, iv_exec_param_tasks(n.exec), gradient_task, &n);
         assert_memory_equal(n.grads, want, bytes);
