@@ -7,6 +7,7 @@
  *   run WORK REPEATS               milliseconds of each repeat
  *   latency NET WHAT COUNT         score, encode or decode of single rows: percentiles
  *   serve NET CLIENTS COUNT        threads that score random rows at the same time
+ *   soak NET COUNT                 many rows through one scorer: does memory grow?
  *   quit
  *
  * An unknown command answers {"error": ...}. */
@@ -37,6 +38,8 @@ const bench_work bench_works[] = {
     {"mnist-score", bench_score_start, bench_score_once, bench_score_check, NULL, bench_score_stop,
      0.02, 0},
     {"toy-fit", bench_fit_start, bench_fit_once, NULL, bench_fit_quality, bench_fit_stop, 0, 0},
+    {"toy-fit-quick", bench_fit_start, bench_fit_once, NULL, bench_fit_quality, bench_fit_stop, 0,
+     0},
 };
 const size_t bench_n_works = sizeof bench_works / sizeof *bench_works;
 
@@ -162,6 +165,9 @@ static json_t *answer(bench *b, current *c, char *line)
     }
     if (strcmp(command, "serve") == 0 && words == 4) {
         return bench_serve(b, word[1], strtoul(word[2], NULL, 10), strtoul(word[3], NULL, 10));
+    }
+    if (strcmp(command, "soak") == 0 && words == 3) {
+        return bench_soak(b, word[1], strtoul(word[2], NULL, 10));
     }
     return json_pack("{s:s}", "error", "no such command or work");
 }

@@ -92,6 +92,8 @@ json_t *bench_fit_recipe(const char *data_spec); /* the plan of the default fit,
 
 /* latency.c: one row at a time, in microseconds. */
 json_t *bench_latency(bench *b, const char *net, const char *what, size_t count);
+/* One scorer, `count` rows one after the other: resident memory before and after. */
+json_t *bench_soak(bench *b, const char *net, size_t count);
 /* `clients` threads that score random rows of the shared model, `count` rows each. */
 json_t *bench_serve(bench *b, const char *net, size_t clients, size_t count);
 

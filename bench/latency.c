@@ -6,8 +6,10 @@
 #include "theory/scorer.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_CALLS = 10000000, MAX_CLIENTS = 256 };
 
@@ -183,4 +185,32 @@ json_t *bench_serve(bench *b, const char *name, size_t clients, size_t count)
     iv_free(threads);
     iv_free(c);
     return answer;
+}
+
+/* Resident memory in bytes, 0 where the system does not tell. */
+static double resident(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+    if (file != NULL) {
+        if (fscanf(file, "%*u %lu", &pages) != 1) pages = 0;
+        fclose(file);
+    }
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+json_t *bench_soak(bench *b, const char *name, size_t count)
+{
+    enum { WARM = 10000 };
+    const bench_net *net = net_named(b, name);
+    if (net == NULL || count < 1) return json_pack("{s:s}", "error", "soak toy|mnist COUNT");
+    client c = {0};
+    open_client(b, net, NULL, 1, &c);
+    for (size_t i = 0; i < WARM; i++) score_one(&c, i % BENCH_ROWS);
+    double before = resident(), begun = bench_seconds();
+    for (size_t i = 0; i < count; i++) score_one(&c, i % BENCH_ROWS);
+    double took = bench_seconds() - begun, after = resident();
+    close_client(&c);
+    return json_pack("{s:I, s:f, s:f, s:f}", "rows", (json_int_t)count, "rows_per_s",
+                     (double)count / took, "resident_before", before, "resident_after", after);
 }

@@ -31,6 +31,7 @@ TOLERANCE = 1e-4
 BLOCK = 5            # repeats in a turn
 BUDGET_S = 1000      # of `make bench`: beyond it whole fits of peers are left out
 SLOW_MS = 1000.0     # works above this are repeated less
+PAUSE_S = 0.25       # before a turn: threads of the contender before may still wait in a loop
 
 
 def say(text):
@@ -200,6 +201,8 @@ def measure(work, contenders, options, own):
                 if fit or statistics.median(known) > SLOW_MS:
                     count = 1
             try:
+                if len(contenders) > 1:
+                    time.sleep(PAUSE_S)
                 answer = c.ask("run %s %d" % (work, count))
             except Gone as error:
                 say("%s, %s: left out: %s" % (work, c.name, error))
@@ -295,6 +298,10 @@ def print_table(report):
     for r in report["serve"]:
         print("%d clients score %s rows: %.0f a second, p50 %.1f us, p99 %.1f us" % (
             r["clients"], r["net"], r["rows_per_s"], r["p50_us"], r["p99_us"]))
+    if "soak" in report:
+        s = report["soak"]
+        print("%d %s rows through one scorer: resident memory %.2f MiB before, %.2f MiB after" % (
+            s["rows"], s["net"], s["resident_before"] / 2**20, s["resident_after"] / 2**20))
     for r in report["busy_core"]:
         print("%s, one core busy: two threads at %.2f of the speed of one" % (
             r["work"], r["speed_of_one_thread"]))
@@ -350,6 +357,7 @@ def phase(threads, cpus, options, names, recipe, folder, report, logs):
         report["machine"].update(own.ask("machine"))
         report["bandwidth"] = own.ask("bandwidth")["levels"]
         report["latency"] = latencies(own, calls)
+        report["soak"] = {"net": "toy", **own.ask("soak toy %d" % (calls * 500))}
     if threads == 2 or options.threads == "1":
         for net in works.NETS:
             report["serve"].append({"net": net, **own.ask("serve %s 8 %d" % (net, calls))})

@@ -17,7 +17,7 @@ typedef struct step {
     const bench_net *net;
     iv_objective *objective;
     void *params, *grads, *moment1, *moment2;
-    float *noise; /* batch x n */
+    size_t *rows; /* batch: the numbers under which noise is drawn */
     uint64_t number;
     bool fixed; /* the shared noise and the first batch, for checks */
     double loss;
@@ -51,7 +51,7 @@ void *bench_step_start(bench *b, const char *name)
     for (size_t i = 0; i < 4; i++) {
         bench_must(b->k->alloc(vectors[i], model->param_elements, "a vector", &err), &err);
     }
-    bench_must(IV_NEW(s->noise, s->net->batch * model->n, "noise", &err), &err);
+    bench_must(IV_NEW(s->rows, s->net->batch, "rows", &err), &err);
     reset(s);
     return s;
 }
@@ -62,18 +62,15 @@ static void fill(void *user, size_t first, size_t count, void *x, void *eps, siz
     const bench_net *net = s->net;
     size_t d = net->model->d, n = net->model->n, batches = BENCH_ROWS / net->batch;
     size_t start = s->fixed ? 0 : (size_t)(s->number % batches) * net->batch;
-    const float *eps_from = net->eps;
     (void)stride;
     s->b->k->upload_f32(x, net->x + (start + first) * d, count * d);
-    if (!s->fixed) {
-        iv_key key = {.seed = 5, .purpose = IV_PURPOSE_NOISE, .step = s->number};
-        for (size_t i = first; i < first + count; i++) {
-            key.row = start + i;
-            iv_normals_f32(&key, n, s->noise + i * n);
-        }
-        eps_from = s->noise;
+    if (s->fixed) {
+        s->b->k->upload_f32(eps, net->eps + first * n, count * n);
+        return;
     }
-    s->b->k->upload_f32(eps, eps_from + first * n, count * n);
+    iv_key key = {.seed = 5, .purpose = IV_PURPOSE_NOISE, .step = s->number};
+    for (size_t i = first; i < first + count; i++) s->rows[i] = start + i;
+    s->b->k->normals(&key, count, s->rows + first, n, eps);
 }
 
 typedef struct update {
@@ -142,7 +139,7 @@ void bench_step_stop(void *state)
     void *vectors[] = {s->params, s->grads, s->moment1, s->moment2};
     for (size_t i = 0; i < 4; i++) s->b->k->release(vectors[i]);
     iv_objective_free(s->objective);
-    iv_free(s->noise);
+    iv_free(s->rows);
     iv_free(s);
 }
 

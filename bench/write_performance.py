@@ -29,7 +29,7 @@ through the run. First all of them compute the same thing from the same weights,
 the loss, the length of its gradient and the loss after three steps of Adam; trace and norm of the
 Gram matrices; mean and spread of the scores. Whoever differs by more than 1e-4 is left out
 (largest difference this time: {worst:.0e}). Then they take turns in blocks of {block} repeats, so that a
-drift of the machine meets all alike; a repeat does the work as often as fills 20 ms; a block begins
+drift of the machine meets all alike; a repeat does the work as often as fills 20 ms; a block begins, after a pause in which the threads of the contender before come to rest,
 with a run that does not count. What takes less than a second is repeated {repeats} times,
 what takes longer {slow} times, whole fits 3 times (peers: {peer_fits}). With one thread all are pinned to the same processor. The tables give medians,
 and quartiles in brackets. `OPENBLAS_CORETYPE` and `OPENBLAS_L2_SIZE` are unset for all.
@@ -189,10 +189,10 @@ def fit_lines(report):
         if not lines:
             lines += ["## Whole fits", "",
                       "`toy:norm`, 50,000 rows, the default recipe, from rows in memory to a calibrated "
-                      "model. norm is to be within 0.98 to 1.01 and r (posterior density against the "
-                      "truth) at least 0.999. Peers follow the same steps, schedule and batch.", ""]
-        text = "- %d threads: %.2f s for %d steps, %d latents active, norm %s" % (
-            r["threads"], r["ms_median"] / 1e3, q["steps"], q["active"],
+                      "model. norm is to be within 0.98 to 1.01 and r (the default density estimate "
+                      "against the truth) at least 0.999. Peers follow the same steps, schedule and batch.", ""]
+        text = "- %s, %d threads: %.2f s for %d steps, %d latents active, norm %s" % (
+            r["work"], r["threads"], r["ms_median"] / 1e3, q["steps"], q["active"],
             ", ".join("%.3f" % v for v in q["norm"]))
         if "r" in q:
             text += ", r %.4f" % q["r"]
@@ -230,6 +230,12 @@ def latency_lines(report):
         for r in report["serve"]:
             lines.append("| %s | %d | %.0f | %.1f | %.1f |" % (
                 r["net"], r["clients"], r["rows_per_s"], r["p50_us"], r["p99_us"]))
+    if "soak" in report:
+        s = report["soak"]
+        lines += ["", "%d rows of the %s network through one scorer: resident memory %.2f MiB before, "
+                  "%.2f MiB after, %.0f rows a second." % (
+                      s["rows"], s["net"], s["resident_before"] / 2**20,
+                      s["resident_after"] / 2**20, s["rows_per_s"])]
     return lines
 
 

@@ -43,7 +43,7 @@ const cli_command *cli_find_command(const char *name); /* or NULL */
 
 typedef struct cli_bar {
     bool shown; /* a line stands on the terminal */
-    double started, last, first_done;
+    double started, last, first_done, last_done;
     char stage[32];
     int tenths; /* last tenth told as a line */
 } cli_bar;

@@ -1,5 +1,5 @@
 /* isovae decode MODEL CODES and isovae sample MODEL: latent coordinates to data. */
-#include "cli.h"
+#include "picture.h"
 
 #include "base/random.h"
 #include "theory/score.h"
@@ -140,6 +140,41 @@ static void add_noise(const iv_model *model, uint64_t seed, size_t row, double *
     }
 }
 
+enum { IMAGES_A_ROW = 10 };
+
+/* Ten images a row, the last row filled up with white. */
+static isovae_status write_images(cli *c, const iv_model *m, double *x, size_t rows,
+                                  isovae_error *err)
+{
+    iv_sheet sheet = {.columns = rows < IMAGES_A_ROW ? rows : IMAGES_A_ROW,
+                      .height = m->height,
+                      .width = m->width,
+                      .channels = m->channels};
+    size_t cells;
+    double *all = NULL;
+    const char **names = NULL;
+    iv_picture picture = {0};
+    sheet.rows = (rows + sheet.columns - 1) / sheet.columns;
+    if (!iv_size_mul(sheet.rows * sheet.columns, m->d, &cells)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "-n: %zu images are too many", rows);
+    }
+    cli_tone(m, x, rows * m->d, &sheet.lo, &sheet.hi);
+    isovae_status status = IV_NEW(all, cells, "a sheet of images", err);
+    if (status == ISOVAE_OK) status = IV_NEW(names, sheet.rows, "a sheet of images", err);
+    if (status == ISOVAE_OK) {
+        for (size_t i = 0; i < cells; i++) all[i] = i < rows * m->d ? x[i] : sheet.hi;
+        for (size_t i = 0; i < sheet.rows; i++) names[i] = "";
+        sheet.images = all;
+        sheet.names = names;
+        status = iv_sheet_draw(&sheet, &picture, err);
+    }
+    if (status == ISOVAE_OK) status = cli_picture_write(c, &picture, err);
+    iv_free(all);
+    iv_free(names);
+    iv_free(picture.pixels);
+    return status;
+}
+
 static isovae_status sample(cli *c, const iv_model *model, size_t rows, cli_format format,
                             isovae_error *err)
 {
@@ -162,7 +197,9 @@ static isovae_status sample(cli *c, const iv_model *model, size_t rows, cli_form
     if (status == ISOVAE_OK && c->opt[OPT_NOISE].set) {
         for (size_t r = 0; r < rows; r++) add_noise(model, seed, r, x + r * model->d, room);
     }
-    if (status == ISOVAE_OK) {
+    if (status == ISOVAE_OK && format == CLI_FORMAT_PNG) {
+        status = write_images(c, model, x, rows, err);
+    } else if (status == ISOVAE_OK) {
         status = write_rows(c, model, x, rows, NULL, rows, "isovae-rows/1", format, err);
     }
     iv_free(z);
@@ -176,12 +213,17 @@ isovae_status cmd_sample(cli *c, isovae_error *err)
     iv_model *model = NULL;
     cli_format format;
     size_t rows = c->opt[OPT_COUNT].set ? (size_t)c->opt[OPT_COUNT].count : 10;
-    IV_TRY(cli_output_format(c, false, &format, err));
+    IV_TRY(cli_output_format(c, true, &format, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
     if (status == ISOVAE_OK && c->opt[OPT_NOISE].set && model->metric.loss == IV_LOSS_WEIGHTED) {
         status = iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
                          "--noise: a model with loss weighted has no noise that could be drawn");
+    }
+    if (status == ISOVAE_OK && format == CLI_FORMAT_PNG && model->height == 0) {
+        status =
+            iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                    "-o: %s was not trained on images; use .csv, .json or .npy", c->argument[0]);
     }
     if (status == ISOVAE_OK) status = sample(c, model, rows, format, err);
     iv_model_free(model);

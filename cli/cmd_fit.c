@@ -21,6 +21,8 @@ static isovae_status check_pairs(const cli *c, isovae_error *err)
         cli_slot a, b;
         const char *names;
     } pairs[] = {{OPT_EPOCHS, OPT_STEPS, "--epochs and --steps"},
+                 {OPT_QUICK, OPT_STEPS, "--quick and --steps"},
+                 {OPT_QUICK, OPT_EPOCHS, "--quick and --epochs"},
                  {OPT_SPLIT_BY, OPT_VALIDATION, "--split-by and --validation"},
                  {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"}};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
@@ -83,9 +85,14 @@ static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
     }
     o->patience = (size_t)v[OPT_PATIENCE].count;
     o->checkpoint_every = (size_t)v[OPT_CHECKPOINT_EVERY].count;
+    o->checkpoint_seconds = number_or(&v[OPT_CHECKPOINT_EVERY], 0);
+    o->max_seconds = number_or(&v[OPT_MAX_TIME], 0);
+    o->log = v[OPT_LOG].text;
+    o->tensorboard = v[OPT_TENSORBOARD].text;
     o->resume = v[OPT_RESUME].text;
     o->init_from = v[OPT_INIT_FROM].text;
     o->no_restart = v[OPT_NO_RESTART].set;
+    o->quick = v[OPT_QUICK].set;
     o->isa = cli_isa(c);
     o->pool = c->pool;
     o->progress = cli_progress(c);
@@ -113,6 +120,9 @@ static isovae_status open_validation(cli *c, const iv_dataset *data, iv_fit_opti
     options.want = (const char *const *)data->names;
     options.n_want = data->cols;
     options.want_named = data->named;
+    options.want_height = data->height;
+    options.want_width = data->width;
+    options.want_channels = data->channels;
     isovae_status status = iv_dataset_open(value->text, &options, validation, err);
     if (status != ISOVAE_OK) return iv_fail_prefix(err, status, "--validation");
     o->validation_data = *validation;

@@ -88,7 +88,13 @@ static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t h
     cli_tell_beta(text, model);
     iv_text_puts(text, "trained     ");
     cli_count_text(text, model->steps);
-    iv_text_printf(text, " steps, seed %" PRIu64 ", on ", model->seed);
+    iv_text_puts(text, " steps");
+    if (model->steps_asked > 0) {
+        iv_text_puts(text, " (of ");
+        cli_count_text(text, model->steps_asked);
+        iv_text_printf(text, ", %s by --max-time)", model->cut_short ? "stopped" : "shortened");
+    }
+    iv_text_printf(text, ", seed %" PRIu64 ", on ", model->seed);
     cli_count_text(text, model->train_rows);
     iv_text_puts(text, " rows (");
     cli_count_text(text, model->validation_rows);
@@ -173,6 +179,10 @@ static void set_training(json_t *root, const iv_model *model)
 {
     json_t *t = json_object();
     json_object_set_new(t, "steps", json_integer((json_int_t)model->steps));
+    if (model->steps_asked > 0) {
+        json_object_set_new(t, "steps_asked", json_integer((json_int_t)model->steps_asked));
+        json_object_set_new(t, "cut_short", json_boolean(model->cut_short));
+    }
     json_object_set_new(t, "seed", json_integer((json_int_t)model->seed));
     json_object_set_new(t, "train_rows", json_integer((json_int_t)model->train_rows));
     json_object_set_new(t, "validation_rows", json_integer((json_int_t)model->validation_rows));

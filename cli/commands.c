@@ -17,10 +17,11 @@ const cli_command cli_commands[] = {
      cmd_demo},
     {CLI_FIT, "fit", "DATA -o MODEL", "train a VAE and write the model file",
      "DATA is a .csv or .tsv file (also .gz; - reads CSV from standard input), .npy, .npz "
-     "(FILE.npz:KEY), IDX (also .gz), or a built-in set with known truth: toy:norm, toy:mix, "
-     "toy:mixa, toy:ramp, toy:tri, with options after commas (toy:norm,n=50000,seed=1). The format "
-     "is "
-     "found by content.\n\n"
+     "(FILE.npz:KEY), IDX (also .gz), a folder or zip archive of JPEG and PNG pictures, or a "
+     "built-in set with known truth: toy:norm, toy:mix, toy:mixa, toy:ramp, toy:tri, and blobs: "
+     "for "
+     "images, with options after commas (toy:norm,n=50000,seed=1, blobs:size=32). The format is "
+     "found by content; docs/data.md tells all of it.\n\n"
      "The defaults are meant to give a good model as they stand; docs/defaults.md has their table "
      "with reasons. At the end the model is calibrated: latents are sorted by importance, so that "
      "latent 0 is the strongest, and the scores of held-out rows are stored in it.\n\n"
@@ -31,6 +32,7 @@ const cli_command cli_commands[] = {
      "isovae fit table.csv -o m.safetensors\twith all defaults\n"
      "isovae fit table.csv -o m.safetensors --id name --drop label\tcolumns that are no features\n"
      "isovae fit images.npy -o m.safetensors --loss bce\tvalues in [0, 1]\n"
+     "isovae fit faces.zip -o m.safetensors --crop center --size 64\tpictures\n"
      "isovae fit toy:norm,n=50000 -o m.safetensors -n 3 -b 0.003 --objective decomposed\tas in the "
      "paper",
      1, 1, cmd_fit},
@@ -72,18 +74,27 @@ const cli_command cli_commands[] = {
      "without names, one column per latent. The result is in the units of the data.",
      "isovae decode m.safetensors z.npy -o x.csv\twhat encode wrote", 2, 2, cmd_decode},
     {CLI_SAMPLE, "sample", "MODEL", "new rows like those of the training",
-     "Draws z from the prior and decodes it. Equal seeds give equal rows.",
+     "Draws z from the prior and decodes it. Equal seeds give equal rows. For image models -o "
+     "FILE.png draws them.",
      "isovae sample m.safetensors -n 1000 -o new.csv\ta thousand rows\n"
-     "isovae sample m.safetensors --noise\twith the noise of the decoder",
+     "isovae sample m.safetensors --noise\twith the noise of the decoder\n"
+     "isovae sample faces.safetensors -n 30 -o faces.png\tas images",
      1, 1, cmd_sample},
     {CLI_TRAVERSE, "traverse", "MODEL [DATA]", "what each latent does to the features",
      "Steps along each latent in equal steps of the isometric coordinate y, the others held, and "
      "prints the features at each point. Columns: latent, point, y, mu, distance (measured in the "
      "data from the point before, in the metric; at the optimum close to the step in y), then the "
-     "features. Without DATA the others are held at 0, with DATA at the values of --row.\n\n"
-     "For image models -o FILE.png draws a sheet, one row of images per latent.",
+     "features. The steps lie on both sides of y = 0, where mu is 0 and which is the mean of the "
+     "prior, and the others are held there; with DATA of the code of --row.\n\n"
+     "For image models -o FILE.png draws a sheet: a row of images per latent, the strongest first, "
+     "a column per step, and under each gap the measured distance between the two images. Before a "
+     "row stand the latent's variance_y and dy, the length of a step in y, which the distances "
+     "should have.",
      "isovae traverse m.safetensors\tas a table\n"
-     "isovae traverse faces.safetensors -o sheet.png\tas images",
+     "isovae traverse faces.safetensors -o sheet.png\tas images\n"
+     "isovae traverse faces.safetensors faces.npz --row 12 --latents 0-4,20 --steps 11 --range 2 "
+     "-o "
+     "sheet.png\taround one face",
      1, 2, cmd_traverse},
     {CLI_INFO, "info", "MODEL", "what a model file holds",
      "Prints shape, metric, beta, scaling, "

@@ -172,16 +172,21 @@ static void put_duration(char *out, size_t size, double seconds)
     }
 }
 
-/* "training   43 %  5,160 of 12,000 steps, 812/s, 8 s left   D 0.0123  KL 7.31  beta 0.003" */
+/* "training   43 %  5160 of 12000 steps, 812/s (324800 rows/s), 8 s left   D 0.0123  KL 7.31  beta
+ * 0.003" */
 static void progress_text(const cli *c, const iv_progress_info *info, double time, char *out,
                           size_t size)
 {
     const cli_bar *bar = &c->bar;
     double elapsed = time - bar->started;
     double rate = elapsed > 0.2 ? (info->done - bar->first_done) / elapsed : 0;
-    char left[32] = "", speed[48] = "", amount[64] = "", values[96] = "";
+    char left[32] = "", speed[72] = "", amount[64] = "", values[96] = "";
     if (rate > 0) {
-        snprintf(speed, sizeof speed, rate < 10 ? ", %.1f/s" : ", %.0f/s", rate);
+        snprintf(speed, sizeof speed, rate < 10 ? ", %.2g/s" : ", %.0f/s", rate);
+        if (info->rows > 0) {
+            size_t used = strlen(speed);
+            snprintf(speed + used, sizeof speed - used, " (%.0f rows/s)", rate * info->rows);
+        }
         if (info->total > info->done && elapsed > 1) {
             char span[24];
             put_duration(span, sizeof span, (info->total - info->done) / rate);
@@ -211,13 +216,15 @@ static bool on_progress(void *user, const iv_progress_info *info)
     const char *stage = info->stage != NULL ? info->stage : "working";
     double time = now();
     if (info->done > 0 && strcmp(stage, "reading") != 0) cli_tell_held(c);
-    if (strncmp(bar->stage, stage, sizeof bar->stage - 1) != 0) {
+    /* a stage that goes back, as a run that begins anew, is timed anew */
+    if (strncmp(bar->stage, stage, sizeof bar->stage - 1) != 0 || info->done < bar->last_done) {
         snprintf(bar->stage, sizeof bar->stage, "%s", stage);
         bar->started = time;
         bar->first_done = info->done;
         bar->last = 0;
         bar->tenths = 0;
     }
+    bar->last_done = info->done;
     if (!c->quiet && c->terminal && time - bar->last > 0.1) {
         char line[320];
         size_t width = cli_width(stderr);

@@ -269,7 +269,8 @@ static void man_overview(iv_text *text)
     man_exit_codes(text);
     iv_text_puts(text,
                  ".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR\nWhere it is set and not empty, output "
-                 "has no colours.\n");
+                 "has no colours.\n.TP\n\\fBISOVAE_ISA\\fR\nThe instruction set to compute with "
+                 "where \\fB\\-\\-isa\\fR does not say: baseline, avx2 or avx512.\n");
     iv_text_puts(text, ".SH SEE ALSO\n");
     for (size_t i = 0; i < cli_n_commands; i++) {
         iv_text_printf(text, ".BR isovae\\-%s (1)%s\n", cli_commands[i].name,
@@ -449,7 +450,7 @@ void cli_help_defaults(iv_text *text)
         "so.\n"
         "- **Scaling.** Tables mix units, so each feature is divided by its standard deviation; "
         "image "
-        "values go to [0, 1]; the `toy:` sets are taken as they are, like PCA. The scaling is a "
+        "values go to [0, 1]; the built-in sets are taken as they are, like PCA. The scaling is a "
         "weight "
         "in the metric and is stored in the model: densities, reconstructions and loadings come "
         "back in "

@@ -17,10 +17,11 @@ isovae_status cli_pool(cli *c, isovae_error *err)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--threads: %llu is more than the 1024 allowed",
                        (unsigned long long)threads->count);
     }
-    if (cli_isa(c) != NULL && iv_kernels_get(IV_PRECISION_F32, cli_isa(c)) == NULL) {
+    if (iv_kernels_get(IV_PRECISION_F32, cli_isa(c)) == NULL) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "--isa: '%s' is no instruction set that this build and processor have",
-                       cli_isa(c));
+                       "%s: '%.40s' is no instruction set that this build and processor have",
+                       cli_isa(c) != NULL ? "--isa" : "ISOVAE_ISA",
+                       cli_isa(c) != NULL ? cli_isa(c) : iv_kernels_pinned());
     }
     return iv_pool_new(&c->pool, threads->set ? (size_t)threads->count : 0, err);
 }
@@ -33,6 +34,28 @@ const char *cli_isa(const cli *c)
 uint64_t cli_seed(const cli *c)
 {
     return c->opt[OPT_SEED].count;
+}
+
+/* "500MB", "2GB", "64M", "1000000": bytes, the units in powers of 1024. */
+static isovae_status parse_memory(const char *text, size_t *out, isovae_error *err)
+{
+    static const char units[] = "KMGT";
+    size_t digits = strspn(text, "0123456789.");
+    const char *unit = text + digits;
+    double value = 0, factor = 1;
+    bool fine = digits > 0 && iv_parse_double(text, digits, &value);
+    const char *at = *unit != '\0' ? strchr(units, *unit & ~0x20) : NULL;
+    if (at != NULL) {
+        for (const char *u = units; u <= at; u++) factor *= 1024;
+        unit++;
+    }
+    if (strcmp(unit, "B") == 0 || strcmp(unit, "iB") == 0) unit++, unit += *unit == 'B';
+    if (fine && *unit == '\0' && value * factor >= 1 << 20 && value * factor <= 1e15) {
+        *out = (size_t)(value * factor);
+        return ISOVAE_OK;
+    }
+    return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                   "--memory: '%s' is no size from 1MB, such as 500MB or 2GB", text);
 }
 
 isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *out,
@@ -49,7 +72,18 @@ isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *o
     out->truth_density = c->opt[OPT_TRUTH_DENSITY].text;
     out->missing_rows = c->opt[OPT_MISSING].set && strcmp(c->opt[OPT_MISSING].text, "row") == 0;
     out->header = c->opt[OPT_HEADER].set ? 1 : c->opt[OPT_NO_HEADER].set ? 0 : -1;
+    out->size = c->opt[OPT_SIZE].text;
+    out->crop = c->opt[OPT_CROP].text;
+    out->grey = c->opt[OPT_GREY].set;
+    out->strict = c->opt[OPT_STRICT].set;
+    out->cache = c->opt[OPT_CACHE].text;
+    if (c->opt[OPT_MEMORY].set) IV_TRY(parse_memory(c->opt[OPT_MEMORY].text, &out->memory, err));
+    IV_TRY(cli_pool(c, err));
+    out->pool = c->pool;
     if (model != NULL) {
+        out->want_height = model->height;
+        out->want_width = model->width;
+        out->want_channels = model->channels;
         out->want = (const char *const *)model->names;
         out->n_want = model->d;
         out->want_named = model->named;

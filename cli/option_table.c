@@ -28,11 +28,13 @@ const cli_option cli_options[] = {
      "Write the result to FILE: .csv, .json or .npy (numbers alone, without ids) by its suffix; "
      "whole "
      "or not at all.",
-     CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE, output_group},
+     CLI_SCORE | CLI_ENCODE | CLI_DECODE, output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
-     "Write the result to FILE: .csv, .json, .npy, or for image models .png (a sheet with one row "
-     "of "
-     "images per latent).",
+     "Write the result to FILE: .csv, .json, .npy, or for image models .png (ten images a row).",
+     CLI_SAMPLE, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
+     "Write the result to FILE: .csv, .json, .npy, or for image models .png (a labelled sheet, one "
+     "row of images per latent).",
      CLI_TRAVERSE, output_group},
     {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
      "Also write the report as JSON (isovae-report/1); - prints it instead of the text.",
@@ -73,7 +75,8 @@ const cli_option cli_options[] = {
      "of the paper's experiments; biased where latents are spare.",
      CLI_FIT, model_group},
     {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
-     "standard for tables, unit for images and bce, none for toy:, identity for weighted",
+     "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
+     "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
      "undone in every result.",
      CLI_FIT, model_group},
@@ -84,6 +87,10 @@ const cli_option cli_options[] = {
     {OPT_EPOCHS, "epochs", 0, CLI_COUNT, "N", NULL, NULL,
      "Length of the training in passes over the training rows; instead of --steps.", CLI_FIT,
      training_group},
+    {OPT_QUICK, "quick", 0, CLI_FLAG, NULL, NULL, NULL,
+     "A first look: the longer of 2000 steps and 4 epochs. Latents and their importance stand by "
+     "then; densities of data far from Gaussian gain by the full length.",
+     CLI_FIT, training_group},
     {OPT_BATCH_SIZE, "batch-size", 0, CLI_COUNT, "N", NULL,
      "400 where the widest layer has at most 128 units, else 200", "Rows per step.", CLI_FIT,
      training_group},
@@ -125,9 +132,24 @@ const cli_option cli_options[] = {
      "is the same, byte for byte, as that of a run that was never stopped. Where the file is not "
      "there yet, the run starts from the beginning.",
      CLI_FIT, run_group},
-    {OPT_CHECKPOINT_EVERY, "checkpoint-every", 0, CLI_COUNT, "STEPS", NULL, "2000",
-     "Steps between checkpoints, which go to MODEL.ckpt and are removed at the end.", CLI_FIT,
-     run_group},
+    {OPT_CHECKPOINT_EVERY, "checkpoint-every", 0, CLI_EVERY, "STEPS|TIME", NULL,
+     "2000 steps or 10m, whichever is sooner",
+     "Steps or time (90s, 10m, 1h) between checkpoints, which go to MODEL.ckpt and are removed at "
+     "the end.",
+     CLI_FIT, run_group},
+    {OPT_MAX_TIME, "max-time", 0, CLI_DURATION, "TIME", NULL, NULL,
+     "Train no longer than this (90s, 30m, 1h30m), resumed sessions together. Where the steps do "
+     "not fit, the first ones show how many do, and the run begins anew with so many, so that the "
+     "learning rate still falls to its end; the report says so. Measuring the finished model comes "
+     "on top.",
+     CLI_FIT, run_group},
+    {OPT_LOG, "log", 0, CLI_TEXT, "FILE.jsonl", NULL, NULL,
+     "Write losses, rates and speed while training, a JSON object a line, at once; a resumed run "
+     "goes on with the file.",
+     CLI_FIT, run_group},
+    {OPT_TENSORBOARD, "tensorboard", 0, CLI_TEXT, "DIR", NULL, NULL,
+     "Write the same numbers as an event file for TensorBoard into a folder, made where absent.",
+     CLI_FIT, run_group},
     {OPT_NO_RESTART, "no-restart", 0, CLI_FLAG, NULL, NULL, NULL,
      "Do not start again, from another start, when a run has folded.", CLI_FIT, run_group},
 
@@ -170,11 +192,14 @@ const cli_option cli_options[] = {
     {OPT_ROW, "row", 0, CLI_COUNT, "N", NULL, "1",
      "With DATA: the row (counted from 1) from which the traversals start.", CLI_TRAVERSE,
      analysis_group},
-    {OPT_LATENTS, "latents", 0, CLI_COUNT, "N", NULL, "the active ones, at most 10",
-     "How many latents, the strongest first.", CLI_TRAVERSE, analysis_group},
-    {OPT_POINTS, "points", 0, CLI_COUNT, "N", NULL, "7",
-     "Points along each latent, from -3 to 3 standard deviations of y.", CLI_TRAVERSE,
-     analysis_group},
+    {OPT_LATENTS, "latents", 0, CLI_TEXT, "LIST", NULL, "the active ones, at most 10",
+     "Which latents, counted from 0, the strongest: 0-9, or 0,3,17.", CLI_TRAVERSE, analysis_group},
+    {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "7",
+     "Points along each latent, equally far apart in y.", CLI_TRAVERSE, analysis_group},
+    {OPT_RANGE, "range", 0, CLI_TEXT, "R[sd|y]", NULL, "3sd",
+     "How far to go to either side: in standard deviations of the latent's y (2 or 2sd), or in y "
+     "itself (0.5y).",
+     CLI_TRAVERSE, analysis_group},
 
     /* ---- data ---- */
     {OPT_COLUMNS, "columns", 0, CLI_TEXT, "LIST", NULL, "all numeric columns",
@@ -190,6 +215,24 @@ const cli_option cli_options[] = {
      "The first line of a CSV file names the columns.", READS_DATA | CLI_DECODE, data_group},
     {OPT_NO_HEADER, "no-header", 0, CLI_FLAG, NULL, NULL, NULL,
      "The first line of a CSV file holds data.", READS_DATA | CLI_DECODE, data_group},
+
+    {OPT_SIZE, "size", 0, CLI_TEXT, "H[xW]", NULL, "that of the pictures; the model's",
+     "Pictures: bring all to this size in pixels, antialiased.", READS_DATA, data_group},
+    {OPT_CROP, "crop", 0, CLI_TEXT, "none|center|H,W,TOP,LEFT", NULL, "none",
+     "Pictures: take this part of each first; center is the largest square.", READS_DATA,
+     data_group},
+    {OPT_GREY, "grey", 0, CLI_FLAG, NULL, NULL, "RGB where any picture has color",
+     "Pictures: luma alone.", READS_DATA, data_group},
+    {OPT_STRICT, "strict", 0, CLI_FLAG, NULL, NULL, NULL,
+     "Pictures: a file that cannot be used is an error; else it is left out with a note.",
+     READS_DATA, data_group},
+    {OPT_MEMORY, "memory", 0, CLI_TEXT, "SIZE", NULL, "half of the machine's, at most 8GB",
+     "More rows than fit in this (500MB, 2GB) lie in a row cache file and are read as they are "
+     "needed.",
+     READS_DATA, data_group},
+    {OPT_CACHE, "cache", 0, CLI_TEXT, "DIR", NULL, "a temporary file in TMPDIR",
+     "Keep row caches in this folder; one of the same data and options is used again.", READS_DATA,
+     data_group},
 
     /* ---- general ---- */
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0",

@@ -27,6 +27,25 @@ bool cli_parse_count(const char *text, uint64_t *out)
     return true;
 }
 
+bool cli_parse_duration(const char *text, double *seconds)
+{
+    static const char units[] = "dhms";
+    static const double lengths[] = {86400, 3600, 60, 1};
+    double sum = 0;
+    size_t next = 0; /* unit that may come */
+    while (*text != '\0') {
+        double value;
+        size_t length = strspn(text, "0123456789.");
+        const char *unit = text[length] != '\0' ? strchr(units + next, text[length]) : NULL;
+        if (length == 0 || unit == NULL || !iv_parse_double(text, length, &value)) return false;
+        next = (size_t)(unit - units) + 1;
+        sum += value * lengths[next - 1];
+        text += length + 1;
+    }
+    *seconds = sum;
+    return sum > 0 && sum <= 3650.0 * 86400;
+}
+
 /* Edits (insert, delete, replace, swap of neighbours) that turn a into b. */
 static size_t edit_distance(const char *a, const char *b)
 {
@@ -137,6 +156,19 @@ static isovae_status check_value(const cli_option *option, cli_value *value, iso
         break;
     case CLI_SHARE:
         if (!is_number || value->number < 0 || value->number > 1) wants = "a number from 0 to 1";
+        break;
+    case CLI_DURATION:
+        if (!cli_parse_duration(text, &value->number)) {
+            wants = "a time such as 90s, 30m or 1h30m";
+        }
+        break;
+    case CLI_EVERY:
+        value->number = 0;
+        if (cli_parse_count(text, &value->count) && value->count >= 1) break;
+        value->count = 0;
+        if (!cli_parse_duration(text, &value->number)) {
+            wants = "a whole number of steps from 1, or a time such as 90s, 10m or 1h";
+        }
         break;
     case CLI_AUTO:
         if (strcmp(text, "auto") == 0) {

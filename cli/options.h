@@ -47,8 +47,12 @@ typedef enum cli_slot {
     OPT_SPLIT_BY,
     OPT_PATIENCE,
     OPT_NO_RESTART,
+    OPT_QUICK,
     OPT_RESUME,
     OPT_CHECKPOINT_EVERY,
+    OPT_MAX_TIME,
+    OPT_LOG,
+    OPT_TENSORBOARD,
     OPT_INIT_FROM,
     OPT_COLUMNS,
     OPT_DROP,
@@ -56,6 +60,12 @@ typedef enum cli_slot {
     OPT_MISSING,
     OPT_HEADER,
     OPT_NO_HEADER,
+    OPT_SIZE,
+    OPT_CROP,
+    OPT_GREY,
+    OPT_STRICT,
+    OPT_MEMORY,
+    OPT_CACHE,
     OPT_TRUTH_DENSITY,
     OPT_JSON,
     OPT_HTML,
@@ -71,7 +81,7 @@ typedef enum cli_slot {
     OPT_NOISE,
     OPT_ROW,
     OPT_LATENTS,
-    OPT_POINTS,
+    OPT_RANGE,
     OPT_SEED,
     OPT_THREADS,
     OPT_ISA,
@@ -90,8 +100,10 @@ typedef enum cli_kind {
     CLI_NATURAL,  /* a whole number from 0 */
     CLI_POSITIVE, /* a finite number above 0 */
     CLI_NOT_NEGATIVE,
-    CLI_SHARE, /* from 0 up to and including 1 */
-    CLI_AUTO   /* "auto" or a finite number above 0 */
+    CLI_SHARE,    /* from 0 up to and including 1 */
+    CLI_AUTO,     /* "auto" or a finite number above 0 */
+    CLI_DURATION, /* 90s, 30m, 1h30m: seconds in `number` */
+    CLI_EVERY     /* a whole number from 1 in `count`, or a duration in `number` */
 } cli_kind;
 
 typedef struct cli_option {
@@ -129,6 +141,10 @@ void cli_values_free(cli_value values[OPT_SLOTS], char *arguments[CLI_MAX_ARGUME
 
 /* The candidate nearest to `word` in spelling, or NULL where none is near. */
 const char *cli_nearest(const char *word, const char *const *candidates, size_t n);
+
+/* Numbers with units d, h, m, s, each at most once and in that order: "1h30m", "90s", "0.5h". Above
+ * 0 and at most 10 years. */
+bool cli_parse_duration(const char *text, double *seconds);
 
 /* Whole number in decimal digits alone, at most 2^64 - 1. */
 bool cli_parse_count(const char *text, uint64_t *out);

@@ -23,13 +23,13 @@ _isovae() {
     if [[ -z $words && $current == -* ]]; then
         case $command in
             demo) words="--output --seed --threads --isa --quiet --verbose --help" ;;
-            fit) words="--output --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --init-from --validation --split-by --patience --resume --checkpoint-every --no-restart --columns --drop --id --missing --header --no-header --seed --threads --isa --quiet --verbose --help" ;;
-            report) words="--json --html --csv --split-by --rows --iwae --truth-density --columns --drop --id --missing --header --no-header --seed --threads --isa --quiet --verbose --help" ;;
-            score) words="--output --estimate --fpr --explain --columns --drop --id --missing --header --no-header --threads --isa --quiet --verbose --help" ;;
-            encode) words="--output --isometric --sigma --columns --drop --id --missing --header --no-header --threads --isa --quiet --verbose --help" ;;
+            fit) words="--output --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --init-from --validation --split-by --patience --resume --checkpoint-every --max-time --log --tensorboard --no-restart --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            report) words="--json --html --csv --split-by --rows --iwae --truth-density --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            score) words="--output --estimate --fpr --explain --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            encode) words="--output --isometric --sigma --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             decode) words="--output --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
             sample) words="--output --count --noise --seed --threads --isa --quiet --verbose --help" ;;
-            traverse) words="--output --row --latents --points --columns --drop --id --missing --header --no-header --threads --isa --quiet --verbose --help" ;;
+            traverse) words="--output --row --latents --steps --range --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             info) words="--json --quiet --verbose --help" ;;
         esac
     fi

@@ -7,6 +7,7 @@ import io
 import pathlib
 import struct
 import zipfile
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent / "corpus"
 
@@ -40,6 +41,44 @@ def idx(kind, shape, data):
     return bytes([0, 0, kind, len(shape)]) + b"".join(struct.pack(">I", n) for n in shape) + data
 
 
+def png(color, depth, width, height, rows, extra=b""):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    packed = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", packed)
+            + chunk(b"IEND", b""))
+
+
+# 8 x 8 pixels of grey, progressive, as libjpeg-turbo writes it.
+JPEG = bytes.fromhex(
+    "ffd8ffe000104a46494600010100000100010000ffdb0043001b12141714111b1716171e1c1b2028422b2825"
+    "2528513a3d3042605565645f555d5b6a7899816a7190735b5d85b586909ea3abadab6780bcc9baa6c799a8ab"
+    "a4ffc2000b080008000801011100ffc40014000100000000000000000000000000000003ffda000801010000"
+    "00012fffc4001510010100000000000000000000000000000013ffda000801010001050293ffc40014100100"
+    "000000000000000000000000000000ffda0008010100063f027fffc400161000030000000000000000000000"
+    "000000000161ffda0008010100013f21527fffda00080101000000107fffc400141001000000000000000000"
+    "00000000000000ffda0008010100013f104fffd9")
+
+
+def zip_of(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name.replace("_", "."), (1980, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()
+
+
+def meta(rows, cols, names, note=b""):
+    numbers = struct.pack("<11Q", rows, cols, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+
+    def counted(data):
+        return struct.pack("<Q", len(data)) + data
+
+    return numbers + counted(bytes(rows)) + counted(note) + b"".join(map(counted, names))
+
+
 def main():
     small = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
     keep("npy", "f4", npy("<f4", "(3, 2)", small))
@@ -71,6 +110,20 @@ def main():
     keep("csv", "returns", b"\0" + b"1,2\r3,4\r")
     keep("csv", "newline_in_quotes", b"\0" + b'"1\n",2\n3,"4"\n')
     keep("csv", "ragged", b"\0" + b"1,2,3\n4,5\n6,7,8,9\n")
+    rgb = png(2, 8, 3, 2, [bytes(range(9)), bytes(range(9, 18))])
+    palette = struct.pack(">I", 6) + b"PLTE" + b"\1\2\3\4\5\6"
+    palette += struct.pack(">I", zlib.crc32(b"PLTE" + b"\1\2\3\4\5\6"))
+    keep("picture", "rgb", b"\x22\x02" + rgb)
+    keep("picture", "grey_deep", b"\x05\x45" + png(0, 16, 2, 2, [b"\1\2\3\4", b"\5\6\7\x08"]))
+    keep("picture", "alpha", b"\x25\x25" + png(6, 8, 1, 3, [b"abcd", b"efgh", b"ijkl"]))
+    keep("picture", "palette", b"\x05\x05" + png(3, 1, 8, 1, [b"\x5a"], palette))
+    keep("picture", "jpeg", b"\x07\x07" + JPEG)
+    keep("picture", "promises", b"\0\0" + png(2, 8, 2**31 - 1, 2**31 - 1, []))
+    keep("picture_zip", "two", zip_of(a_png=rgb, b_jpg=JPEG))
+    keep("picture_zip", "text", zip_of(a_txt=b"text"))
+    keep("picture_zip", "array", zip_of(a_npy=b"text", b_png=rgb))
+    keep("row_cache", "bytes", b"\3" + meta(24, 4, [b"a", b"b", b"c", b"d"], b"a note"))
+    keep("row_cache", "unnamed", b"\0" + meta(96, 1, [b"c1"]))
 
 
 if __name__ == "__main__":

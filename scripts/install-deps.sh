@@ -33,6 +33,7 @@ build module:jansson     libjansson-dev
 build module:zlib        zlib1g-dev
 build module:libzip      libzip-dev
 build module:libpng      libpng-dev
+build module:libturbojpeg libturbojpeg0-dev
 build module:libxxhash   libxxhash-dev
 build module:blas        libopenblas-serial-dev
 build module:lapacke     liblapacke-dev

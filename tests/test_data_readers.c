@@ -201,6 +201,40 @@ static void test_npy_truncated(void **state)
     iv_text_free(&file);
 }
 
+/* Floats are images where they lie in [0, 1] and their axes look like it. */
+static void test_npy_float_images(void **state)
+{
+    scratch *s = *state;
+    float values[2 * 3 * 2 * 5];
+    for (size_t i = 0; i < 60; i++) values[i] = (float)i / 59;
+    static const struct {
+        const char *shape;
+        size_t rows, height, width, channels;
+    } cases[] = {
+        {"(2, 6, 5)", 2, 6, 5, 1},    {"(2, 3, 2, 5)", 2, 2, 5, 3}, {"(2, 2, 5, 3)", 2, 2, 5, 3},
+        {"(2, 2, 3, 5)", 2, 0, 0, 0}, {"(2, 30)", 2, 0, 0, 0},      {"(3, 5, 4, 1)", 3, 5, 4, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        iv_text file = {0};
+        put_npy(&file, 1, "<f4", "False", cases[i].shape, values, sizeof values);
+        iv_dataset *d = must_open(scratch_write(s, "a.npy", file.data, file.length), NULL);
+        assert_true(d->rows == cases[i].rows && d->height == cases[i].height &&
+                    d->width == cases[i].width && d->channels == cases[i].channels);
+        if (i == 1) { /* channels first: c fastest now */
+            assert_true(d->values[1] == values[10] && d->values[2] == values[20]);
+        }
+        iv_dataset_free(d);
+        iv_text_free(&file);
+    }
+    values[59] = 1.5F; /* no pixel */
+    iv_text file = {0};
+    put_npy(&file, 1, "<f4", "False", "(2, 6, 5)", values, sizeof values);
+    iv_dataset *d = must_open(scratch_write(s, "a.npy", file.data, file.length), NULL);
+    assert_true(d->height == 0 && d->cols == 30);
+    iv_dataset_free(d);
+    iv_text_free(&file);
+}
+
 /* ---- .npz ---- */
 
 static void add_member(zip_t *archive, const char *name, const iv_text *content, int method)
@@ -454,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_npy_types, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_npy_order, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_npy_images, scratch_open, scratch_close),
+        cmocka_unit_test_setup_teardown(test_npy_float_images, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_npy_bad, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_npy_not_finite, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_npy_truncated, scratch_open, scratch_close),

@@ -257,7 +257,7 @@ static void test_model_features(void **state)
     want[3] = "age";
     must_fail("toy:tri,n=5", &options, ISOVAE_ERR_DATA, "not in the data: age", NULL);
     options.n_want = 2;
-    must_fail("toy:tri,n=5", &options, ISOVAE_ERR_DATA, "not trained on a toy set", NULL);
+    must_fail("toy:tri,n=5", &options, ISOVAE_ERR_DATA, "not trained on such a set", NULL);
     iv_dataset_free(d);
 }
 

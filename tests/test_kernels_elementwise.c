@@ -269,7 +269,7 @@ static void run_call(const iv_kernels *t, int kind, size_t n, const void *const 
     case BCE_PAIR_GRADIENT:
         t->bce_pair_gradient(1, n, in[0], in[1], 0.7, out[0], out[1], false, true);
         break;
-    case BCE_METRIC: t->bce_metric(1, n, in[0], in[1], out[0]); break;
+    case BCE_METRIC: t->bce_metric(n, in[0], 1, in[1], n, out[0], n); break;
     case ADAM: { /* the second moment is never negative */
         void *v = must_alloc(n * t->size);
         t->multiply(n, in[1], in[1], v);
@@ -580,7 +580,7 @@ static void gradients(void **state)
         assert_true(fabs(g2 - central(v, h, one_head, 1)) < limit * 10);
         /* the metric of bce: half the second derivative in the logit */
         double one = 1, direct, p = 1 / (1 + exp(-v[1]));
-        t->bce_metric(1, 1, v + 1, &one, &direct);
+        t->bce_metric(1, v + 1, 1, &one, 1, &direct, 1);
         assert_true(fabs(direct - 0.5 * p * (1 - p)) < 1e-15);
     }
 }
@@ -671,9 +671,86 @@ static void memory_and_copies(void **state)
     }
 }
 
+/* Normals of many rows are those of each row alone, to the last bit, in every table. */
+static void normals_of_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 37, MOST = 70 };
+    size_t row[ROWS];
+    for (size_t i = 0; i < ROWS; i++) row[i] = i * 7919 + (i % 3) * 0x3000000000u;
+    iv_key key = {
+        .seed = 0xABCDEF0123456789u, .purpose = IV_PURPOSE_NOISE, .step = 12345678901u, .draw = 3};
+    float *expected = must_alloc((size_t)ROWS * MOST * sizeof *expected);
+    double *wide = must_alloc((size_t)ROWS * MOST * sizeof *wide);
+    const iv_kernels *t;
+    for (size_t n = 1; n <= MOST; n++) {
+        size_t rows = 1 + n * 11 % ROWS;
+        for (size_t r = 0; r < rows; r++) {
+            key.row = row[r];
+            iv_normals_f32(&key, n, expected + r * n);
+        }
+        for (size_t i = 0; i < rows * n; i++) wide[i] = expected[i];
+        for (size_t number = 0; (t = table_number(number)); number++) {
+            void *out = typed(t, wide, rows * n), *want = typed(t, wide, rows * n);
+            t->fill(rows * n, 0, out);
+            t->normals(&key, rows, row, n, out);
+            if (memcmp(out, want, rows * n * t->size) != 0)
+                fail_msg("%s %s: normals of %zu rows of %zu", t->name, t->isa, rows, n);
+            free(out);
+            free(want);
+        }
+    }
+    free(expected);
+    free(wide);
+}
+
+/* Gram matrices against long double. */
+static void gram_matrices(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 2, 3, 4, 5, 8, 9, 16, 17, 21};
+    const iv_kernels *t;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (size_t d = 1; d < 90; d += 1 + d / 6) {
+            size_t n = sizes[i], stride = d + i % 3, b_stride = d + d % 2;
+            double *a = random_values(n * stride, 1), *b = random_values(n * b_stride, 1);
+            for (size_t number = 0; (t = table_number(number)); number++) {
+                void *at = typed(t, a, n * stride), *bt = typed(t, b, n * b_stride);
+                double full[21 * 21], diagonal[21 * 21];
+                t->gram(n, d, at, stride, bt, b_stride, false, full);
+                t->gram(n, d, at, stride, bt, b_stride, true, diagonal);
+                for (size_t j = 0; j < n; j++) {
+                    for (size_t k = j; k < n; k++) {
+                        long double sum = 0, size = 0;
+                        for (size_t q = 0; q < d; q++) {
+                            long double term =
+                                (long double)a[j * stride + q] * (long double)b[k * b_stride + q];
+                            sum += term;
+                            size += fabsl(term);
+                        }
+                        assert_true(fabsl(full[j * n + k] - sum) <= (d + 2) * 0x1p-53L * size);
+                        assert_true(full[k * n + j] == full[j * n + k]);
+                    }
+                    double alone;
+                    t->gram(1, d, iv_at(t, at, j * stride), d, iv_at(t, bt, j * b_stride), d, true,
+                            &alone);
+                    assert_true(diagonal[j * n + j] == full[j * n + j]);
+                    assert_true(alone == full[j * n + j]);
+                }
+                free(at);
+                free(bt);
+            }
+            free(a);
+            free(b);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(normals_of_rows),
+        cmocka_unit_test(gram_matrices),
         cmocka_unit_test(activations_far_out),
         cmocka_unit_test(activations_in_ulps),
         cmocka_unit_test(activations_at_the_ends),

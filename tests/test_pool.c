@@ -269,14 +269,30 @@ static void test_watch(void **state)
     assert_int_equal(watch.mode, IV_TRIAL);
     assert_int_equal(runs_until_change(&watch, 0.9, 0, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_ALONE);
-    assert_int_equal(runs_until_change(&watch, 5, 0, 5000), IV_WHILE);
+    assert_int_equal(runs_until_change(&watch, 1e-4, 0, 5000), IV_WHILE);
     assert_int_equal(watch.mode, IV_TOGETHER);
+    /* and so again: alone for twice as long, but not for longer than a second */
+    iv_watch again = watch;
+    assert_int_equal(runs_until_change(&again, 1, 0.5, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&again, 0.9, 0, 5000), IV_STRETCH);
+    assert_int_equal(again.mode, IV_ALONE);
+    iv_watch slow = again;
+    assert_int_equal(runs_until_change(&again, 1e-4, 0, 5000), 2 * IV_WHILE);
+    assert_int_equal(runs_until_change(&slow, 0.3, 0, 5000), 4);
     /* held up, but alone is slower: together, and not asked again for a while */
     assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_STRETCH);
     assert_int_equal(runs_until_change(&watch, 1.1, 0, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_TOGETHER);
     assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_WHILE);
     assert_int_equal(watch.mode, IV_TRIAL);
+    /* very short runs are tried alone too */
+    watch = (iv_watch){0};
+    assert_int_equal(runs_until_change(&watch, 2e-6, 0, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_TRIAL);
+    assert_int_equal(runs_until_change(&watch, 1e-6, 0, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_ALONE);
+    watch = (iv_watch){0};
+    assert_int_equal(runs_until_change(&watch, 2e-5, 0, 5000), 5000);
 }
 
 int main(void)

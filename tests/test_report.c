@@ -3,6 +3,7 @@
 #include "support_report.h"
 
 #include "base/file.h"
+#include "report/charts.h"
 #include "report/facts.h"
 #include "report/image.h"
 #include "report/svg.h"
@@ -681,20 +682,25 @@ static void test_traversal(void **state)
     iv_dataset *data;
     iv_picture sheet;
     iv_facts facts;
-    double even[2 * N];
+    double lengths[5 * N];
     const size_t ranks[N] = {0, 1, 2};
     (void)state;
     linear_images(&s, &m, &data);
     iv_facts_of(&s.context, &facts);
     assert_true(facts.image);
-    assert_ok(iv_traverse_picture(&s.context, &facts, ranks, N, 5, &sheet, even, &err));
+    assert_ok(iv_traverse_picture(&s.context, &facts, ranks, N, 5, &sheet, lengths, &err));
     assert_int_equal(sheet.height, N * H);
     assert_int_equal(sheet.width, 5 * W);
     assert_int_equal(sheet.channels, 1);
     /* Isometric: a step of y is as long in the pictures; the idle latent does not move. */
-    for (size_t i = 0; i < 4; i++) assert_true(fabs(even[i] - 1) < 1e-4);
-    assert_true(even[4] == 0 && even[5] == 0);
     double sd = sqrt(0.24 * 0.25);
+    for (size_t j = 0; j < 2; j++) {
+        assert_true(fabs(lengths[5 * j] - 1.5 * sd) < 1e-12);
+        for (size_t k = 1; k < 5; k++)
+            assert_true(fabs(lengths[5 * j + k] / lengths[5 * j] - 1) < 1e-4);
+    }
+    assert_true(lengths[10] > 0.7); /* 1.5 sqrt(beta/2) */
+    for (size_t k = 1; k < 5; k++) assert_true(lengths[10 + k] == 0);
     for (size_t j = 0; j < N; j++) {
         for (size_t k = 0; k < 5; k++) {
             double rise = 3 * sd * ((double)k - 2) / 2 / sqrt(24);
@@ -741,18 +747,133 @@ static void test_page_image(void **state)
     assert_self_contained(t.data);
     assert_balanced(t.data);
     assert_no_nan(t.data);
-    assert_int_equal(count_of(t.data, "data:image/png;base64,"), 3);
+    assert_int_equal(count_of(t.data, "data:image/png;base64,"), 5);
     assert_int_equal(count_of(t.data, "class=\"walk\""), 3); /* two active ones, one that is off */
     assert_non_null(strstr(t.data, "type=\"range\""));
+    assert_int_equal(count_of(t.data, "<i>the strongest</i>"), 1);
+    assert_int_equal(count_of(t.data, "<i>a middle one</i>"), 0); /* of two there is none */
+    assert_int_equal(count_of(t.data, "<i>collapsed: not active</i>"), 1);
+    assert_int_equal(count_of(t.data, "<ol class=\"far\""), 3);
+    assert_int_equal(count_of(t.data, "<li>0.122</li>"), 2 * 12); /* sqrt(0.24 * 0.25) / 2 */
+    assert_int_equal(count_of(t.data, "step in y 0.122"), 2);
+    assert_non_null(strstr(t.data, "<h3>Samples</h3>"));
     iv_text_free(&t);
     iv_model_free(m);
     iv_dataset_free(data);
     sample_free(&s);
 }
 
+/* The strongest, a middle and a collapsed latent are shown even where not all fit. */
+static void test_walks(void **state)
+{
+    sample s;
+    iv_model *m;
+    iv_dataset *data;
+    iv_text t = {0};
+    (void)state;
+    linear_images(&s, &m, &data);
+    iv_latent_report first = s.a.latents[0], off = s.a.latents[2];
+    iv_latent_report *many = keep(&s, calloc(40, sizeof *many));
+    for (size_t j = 0; j < 40; j++) many[j] = j < 30 ? first : off;
+    s.a.latents = many;
+    s.a.n = 40;
+    s.a.active = 30;
+    s.a.y = s.a.mu = NULL;
+    s.a.cosine = doubles(&s, 40 * 40);
+    page_of(&s, &t);
+    assert_int_equal(count_of(t.data, "class=\"walk\""), 14);
+    const char *middle = strstr(t.data, "<b>Latent 15</b><br><i>a middle one</i>");
+    assert_non_null(middle);
+    assert_non_null(strstr(t.data, "<b>Latent 0</b><br><i>the strongest</i>"));
+    assert_non_null(strstr(middle, "<b>Latent 30</b><br><i>collapsed"));
+    assert_null(strstr(t.data, "<b>Latent 14</b>"));
+    iv_text_free(&t);
+    iv_model_free(m);
+    iv_dataset_free(data);
+    sample_free(&s);
+}
+
+static void test_maps_and_samples(void **state)
+{
+    sample s;
+    iv_model *m;
+    iv_dataset *data;
+    iv_facts facts;
+    iv_picture sheet, again;
+    const size_t ranks[2] = {0, 2};
+    (void)state;
+    linear_images(&s, &m, &data);
+    iv_facts_of(&s.context, &facts);
+    double *mean = doubles(&s, H * W), *rms = doubles(&s, H * W);
+    mean[0] = -0.3;
+    rms[0] = rms[9] = 0.4;
+    rms[10] = 0.2;
+    s.a.latents[0].loading_mean = mean;
+    s.a.latents[0].loading_rms = rms;
+    assert_ok(iv_loading_picture(&s.context, &facts, ranks, 2, false, &sheet, &err));
+    assert_int_equal(sheet.height, 2 * H);
+    assert_true(sheet.pixels[0] == 190 && sheet.pixels[2] == 16); /* falls: orange */
+    assert_true(sheet.pixels[9 * 3] == 250); /* both ways: nothing on the mean */
+    iv_free(sheet.pixels);
+    assert_ok(iv_loading_picture(&s.context, &facts, ranks, 2, true, &sheet, &err));
+    assert_true(sheet.pixels[0] == 74 && sheet.pixels[1] == 20);
+    assert_memory_equal(sheet.pixels, sheet.pixels + 27, 3);
+    assert_int_equal(sheet.pixels[30], 162); /* half of the way from 250 to 74 */
+    assert_true(sheet.pixels[3] == 250 &&
+                sheet.pixels[H * W * 3] == 250); /* the latent that is off */
+    iv_free(sheet.pixels);
+
+    s.context.seed = 5;
+    assert_ok(iv_sample_picture(&s.context, &facts, 2, 3, &sheet, &err));
+    assert_ok(iv_sample_picture(&s.context, &facts, 1, 3, &again, &err));
+    assert_true(sheet.height == 2 * H && sheet.width == 3 * W);
+    assert_memory_equal(sheet.pixels, again.pixels, H * 3 * W); /* keyed by the row */
+    assert_memory_not_equal(sheet.pixels, sheet.pixels + H * 3 * W, H * 3 * W);
+    iv_free(again.pixels);
+    s.context.seed = 6;
+    assert_ok(iv_sample_picture(&s.context, &facts, 1, 3, &again, &err));
+    assert_memory_not_equal(sheet.pixels, again.pixels, H * 3 * W);
+    iv_free(again.pixels);
+    iv_free(sheet.pixels);
+    iv_model_free(m);
+    iv_dataset_free(data);
+    sample_free(&s);
+}
+
+static void test_overfitting_shows(void **state)
+{
+    sample s;
+    iv_facts facts;
+    iv_text t = {0};
+    (void)state;
+    sample_table(&s, 50);
+    iv_facts_of(&s.context, &facts);
+    const iv_chart_kind *chart = iv_chart_find("training");
+    chart->says(&s.context, &facts, &t);
+    assert_null(strstr(t.data, "lowest"));
+    iv_text_free(&t);
+    iv_history *h = s.model.history;
+    for (size_t i = 80; i < s.model.n_history; i++) h[i].validation = 0.2 + 0.001 * (double)i;
+    h[79].validation = 0.05;
+    chart->says(&s.context, &facts, &t);
+    assert_non_null(strstr(t.data, "The validation loss was lowest at step 8,000 with 0.0500"));
+    iv_text_free(&t);
+    iv_chart_draw(chart, &s.context, &facts, 680, false, "k", &t);
+    assert_non_null(strstr(t.data, "lowest validation loss"));
+    iv_text_free(&t);
+    h[79].beta = 0.5 * s.model.beta; /* a smaller beta: its loss cannot be compared */
+    chart->says(&s.context, &facts, &t);
+    assert_null(strstr(t.data, "lowest"));
+    iv_text_free(&t);
+    sample_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_walks),
+        cmocka_unit_test(test_maps_and_samples),
+        cmocka_unit_test(test_overfitting_shows),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_clean_and_escape),
         cmocka_unit_test(test_text_golden),

@@ -72,7 +72,8 @@ typedef struct isovae_context isovae_context;
 typedef struct isovae_context_config {
     size_t struct_size; /* set by the init function: sizeof as the caller was compiled */
     size_t threads;     /* 0: one per processor; results are the same bytes for any number */
-    const char *isa;    /* NULL: the best there is; "baseline", "avx2", "avx512" pin one */
+    const char *isa; /* "baseline", "avx2" or "avx512"; NULL: what the environment variable
+                        ISOVAE_ISA says, else the best there is */
     isovae_progress_fn *progress;
     void *user;
 } isovae_context_config;
@@ -90,12 +91,34 @@ ISOVAE_API void isovae_context_free(isovae_context *context); /* NULL is fine */
 
 typedef struct isovae_data isovae_data;
 
-/* A file or built-in set, as the command takes it: "table.csv", "images.npz:KEY",
- * "toy:norm,n=1000". columns, drop: "1-16" or "a,b,c", or NULL. */
+/* A file, folder or built-in set, as the command takes it: "table.csv", "images.npz:KEY",
+ * "faces.zip", "toy:norm,n=1000". columns, drop: "1-16" or "a,b,c", or NULL. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_data_open(isovae_context *context,
                                                             const char *spec, const char *columns,
                                                             const char *drop, isovae_data **out,
                                                             isovae_error *err);
+/* The same with what else decides how data are read (docs/data.md). NULL and 0 are the defaults. */
+typedef struct isovae_data_config {
+    size_t struct_size;  /* set by the init function */
+    const char *columns; /* as above */
+    const char *drop;    /* as above */
+    const char *size;    /* pictures: "64" or "64x48", height x width */
+    const char *crop;    /* pictures: "none", "center" or "HEIGHT,WIDTH,TOP,LEFT" */
+    int grey;            /* pictures: luma alone */
+    int strict;          /* pictures: one that cannot be used is an error, else it is left out */
+    const char *cache;   /* folder where row caches are kept */
+    size_t memory;       /* rows above this many bytes lie in a row cache file */
+} isovae_data_config;
+
+ISOVAE_API void isovae_data_config_init_(isovae_data_config *config, size_t struct_size);
+#define isovae_data_config_init(config) isovae_data_config_init_((config), sizeof *(config))
+
+/* config may be NULL. Strings are only read during the call. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_data_open_config(isovae_context *context,
+                                                                   const char *spec,
+                                                                   const isovae_data_config *config,
+                                                                   isovae_data **out,
+                                                                   isovae_error *err);
 /* A copy of rows x cols doubles, row-major; names: cols strings, or NULL. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_data_from_rows(const double *values, size_t rows,
                                                                  size_t cols,

@@ -16,9 +16,10 @@ isovae_status isovae_context_new(const isovae_context_config *config, isovae_con
     *out = NULL;
     if (config) IV_TRY(iv_check_config("context", config->struct_size, sizeof *config, err));
     const char *isa = config ? config->isa : NULL;
-    if (isa && !iv_kernels_get(IV_PRECISION_F32, isa))
+    if (!iv_kernels_get(IV_PRECISION_F32, isa))
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "isa: '%s' is not known, or not had by this processor", isa);
+                       "%s: '%.40s' is not known, or not had by this processor",
+                       isa ? "isa" : "ISOVAE_ISA", isa ? isa : iv_kernels_pinned());
     isovae_context *context;
     IV_TRY(IV_NEW(context, 1, "a context", err));
     isovae_status status = iv_pool_new(&context->pool, config ? config->threads : 0, err);

@@ -3,6 +3,30 @@
 
 #include <string.h>
 
+void isovae_data_config_init_(isovae_data_config *config, size_t struct_size)
+{
+    memset(config, 0, struct_size);
+    config->struct_size = struct_size;
+}
+
+static isovae_status open_data(isovae_context *context, const char *spec, iv_data_options *options,
+                               isovae_data **out, isovae_error *err)
+{
+    if (context) {
+        options->progress = iv_context_progress(context);
+        options->pool = context->pool;
+    }
+    isovae_data *data;
+    IV_TRY(IV_NEW(data, 1, "a data handle", err));
+    isovae_status status = iv_dataset_open(spec, options, &data->set, err);
+    if (status) {
+        iv_free(data);
+        return status;
+    }
+    *out = data;
+    return ISOVAE_OK;
+}
+
 isovae_status isovae_data_open(isovae_context *context, const char *spec, const char *columns,
                                const char *drop, isovae_data **out, isovae_error *err)
 {
@@ -11,16 +35,28 @@ isovae_status isovae_data_open(isovae_context *context, const char *spec, const 
     iv_data_options_init(&options);
     options.columns = columns;
     options.drop = drop;
-    if (context) options.progress = iv_context_progress(context);
-    isovae_data *data;
-    IV_TRY(IV_NEW(data, 1, "a data handle", err));
-    isovae_status status = iv_dataset_open(spec, &options, &data->set, err);
-    if (status) {
-        iv_free(data);
-        return status;
+    return open_data(context, spec, &options, out, err);
+}
+
+isovae_status isovae_data_open_config(isovae_context *context, const char *spec,
+                                      const isovae_data_config *config, isovae_data **out,
+                                      isovae_error *err)
+{
+    *out = NULL;
+    iv_data_options options;
+    iv_data_options_init(&options);
+    if (config) {
+        IV_TRY(iv_check_config("data", config->struct_size, sizeof *config, err));
+        options.columns = config->columns;
+        options.drop = config->drop;
+        options.size = config->size;
+        options.crop = config->crop;
+        options.grey = config->grey != 0;
+        options.strict = config->strict != 0;
+        options.cache = config->cache;
+        options.memory = config->memory;
     }
-    *out = data;
-    return ISOVAE_OK;
+    return open_data(context, spec, &options, out, err);
 }
 
 isovae_status isovae_data_from_rows(const double *values, size_t rows, size_t cols,

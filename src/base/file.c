@@ -25,6 +25,23 @@ uint64_t iv_hash64(const void *data, size_t length, uint64_t seed)
     return XXH3_64bits_withSeed(data, length, seed);
 }
 
+uint64_t iv_hash64_parts(const void *data, size_t length, uint64_t seed,
+                         void passed(void *user, size_t bytes), void *user)
+{
+    enum { PART = 1 << 18 };
+    XXH3_state_t *state = XXH3_createState();
+    if (state == NULL) return iv_hash64(data, length, seed);
+    XXH3_64bits_reset_withSeed(state, seed);
+    for (size_t at = 0; at < length; at += PART) {
+        size_t part = length - at < PART ? length - at : PART;
+        XXH3_64bits_update(state, (const unsigned char *)data + at, part);
+        passed(user, part);
+    }
+    uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return hash;
+}
+
 /* ---- reading ---- */
 
 static isovae_status fail_limit(isovae_error *err, const char *path, size_t limit)

@@ -21,6 +21,9 @@ isovae_status iv_file_write(const char *path, const void *data, size_t length,
 
 /* XXH3, 64 bits, of a block; the hash of model files and data. */
 uint64_t iv_hash64(const void *data, size_t length, uint64_t seed);
+/* The same number, block after block; `passed` is told the bytes of each. */
+uint64_t iv_hash64_parts(const void *data, size_t length, uint64_t seed,
+                         void passed(void *user, size_t bytes), void *user);
 
 /* Whether `text` (length bytes) is `word` (lower case), its ASCII letters in any case. */
 bool iv_same_word(const char *text, size_t length, const char *word);

@@ -3,7 +3,12 @@
  * closed and goes back to sleep, so on a busy machine the caller never waits for a thread that did
  * nothing.
  *
- * A job's fields are written and read under the mutex; tasks are claimed by an atomic counter. */
+ * While work comes quickly nobody takes a lock. `job` is odd while a job is open; a worker counts
+ * itself into `joined` and then looks whether the job still is, the caller closes it and then looks
+ * whether somebody joined: whichever comes first, one of them sees the other (all four accesses are
+ * sequentially consistent). A job's fields are written while none is open and none joined, and read
+ * by those who joined. The lock and its conditions are for sleeping alone, in the same manner: who
+ * goes to sleep says so before looking a last time. */
 #include "base/pool.h"
 
 #include "base/memory.h"
@@ -27,18 +32,20 @@ struct iv_pool {
     pid_t owner;    /* the process they run in */
     pthread_t *workers;
 
-    pthread_mutex_t lock;
-    pthread_cond_t work, done;
-    bool stop, open; /* under lock */
-    iv_task *task;   /* the job: these five under lock */
+    iv_task *task; /* the job: these four by the protocol above */
     void *argument;
     size_t count;
     fenv_t environment;
-    bool waiting;
-    atomic_uint_fast64_t job; /* its number; changed under lock, watched by spinning workers */
-    atomic_size_t joined;     /* workers on it; changed under lock, watched by the caller */
-    atomic_size_t next;       /* the next task to claim */
-    iv_watch watch;           /* the caller's alone */
+    atomic_size_t next; /* the next task to claim */
+
+    _Alignas(64) atomic_uint_fast64_t job; /* odd: open */
+    _Alignas(64) atomic_size_t joined;     /* workers on it */
+    _Alignas(64) atomic_size_t sleepers;   /* workers that sleep, or are about to */
+    atomic_bool waiting;                   /* the caller sleeps, or is about to */
+    atomic_bool stop;
+    pthread_mutex_t lock; /* for the conditions */
+    pthread_cond_t work, done;
+    iv_watch watch; /* the caller's alone */
 };
 
 static inline void relax(void)
@@ -59,49 +66,51 @@ static void claim_tasks(iv_pool *pool, size_t count, iv_task *task, void *argume
     }
 }
 
-/* Joins the open job and works until it has no tasks left. Called and left with the lock held. */
-static void join_job(iv_pool *pool)
+static void leave_job(iv_pool *pool)
 {
-    iv_task *task = pool->task;
-    void *argument = pool->argument;
-    size_t count = pool->count;
-    fenv_t environment = pool->environment;
-    atomic_fetch_add_explicit(&pool->joined, 1, memory_order_relaxed);
-    pthread_mutex_unlock(&pool->lock);
-
-    /* Rounding and flush-to-zero as in the caller: which thread runs a task must not show. */
-    fesetenv(&environment);
-    claim_tasks(pool, count, task, argument);
-
-    pthread_mutex_lock(&pool->lock);
-    if (atomic_fetch_sub_explicit(&pool->joined, 1, memory_order_release) == 1 && pool->waiting) {
+    if (atomic_fetch_sub(&pool->joined, 1) == 1 && atomic_load(&pool->waiting)) {
+        pthread_mutex_lock(&pool->lock);
         pthread_cond_signal(&pool->done);
+        pthread_mutex_unlock(&pool->lock);
     }
+}
+
+/* Joins the job, if it still is open, and works until it has no tasks left. */
+static void join_job(iv_pool *pool, uint_fast64_t job)
+{
+    atomic_fetch_add(&pool->joined, 1);
+    if (atomic_load(&pool->job) == job) {
+        /* Rounding and flush-to-zero as in the caller: which thread runs a task must not show. */
+        fesetenv(&pool->environment);
+        claim_tasks(pool, pool->count, pool->task, pool->argument);
+    }
+    leave_job(pool);
+}
+
+/* Until there is another job than the one seen: awake for a moment, then asleep. */
+static void await_job(iv_pool *pool, uint_fast64_t seen)
+{
+    for (int spin = 0; spin < SPINS; spin++) {
+        if (atomic_load_explicit(&pool->job, memory_order_acquire) != seen) return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (!atomic_load(&pool->stop) && atomic_load(&pool->job) == seen) {
+        pthread_cond_wait(&pool->work, &pool->lock);
+    }
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 static void *worker_main(void *memory)
 {
     iv_pool *pool = memory;
-    uint_fast64_t seen = 0;
-    pthread_mutex_lock(&pool->lock);
-    while (!pool->stop) {
-        uint_fast64_t job = atomic_load_explicit(&pool->job, memory_order_relaxed);
-        if (job != seen) {
-            seen = job;
-            if (pool->open) join_job(pool);
-            continue;
-        }
-        pthread_mutex_unlock(&pool->lock);
-        for (int spin = 0; spin < SPINS; spin++) {
-            if (atomic_load_explicit(&pool->job, memory_order_relaxed) != seen) break;
-            relax();
-        }
-        pthread_mutex_lock(&pool->lock);
-        while (!pool->stop && atomic_load_explicit(&pool->job, memory_order_relaxed) == seen) {
-            pthread_cond_wait(&pool->work, &pool->lock);
-        }
+    while (!atomic_load(&pool->stop)) {
+        uint_fast64_t job = atomic_load_explicit(&pool->job, memory_order_acquire);
+        if (job % 2 == 1) join_job(pool, job);
+        await_job(pool, job);
     }
-    pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
@@ -156,6 +165,9 @@ isovae_status iv_pool_new(iv_pool **out, size_t threads, isovae_error *err)
     atomic_init(&pool->job, 0);
     atomic_init(&pool->joined, 0);
     atomic_init(&pool->next, 0);
+    atomic_init(&pool->sleepers, 0);
+    atomic_init(&pool->waiting, false);
+    atomic_init(&pool->stop, false);
     *out = pool;
     return ISOVAE_OK;
 }
@@ -167,10 +179,12 @@ static void notice_fork(iv_pool *pool)
     if (pool->owner == here) return;
     pool->owner = here;
     pool->started = 0;
-    pool->open = pool->waiting = pool->stop = false;
     pool->watch = (iv_watch){.mode = IV_TOGETHER};
     atomic_store(&pool->job, 0);
     atomic_store(&pool->joined, 0);
+    atomic_store(&pool->sleepers, 0);
+    atomic_store(&pool->waiting, false);
+    atomic_store(&pool->stop, false);
     if (!init_locks(pool)) pool->threads = 1; /* the caller alone needs no locks */
 }
 
@@ -193,9 +207,9 @@ void iv_pool_free(iv_pool *pool)
 {
     if (pool == NULL) return;
     if (pool->owner == getpid()) {
+        atomic_store(&pool->stop, true);
+        atomic_fetch_add(&pool->job, 2);
         pthread_mutex_lock(&pool->lock);
-        pool->stop = true;
-        atomic_fetch_add_explicit(&pool->job, 1, memory_order_relaxed);
         pthread_cond_broadcast(&pool->work);
         pthread_mutex_unlock(&pool->lock);
         for (size_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i], NULL);
@@ -215,15 +229,13 @@ size_t iv_pool_threads(const iv_pool *pool)
 static void wait_for_workers(iv_pool *pool)
 {
     for (int spin = 0; spin < SPINS; spin++) {
-        if (atomic_load_explicit(&pool->joined, memory_order_acquire) == 0) return;
+        if (atomic_load(&pool->joined) == 0) return;
         relax();
     }
     pthread_mutex_lock(&pool->lock);
-    pool->waiting = true;
-    while (atomic_load_explicit(&pool->joined, memory_order_acquire) != 0) {
-        pthread_cond_wait(&pool->done, &pool->lock);
-    }
-    pool->waiting = false;
+    atomic_store(&pool->waiting, true);
+    while (atomic_load(&pool->joined) != 0) pthread_cond_wait(&pool->done, &pool->lock);
+    atomic_store(&pool->waiting, false);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -255,22 +267,21 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
         iv_watch_run(&pool->watch, now() - begun, 0);
         return;
     }
-    pthread_mutex_lock(&pool->lock);
     pool->task = task;
     pool->argument = argument;
     pool->count = count;
     fegetenv(&pool->environment);
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    pool->open = true;
-    atomic_fetch_add_explicit(&pool->job, 1, memory_order_relaxed);
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_fetch_add(&pool->job, 1);
+    if (atomic_load(&pool->sleepers) > 0) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_broadcast(&pool->work);
+        pthread_mutex_unlock(&pool->lock);
+    }
 
     claim_tasks(pool, count, task, argument);
 
-    pthread_mutex_lock(&pool->lock);
-    pool->open = false;
-    pthread_mutex_unlock(&pool->lock);
+    atomic_fetch_add(&pool->job, 1);
     double done = now();
     wait_for_workers(pool);
     double ended = now();

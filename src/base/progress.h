@@ -9,6 +9,7 @@ typedef struct iv_progress_info {
     const char *stage;  /* "training", "analysis", "reading", ... */
     double done, total; /* in units of `unit`; total 0 where unknown */
     const char *unit;   /* "steps", "rows", ... */
+    double rows;        /* rows in one unit (a batch); 0 where that says nothing */
     double loss, rate_nats, distortion, beta, validation; /* training only, NaN elsewhere */
 } iv_progress_info;
 

@@ -18,23 +18,19 @@
 #include <math.h>
 #include <string.h>
 
-#define MULTIPLIER_0 0xD2511F53u
-#define MULTIPLIER_1 0xCD9E8D57u
-#define WEYL_0 0x9E3779B9u
-#define WEYL_1 0xBB67AE85u
-
 static inline void philox_rounds(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)MULTIPLIER_0 * c0, p1 = (uint64_t)MULTIPLIER_1 * c2;
+    for (int round = 0; round < IV_PHILOX_ROUNDS; round++) {
+        uint64_t p0 = (uint64_t)IV_PHILOX_MULTIPLIER_0 * c0;
+        uint64_t p1 = (uint64_t)IV_PHILOX_MULTIPLIER_1 * c2;
         c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
         c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
         c1 = (uint32_t)p1;
         c3 = (uint32_t)p0;
-        k0 += WEYL_0;
-        k1 += WEYL_1;
+        k0 += IV_PHILOX_WEYL_0;
+        k1 += IV_PHILOX_WEYL_1;
     }
     out[0] = c0;
     out[1] = c1;
@@ -62,6 +58,17 @@ static stream stream_of(const iv_key *key)
     s.low = ((uint64_t)(key->draw & 0xFFFFFFu) << 16) | (row << 40);
     s.high = (row >> 24) | (step << 16) | ((uint64_t)key->purpose << 56);
     return s;
+}
+
+void iv_philox_counter(const iv_key *key, uint32_t philox_key[2], uint32_t counter[4])
+{
+    stream s = stream_of(key);
+    philox_key[0] = s.key[0];
+    philox_key[1] = s.key[1];
+    counter[0] = (uint32_t)s.low;
+    counter[1] = (uint32_t)(s.low >> 32);
+    counter[2] = (uint32_t)s.high;
+    counter[3] = (uint32_t)(s.high >> 32);
 }
 
 static inline void draw_block(const stream *s, uint64_t block, uint32_t out[4])

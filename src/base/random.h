@@ -27,10 +27,20 @@ typedef struct iv_key {
     uint32_t draw;
 } iv_key;
 
+/* The numbers of Philox4x32-10. */
+#define IV_PHILOX_ROUNDS 10
+#define IV_PHILOX_MULTIPLIER_0 0xD2511F53u
+#define IV_PHILOX_MULTIPLIER_1 0xCD9E8D57u
+#define IV_PHILOX_WEYL_0 0x9E3779B9u
+#define IV_PHILOX_WEYL_1 0xBB67AE85u
 void iv_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
+/* Philox's key, and the counter of the key's block 0; block b has b added to counter[0], for b
+ * below: */
+#define IV_PHILOX_BLOCKS 65536
+void iv_philox_counter(const iv_key *key, uint32_t philox_key[2], uint32_t counter[4]);
 
 /* `count` standard normals (uniforms on (0, 1)) for latents 0..count-1 of one key. The f32 values
- * are the f64 values rounded. */
+ * are the f64 values rounded. (Many rows at once: normals of kernels.h.) */
 void iv_normals_f32(const iv_key *key, size_t count, float *out);
 void iv_normals_f64(const iv_key *key, size_t count, double *out);
 void iv_uniforms_f64(const iv_key *key, size_t count, double *out);

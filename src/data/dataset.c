@@ -5,10 +5,13 @@
 #include "data/build.h"
 #include "data/columns.h"
 #include "data/reader.h"
+#include "data/store.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_CONSTANT_SHOWN = 5, PROGRESS_ROWS = 8192 };
 
@@ -24,6 +27,13 @@ size_t iv_build_limit(const iv_data_options *options)
     return usual > SIZE_MAX ? SIZE_MAX : (size_t)usual;
 }
 
+size_t iv_build_source_limit(const iv_data_options *options)
+{
+    const uint64_t usual = UINT64_C(1) << 40;
+    if (options->max_bytes > 0) return options->max_bytes;
+    return usual > SIZE_MAX / 2 ? SIZE_MAX / 2 : (size_t)usual;
+}
+
 isovae_status iv_build_progress(const iv_progress *progress, size_t row, size_t rows,
                                 isovae_error *err)
 {
@@ -32,8 +42,44 @@ isovae_status iv_build_progress(const iv_progress *progress, size_t row, size_t 
     return iv_fail(err, ISOVAE_ERR_CANCELLED, "reading was cancelled");
 }
 
-isovae_status iv_build_new(size_t rows, size_t cols, bool bytes, iv_dataset **out,
-                           isovae_error *err)
+size_t iv_build_memory(const iv_data_options *options)
+{
+    const uint64_t most = UINT64_C(8) << 30;
+    if (options->memory > 0) return options->memory;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    uint64_t half = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 2 : most;
+    if (half > most) half = most;
+    return half > SIZE_MAX ? SIZE_MAX : (size_t)half;
+}
+
+/* Memory, or where that is more than the limit of `options` a row cache. */
+static isovae_status take_rows(iv_dataset *data, bool bytes, const iv_data_options *options,
+                               uint64_t key, isovae_error *err)
+{
+    size_t cells = data->rows * data->cols, size, row;
+    if (!iv_size_mul(cells, bytes ? 1 : sizeof *data->values, &size) || size > SIZE_MAX / 2) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu rows of %zu columns are too many", data->rows,
+                       data->cols);
+    }
+    if (options == NULL || size <= iv_build_memory(options)) {
+        return bytes ? IV_NEW(data->bytes, cells, "data", err)
+                     : IV_NEW(data->values, cells, "data", err);
+    }
+    row = size / data->rows;
+    IV_TRY(
+        iv_store_new(size, row, iv_build_memory(options), options->cache, key, &data->store, err));
+    data->store_use = iv_store_use;
+    if (bytes) {
+        data->bytes = iv_store_rows(data->store);
+    } else {
+        data->values = (float *)(void *)iv_store_rows(data->store);
+    }
+    return ISOVAE_OK;
+}
+
+isovae_status iv_build_new_cached(size_t rows, size_t cols, bool bytes,
+                                  const iv_data_options *options, uint64_t key, iv_dataset **out,
+                                  isovae_error *err)
 {
     iv_dataset *data;
     size_t cells;
@@ -44,8 +90,7 @@ isovae_status iv_build_new(size_t rows, size_t cols, bool bytes, iv_dataset **ou
     IV_TRY(IV_NEW(data, 1, "dataset", err));
     data->rows = rows;
     data->cols = cols;
-    isovae_status status =
-        bytes ? IV_NEW(data->bytes, cells, "data", err) : IV_NEW(data->values, cells, "data", err);
+    isovae_status status = take_rows(data, bytes, options, key, err);
     if (status == ISOVAE_OK) status = IV_NEW(data->names, cols, "column names", err);
     if (status == ISOVAE_OK) status = IV_NEW(data->status, rows, "row status", err);
     if (status != ISOVAE_OK) {
@@ -54,6 +99,12 @@ isovae_status iv_build_new(size_t rows, size_t cols, bool bytes, iv_dataset **ou
     }
     *out = data;
     return ISOVAE_OK;
+}
+
+isovae_status iv_build_new(size_t rows, size_t cols, bool bytes, iv_dataset **out,
+                           isovae_error *err)
+{
+    return iv_build_new_cached(rows, cols, bytes, NULL, 0, out, err);
 }
 
 isovae_status iv_build_names(iv_dataset *data, const char *const *names, const size_t *columns,
@@ -88,6 +139,7 @@ static isovae_status note_constants(const iv_dataset *data, iv_text *note, isova
             if (same) candidates[kept++] = i;
         }
         n = kept;
+        iv_dataset_use(data, IV_ROWS_PASSED, NULL, 1);
     }
     if (n > 0) {
         iv_note_begin(note);
@@ -104,19 +156,25 @@ static isovae_status note_constants(const iv_dataset *data, iv_text *note, isova
     return ISOVAE_OK;
 }
 
+static void cells_passed(void *data, size_t bytes)
+{
+    const iv_dataset *of = data;
+    if (of->store != NULL) iv_store_passed(of->store, bytes);
+}
+
 /* XXH3 chained over shape, names, status and contents. */
-static uint64_t hash_of(const iv_dataset *data)
+uint64_t iv_build_hash(const iv_dataset *data)
 {
     const uint64_t shape[6] = {data->rows,  data->cols,     data->height,
                                data->width, data->channels, data->bytes != NULL};
-    size_t cells = data->rows * data->cols;
+    size_t size = data->rows * data->cols * (data->bytes != NULL ? 1 : sizeof *data->values);
+    const void *cells = data->bytes != NULL ? (const void *)data->bytes : data->values;
     uint64_t hash = iv_hash64(shape, sizeof shape, 0);
     for (size_t i = 0; i < data->cols; i++) {
         hash = iv_hash64(data->names[i], strlen(data->names[i]) + 1, hash);
     }
     hash = iv_hash64(data->status, data->rows, hash);
-    if (data->bytes != NULL) return iv_hash64(data->bytes, cells, hash);
-    return iv_hash64(data->values, cells * sizeof *data->values, hash);
+    return iv_hash64_parts(cells, size, hash, cells_passed, (void *)(uintptr_t)data);
 }
 
 isovae_status iv_build_finish(iv_dataset *data, iv_text *note, isovae_error *err)
@@ -131,7 +189,7 @@ isovae_status iv_build_finish(iv_dataset *data, iv_text *note, isovae_error *err
     IV_TRY(note_constants(data, note, err));
     IV_TRY(iv_text_check(note, err));
     if (note->length > 0) IV_TRY(iv_strndup(&data->note, note->data, note->length, err));
-    data->hash = hash_of(data);
+    data->hash = iv_build_hash(data);
     return ISOVAE_OK;
 }
 
@@ -197,10 +255,19 @@ static void free_truth(iv_truth *truth)
 void iv_dataset_free(iv_dataset *data)
 {
     if (data == NULL) return;
-    iv_free(data->values);
-    iv_free(data->bytes);
+    if (data->store != NULL) {
+        iv_store_free(data->store);
+    } else {
+        iv_free(data->values);
+        iv_free(data->bytes);
+    }
     free_strings(data->names, data->cols);
-    free_strings(data->ids, data->rows);
+    if (data->id_text != NULL) {
+        iv_free(data->ids);
+        iv_free(data->id_text);
+    } else {
+        free_strings(data->ids, data->rows);
+    }
     iv_free(data->status);
     iv_free(data->group);
     iv_free(data->source);
@@ -217,4 +284,5 @@ void iv_dataset_row(const iv_dataset *data, size_t row, float *out)
     } else {
         memcpy(out, data->values + start, data->cols * sizeof *out);
     }
+    iv_dataset_use(data, IV_ROWS_TOUCHED, &row, 1);
 }

@@ -291,7 +291,8 @@ static isovae_status fail_ragged(const iv_table *table, size_t line, size_t fiel
 static isovae_status count_rows(scanner s, bool quotes, const iv_table *table, bool check,
                                 size_t *out, isovae_error *err)
 {
-    size_t rows = 0;
+    size_t rows = 0, release = table->csv.release;
+    const char *released = s.at;
     while (next_record(&s)) {
         size_t fields, line = s.line;
         if (quotes || check) {
@@ -306,20 +307,40 @@ static isovae_status count_rows(scanner s, bool quotes, const iv_table *table, b
             s.line++;
         }
         rows++;
+        if (release > 0 && (size_t)(s.at - released) >= release) {
+            iv_pages_release(released, s.at);
+            released = s.at;
+        }
     }
     *out = rows;
     return ISOVAE_OK;
 }
 
-static isovae_status check_is_text(const unsigned char *block, size_t length, isovae_error *err)
+/* memchr that leaves no more than `release` bytes of a mapped block in memory; 0: all. */
+static bool has_byte(const void *block, size_t length, int byte, size_t release)
+{
+    const unsigned char *at = block, *end = at + length;
+    if (release == 0) return length > 0 && memchr(block, byte, length) != NULL;
+    while (at < end) {
+        size_t part = (size_t)(end - at) < release ? (size_t)(end - at) : release;
+        if (memchr(at, byte, part) != NULL) return true;
+        iv_pages_release(at, at + part);
+        at += part;
+    }
+    return false;
+}
+
+static isovae_status check_is_text(const unsigned char *block, size_t length, size_t release,
+                                   isovae_error *err)
 {
     if (length >= 2 &&
         ((block[0] == 0xFF && block[1] == 0xFE) || (block[0] == 0xFE && block[1] == 0xFF))) {
         return iv_fail(err, ISOVAE_ERR_DATA, "the text is in UTF-16; save it as UTF-8");
     }
-    if (length > 0 && memchr(block, 0, length) != NULL) {
+    if (has_byte(block, length, 0, release)) {
         return iv_fail(err, ISOVAE_ERR_DATA,
-                       "neither text nor a known binary format (.npy, .npz, IDX, or .gz of these)");
+                       "neither text nor a known binary format (.npy, .npz, IDX, or .gz of these, "
+                       "or a folder or zip of JPEG and PNG pictures)");
     }
     return ISOVAE_OK;
 }
@@ -327,11 +348,11 @@ static isovae_status check_is_text(const unsigned char *block, size_t length, is
 static isovae_status open_text(iv_table *table, int header, isovae_error *err)
 {
     iv_csv *csv = &table->csv;
-    csv->newline = memchr(csv->text, '\n', csv->length) != NULL   ? '\n'
-                   : memchr(csv->text, '\r', csv->length) != NULL ? '\r'
-                                                                  : '\n';
+    csv->newline = has_byte(csv->text, csv->length, '\n', csv->release)   ? '\n'
+                   : has_byte(csv->text, csv->length, '\r', csv->release) ? '\r'
+                                                                          : '\n';
     csv->separator = find_separator(csv);
-    bool quotes = memchr(csv->text, '"', csv->length) != NULL;
+    bool quotes = has_byte(csv->text, csv->length, '"', csv->release);
     scanner s = scan_from(csv, 0, 1);
     if (!next_record(&s)) return iv_fail(err, ISOVAE_ERR_DATA, "the file holds no data");
     csv->first_line = s.line;
@@ -361,14 +382,20 @@ static isovae_status open_text(iv_table *table, int header, isovae_error *err)
 isovae_status iv_read_csv(const unsigned char *block, size_t length, int header, iv_table *out,
                           isovae_error *err)
 {
+    return iv_read_csv_mapped(block, length, header, 0, out, err);
+}
+
+isovae_status iv_read_csv_mapped(const unsigned char *block, size_t length, int header,
+                                 size_t release, iv_table *out, isovae_error *err)
+{
     *out = (iv_table){.is_text = true};
-    IV_TRY(check_is_text(block, length, err));
+    IV_TRY(check_is_text(block, length, release, err));
     if (length >= 3 && memcmp(block, "\xEF\xBB\xBF", 3) == 0) { /* the mark of UTF-8 */
         block += 3;
         length -= 3;
     }
     if (length == 0) return iv_fail(err, ISOVAE_ERR_DATA, "the file is empty");
-    out->csv = (iv_csv){.text = (const char *)block, .length = length};
+    out->csv = (iv_csv){.text = (const char *)block, .length = length, .release = release};
     isovae_status status = open_text(out, header, err);
     if (status != ISOVAE_OK) iv_table_free(out);
     return status;

@@ -1,69 +1,33 @@
-/* gzip: inflated into one block whose growth is bounded, so that a small file cannot fill memory.
- */
+/* gzip: inflated into a block whose growth is bounded, so that a small file cannot fill memory. */
 #include "data/reader.h"
-
-#include "base/memory.h"
 
 #include <limits.h>
 #include <stdint.h>
-#include <string.h>
 #include <zlib.h>
 
-/* Deflate cannot shrink by more than this factor. */
-enum { MAX_RATIO = 1032 };
+enum { SHOWN = 1 << 18 }; /* bytes that zlib is shown at once */
 
-/* The last four bytes tell the size modulo 2^32: a hint, believed no further than possible. */
-static size_t first_capacity(const unsigned char *block, size_t length, size_t limit)
+static isovae_status inflate_all(z_stream *z, const iv_block *in, iv_filler *filler,
+                                 isovae_error *err)
 {
-    size_t hint = 65536, most;
-    if (length >= 18) {
-        const unsigned char *p = block + length - 4;
-        hint = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-    }
-    if (iv_size_mul(length, MAX_RATIO, &most) && hint > most) hint = most;
-    if (hint < 256) hint = 256;
-    return hint < limit ? hint : limit;
-}
-
-typedef struct growing {
-    unsigned char *data;
-    size_t length, capacity;
-} growing;
-
-static isovae_status grow(growing *g, size_t limit, isovae_error *err)
-{
-    unsigned char *bigger;
-    size_t capacity;
-    if (g->capacity >= limit) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "the compressed file holds more than the limit of %zu bytes", limit);
-    }
-    if (!iv_size_mul(g->capacity, 2, &capacity) || capacity > limit) capacity = limit;
-    IV_TRY(IV_NEW(bigger, capacity + 1, "decompressed data", err));
-    memcpy(bigger, g->data, g->length);
-    iv_free(g->data);
-    g->data = bigger;
-    g->capacity = capacity;
-    return ISOVAE_OK;
-}
-
-static isovae_status inflate_all(z_stream *z, const unsigned char *block, size_t length,
-                                 size_t limit, growing *g, isovae_error *err)
-{
-    size_t given = 0; /* bytes of the block that zlib has been shown */
+    const unsigned char *block = in->data;
+    size_t given = 0, length = in->length; /* given: bytes of the block that zlib has been shown */
     for (;;) {
         if (z->avail_in == 0 && given < length) {
-            size_t n = length - given < UINT_MAX ? length - given : UINT_MAX;
+            size_t n = length - given < SHOWN ? length - given : SHOWN;
+            iv_block_release(in);
             z->next_in = (unsigned char *)(uintptr_t)(block + given); /* zlib only reads it */
             z->avail_in = (unsigned)n;
             given += n;
         }
-        size_t room = g->capacity - g->length;
-        size_t n = room < UINT_MAX ? room : UINT_MAX;
-        z->next_out = g->data + g->length;
+        unsigned char *room;
+        size_t n;
+        IV_TRY(iv_filler_room(filler, &room, &n, err));
+        if (n > UINT_MAX) n = UINT_MAX;
+        z->next_out = room;
         z->avail_out = (unsigned)n;
         int code = inflate(z, Z_NO_FLUSH);
-        g->length += n - z->avail_out;
+        iv_filler_put(filler, n - z->avail_out);
         if (code == Z_STREAM_END) {
             size_t left = length - given + z->avail_in;
             const unsigned char *rest = block + (length - left);
@@ -77,9 +41,7 @@ static isovae_status inflate_all(z_stream *z, const unsigned char *block, size_t
         } else if (code == Z_MEM_ERROR) {
             return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory while decompressing");
         } else if (code == Z_OK || code == Z_BUF_ERROR) {
-            if (z->avail_out == 0 && g->length == g->capacity) {
-                IV_TRY(grow(g, limit, err));
-            } else if (z->avail_in == 0 && given == length) {
+            if (z->avail_out > 0 && z->avail_in == 0 && given == length) {
                 return iv_fail(
                     err, ISOVAE_ERR_DATA,
                     "the gzip file is cut off: it ends after %zu bytes, in the middle of "
@@ -93,28 +55,33 @@ static isovae_status inflate_all(z_stream *z, const unsigned char *block, size_t
     }
 }
 
+isovae_status iv_unpack_gzip(const iv_block *in, const iv_spool *spool, iv_block *out,
+                             isovae_error *err)
+{
+    iv_filler filler = {.spool = spool, .what = "the compressed file"};
+    z_stream z = {0};
+    *out = (iv_block){0};
+    if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory while decompressing");
+    }
+    isovae_status status = inflate_all(&z, in, &filler, err);
+    inflateEnd(&z);
+    if (status == ISOVAE_OK) status = iv_filler_take(&filler, out, err);
+    iv_filler_free(&filler);
+    return status;
+}
+
 isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
                            unsigned char **out, size_t *out_length, isovae_error *err)
 {
+    if (limit > SIZE_MAX - 2) limit = SIZE_MAX - 2;
+    const iv_spool spool = {.resident = SIZE_MAX, .limit = limit};
+    const iv_block in = {.data = (unsigned char *)(uintptr_t)block, .length = length};
+    iv_block unpacked;
     *out = NULL;
     *out_length = 0;
-    if (limit > SIZE_MAX - 1) limit = SIZE_MAX - 1;
-    growing g = {.capacity = first_capacity(block, length, limit)};
-    IV_TRY(IV_NEW(g.data, g.capacity + 1, "decompressed data", err));
-    z_stream z = {0};
-    isovae_status status;
-    if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) {
-        status = iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory while decompressing");
-    } else {
-        status = inflate_all(&z, block, length, limit, &g, err);
-        inflateEnd(&z);
-    }
-    if (status != ISOVAE_OK) {
-        iv_free(g.data);
-        return status;
-    }
-    g.data[g.length] = 0;
-    *out = g.data;
-    *out_length = g.length;
+    IV_TRY(iv_unpack_gzip(&in, &spool, &unpacked, err));
+    *out = unpacked.data;
+    *out_length = unpacked.length;
     return ISOVAE_OK;
 }

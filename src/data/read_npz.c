@@ -64,9 +64,36 @@ static isovae_status find_member(zip_t *archive, const char *key, zip_uint64_t *
     return found == 1 ? ISOVAE_OK : fail_with_keys(archive, key, err);
 }
 
-static isovae_status read_member(zip_t *archive, zip_uint64_t index, size_t block_length,
-                                 size_t limit, unsigned char **npy, size_t *npy_length,
-                                 isovae_error *err)
+static isovae_status unpack(zip_file_t *file, size_t size, const iv_block *in, const iv_shown *name,
+                            iv_filler *filler, isovae_error *err)
+{
+    size_t done = 0;
+    zip_int64_t got = 0;
+    /* The end is asked for, so that the checksum is verified too. */
+    do {
+        unsigned char *room;
+        size_t n;
+        iv_filler_put(filler, (size_t)got);
+        done += (size_t)got;
+        if (done > size) break;
+        iv_block_release(in);
+        IV_TRY(iv_filler_room(filler, &room, &n, err));
+        got = zip_fread(file, room, n);
+    } while (got > 0);
+    if (got < 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "member '%s' is damaged: %s", name->text,
+                       zip_file_strerror(file));
+    }
+    if (done != size) {
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "member '%s' does not unpack to the %zu bytes that it promises", name->text,
+                       size);
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status read_member(zip_t *archive, zip_uint64_t index, const iv_block *in,
+                                 const iv_spool *spool, iv_block *out, isovae_error *err)
 {
     zip_stat_t stat;
     const char *full = zip_get_name(archive, index, 0);
@@ -84,62 +111,54 @@ static isovae_status read_member(zip_t *archive, zip_uint64_t index, size_t bloc
                        "numpy.savez_compressed",
                        name.text, (int)stat.comp_method);
     }
-    if (stat.size > limit) {
+    if (stat.size > spool->limit) {
         return iv_fail(err, ISOVAE_ERR_DATA,
                        "member '%s' unpacks to %llu bytes, above the limit of %zu", name.text,
-                       (unsigned long long)stat.size, limit);
+                       (unsigned long long)stat.size, spool->limit);
     }
     size_t most;
-    if (stat.comp_size > block_length || !iv_size_mul((size_t)stat.comp_size, MAX_RATIO, &most) ||
+    if (stat.comp_size > in->length || !iv_size_mul((size_t)stat.comp_size, MAX_RATIO, &most) ||
         stat.size > most) {
         return iv_fail(err, ISOVAE_ERR_DATA,
                        "member '%s' promises %llu bytes, more than its %llu packed bytes can hold",
                        name.text, (unsigned long long)stat.size,
                        (unsigned long long)stat.comp_size);
     }
-    unsigned char *data;
-    size_t size = (size_t)stat.size, done = 0;
-    IV_TRY(IV_NEW(data, size + 1, "array of the .npz file", err));
     zip_file_t *file = zip_fopen_index(archive, index, 0);
     if (file == NULL) {
-        iv_free(data);
         return iv_fail(err, ISOVAE_ERR_DATA, "member '%s': %s", name.text, zip_strerror(archive));
     }
-    zip_int64_t got = 0;
-    /* One byte past the end is asked for, so that the checksum is verified too. */
-    while (done <= size && (got = zip_fread(file, data + done, size + 1 - done)) > 0) {
-        done += (size_t)got;
-    }
-    isovae_status status = ISOVAE_OK;
-    if (got < 0) {
-        status = iv_fail(err, ISOVAE_ERR_DATA, "member '%s' is damaged: %s", name.text,
-                         zip_file_strerror(file));
-    } else if (done != size) {
-        status = iv_fail(err, ISOVAE_ERR_DATA,
-                         "member '%s' does not unpack to the %zu bytes that it promises", name.text,
-                         size);
-    }
+    iv_filler filler = {.spool = spool, .what = "an array of the .npz file"};
+    isovae_status status = unpack(file, (size_t)stat.size, in, &name, &filler, err);
+    if (status == ISOVAE_OK) status = iv_filler_take(&filler, out, err);
+    iv_filler_free(&filler);
     zip_fclose(file);
-    if (status != ISOVAE_OK) {
-        iv_free(data);
-        return status;
-    }
-    data[size] = 0;
-    *npy = data;
-    *npy_length = size;
-    return ISOVAE_OK;
+    return status;
 }
 
 isovae_status iv_read_npz(const unsigned char *block, size_t length, const char *key, size_t limit,
                           unsigned char **npy, size_t *npy_length, isovae_error *err)
 {
+    if (limit > SIZE_MAX - 2) limit = SIZE_MAX - 2;
+    const iv_spool spool = {.resident = SIZE_MAX, .limit = limit};
+    const iv_block in = {.data = (unsigned char *)(uintptr_t)block, .length = length};
+    iv_block out;
     *npy = NULL;
     *npy_length = 0;
-    if (limit > SIZE_MAX - 1) limit = SIZE_MAX - 1;
+    IV_TRY(iv_unpack_npz(&in, key, &spool, &out, err));
+    *npy = out.data;
+    *npy_length = out.length;
+    return ISOVAE_OK;
+}
+
+isovae_status iv_unpack_npz(const iv_block *in, const char *key, const iv_spool *spool,
+                            iv_block *out, isovae_error *err)
+{
+    *out = (iv_block){0};
     zip_error_t zip_err;
     zip_error_init(&zip_err);
     isovae_status status;
-    zip_source_t *source = zip_source_buffer_create(block, length, 0, &zip_err);
+    zip_source_t *source = zip_source_buffer_create(in->data, in->length, 0, &zip_err);
     zip_t *archive = source != NULL ? zip_open_from_source(source, ZIP_RDONLY, &zip_err) : NULL;
     if (archive == NULL) {
         status = iv_fail(err, ISOVAE_ERR_DATA, "the zip archive cannot be opened: %s",
@@ -151,7 +170,7 @@ isovae_status iv_read_npz(const unsigned char *block, size_t length, const char 
     zip_uint64_t index = 0;
     status = find_member(archive, key, &index, err);
     if (status == ISOVAE_OK) {
-        status = read_member(archive, index, length, limit, npy, npy_length, err);
+        status = read_member(archive, index, in, spool, out, err);
     }
     zip_discard(archive);
     zip_error_fini(&zip_err);

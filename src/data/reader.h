@@ -6,7 +6,7 @@
 #ifndef IV_DATA_READER_H
 #define IV_DATA_READER_H
 
-#include "base/status.h"
+#include "data/block.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,12 +50,14 @@ typedef struct iv_csv {
     size_t data_at, data_line; /* where the first row begins */
     size_t at, line;           /* where the next row begins */
     size_t record_line;        /* line of the row handed out last */
+    size_t release;            /* of a mapped block: bytes after which pages are given back */
 } iv_csv;
 
 typedef struct iv_table {
     size_t rows, cols;
     char **names;                   /* cols, all different; NULL where the block names none */
     size_t height, width, channels; /* height 0: no image */
+    bool unit_image;                /* an image only if all values lie in [0, 1]: not known yet */
     bool is_text;
     iv_array array;    /* for !is_text */
     size_t *offsets;   /* element offset of each column within a row */
@@ -89,9 +91,14 @@ isovae_status iv_table_next(iv_table *table, const iv_request *request, double *
 void iv_table_place(const iv_table *table, char *buffer, size_t size);
 
 /* Rows and columns of an array: rank 1 is one column, ranks 3 and 4 are flattened; bytes of rank 3
- * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w). */
+ * and 4 are images (n, h, w), (n, h, w, c) or, where only that makes sense, (n, c, h, w); floats
+ * and truth values likewise, where an axis looks like channels and all values lie in [0, 1]. */
 isovae_status iv_table_from_array(const iv_array *array, iv_table *out,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
+/* Looks at all values where that decides whether these are images; to be called before any row is
+ * read. `block` is what the array lies in. */
+isovae_status iv_table_settle_image(iv_table *table, const iv_block *block,
+                                    isovae_error *err) ISOVAE_MUST_CHECK;
 /* rows * ... * element size, checked; false on overflow. */
 bool iv_array_bytes(const iv_array *array, size_t *out);
 
@@ -103,6 +110,11 @@ isovae_status iv_read_idx(const unsigned char *block, size_t length, iv_table *o
 isovae_status iv_read_csv(const unsigned char *block, size_t length, int header, iv_table *out,
                           isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* The same over a mapped block of which no more than about `release` bytes stay in memory. */
+isovae_status iv_read_csv_mapped(const unsigned char *block, size_t length, int header,
+                                 size_t release, iv_table *out,
+                                 isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* The .npy block of one member (key NULL: the only one) into memory released with iv_free. */
 isovae_status iv_read_npz(const unsigned char *block, size_t length, const char *key, size_t limit,
                           unsigned char **npy, size_t *npy_length,
@@ -111,6 +123,11 @@ isovae_status iv_read_npz(const unsigned char *block, size_t length, const char 
 isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
                            unsigned char **out, size_t *out_length,
                            isovae_error *err) ISOVAE_MUST_CHECK;
+/* The same two into blocks that may lie in a file. */
+isovae_status iv_unpack_npz(const iv_block *in, const char *key, const iv_spool *spool,
+                            iv_block *out, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_unpack_gzip(const iv_block *in, const iv_spool *spool, iv_block *out,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The part of iv_table_next that is for text tables. */
 isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *numbers,

@@ -59,6 +59,7 @@ static isovae_status moments_new(const iv_dataset *data, const size_t *rows, siz
             if (value < m->low[i]) m->low[i] = value;
             if (value > m->high[i]) m->high[i] = value;
         }
+        iv_dataset_use(data, IV_ROWS_PASSED, NULL, 1);
     }
     for (size_t i = 0; i < cols; i++) m->mean[i] /= (double)n;
     for (size_t r = 0; r < n; r++) {
@@ -66,6 +67,7 @@ static isovae_status moments_new(const iv_dataset *data, const size_t *rows, siz
             double deviation = value_at(data, rows[r], i) - m->mean[i];
             m->variance[i] += deviation * deviation;
         }
+        iv_dataset_use(data, IV_ROWS_PASSED, NULL, 1);
     }
     for (size_t i = 0; i < cols; i++) {
         m->variance[i] /= (double)n;
@@ -204,6 +206,7 @@ static void rows_of_bytes(const iv_scaling *scaling, const iv_dataset *data, con
     for (size_t r = 0; r < n_rows; r++) {
         const unsigned char *from = data->bytes + rows[r] * cols;
         for (size_t i = 0; i < cols; i++) out[r * cols + i] = table[from[i]];
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
 
@@ -211,6 +214,7 @@ void iv_scaling_rows(const iv_scaling *scaling, const iv_dataset *data, const si
                      size_t n_rows, float *out)
 {
     size_t cols = scaling->cols;
+    iv_dataset_use(data, IV_ROWS_WANTED, rows, n_rows);
     bool one = scaling->kind == IV_SCALE_UNIT || scaling->kind == IV_SCALE_IDENTITY;
     if (data->bytes != NULL && one && n_rows * cols > 1024) {
         rows_of_bytes(scaling, data, rows, n_rows, out);
@@ -229,6 +233,7 @@ void iv_scaling_rows(const iv_scaling *scaling, const iv_dataset *data, const si
                 to[i] = (float)(((double)from[i] - scaling->shift[i]) / scaling->scale[i]);
             }
         }
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
 
@@ -236,11 +241,13 @@ void iv_scaling_rows_f64(const iv_scaling *scaling, const iv_dataset *data, cons
                          size_t n_rows, double *out)
 {
     size_t cols = scaling->cols;
+    iv_dataset_use(data, IV_ROWS_WANTED, rows, n_rows);
     for (size_t r = 0; r < n_rows; r++) {
         for (size_t i = 0; i < cols; i++) {
             out[r * cols + i] =
                 (value_at(data, rows[r], i) - scaling->shift[i]) / scaling->scale[i];
         }
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
 

@@ -56,7 +56,19 @@ static bool channels_first(const iv_array *array)
     return first && !last;
 }
 
-isovae_status iv_table_from_array(const iv_array *array, iv_table *out, isovae_error *err)
+/* Floats and truth values of rank 3 or 4, where their axes look like those of images. */
+static bool may_be_image(const iv_array *array)
+{
+    const size_t *shape = array->shape;
+    bool element = array->element == IV_ELEMENT_F16 || array->element == IV_ELEMENT_F32 ||
+                   array->element == IV_ELEMENT_F64 || array->element == IV_ELEMENT_BOOL;
+    if (!element) return false;
+    return array->rank == 3 || channels_first(array) || shape[3] == 1 || shape[3] == 3 ||
+           shape[3] == 4;
+}
+
+static isovae_status make_table(const iv_array *array, bool may_be, iv_table *out,
+                                isovae_error *err)
 {
     *out = (iv_table){0};
     if (array->rank < 1 || array->rank > IV_MAX_RANK) {
@@ -91,7 +103,8 @@ isovae_status iv_table_from_array(const iv_array *array, iv_table *out, isovae_e
         *out = (iv_table){0};
         return iv_fail(err, ISOVAE_ERR_DATA, "the array is empty (an axis has length 0)");
     }
-    bool image = array->element == IV_ELEMENT_U8 && array->rank >= 3;
+    bool image =
+        array->rank >= 3 && (array->element == IV_ELEMENT_U8 || (may_be && may_be_image(array)));
     if (image && array->rank == 4 && channels_first(array)) {
         size_t s = size[0], t = stride[0];
         size[0] = size[1], stride[0] = stride[1];
@@ -115,10 +128,16 @@ isovae_status iv_table_from_array(const iv_array *array, iv_table *out, isovae_e
         out->height = size[0];
         out->width = size[1];
         out->channels = size[2];
+        out->unit_image = array->element != IV_ELEMENT_U8;
     }
     out->array = *array;
     out->row_stride = row_stride;
     return ISOVAE_OK;
+}
+
+isovae_status iv_table_from_array(const iv_array *array, iv_table *out, isovae_error *err)
+{
+    return make_table(array, true, out, err);
 }
 
 static double half_to_double(uint64_t bits)
@@ -170,6 +189,23 @@ static double element_at(const iv_array *array, size_t index)
     case IV_ELEMENT_U64: return (double)bits;
     }
     return NAN;
+}
+
+isovae_status iv_table_settle_image(iv_table *table, const iv_block *block, isovae_error *err)
+{
+    enum { RELEASE = 1 << 15 };
+    if (!table->unit_image) return ISOVAE_OK;
+    const iv_array array = table->array;
+    size_t n = table->rows * table->cols, i = 0;
+    for (; i < n; i++) {
+        double value = element_at(&array, i);
+        if (value < 0 || value > 1) break; /* NaN is a missing value, not another kind of array */
+        if (i % RELEASE == 0) iv_block_release(block);
+    }
+    table->unit_image = false;
+    if (i == n) return ISOVAE_OK;
+    iv_table_free(table);
+    return make_table(&array, false, table, err);
 }
 
 static void array_row(const iv_table *table, size_t row, const iv_request *request, double *numbers)

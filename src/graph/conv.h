@@ -33,7 +33,7 @@ size_t iv_conv_pack_size(const iv_kernels *k, const iv_conv *conv, bool up);
 void iv_conv_pack(const iv_kernels *k, const iv_conv *conv, bool up, const void *weight,
                   const void *bias, void *packed);
 
-/* One pass over `images` images. `packed` and `bias` as packed before; act as in iv_product, pre
+/* One pass over `images` images. `packed` and `bias` as packed before; act as in iv_product, slope
  * laid out like `to`. */
 typedef struct iv_conv_run {
     const iv_conv *conv;
@@ -46,7 +46,7 @@ typedef struct iv_conv_run {
     const void *bias; /* NULL: none */
     iv_act act;
     double act_parameter;
-    void *pre; /* NULL: not wanted */
+    void *slope; /* NULL: not wanted */
     bool accumulate;
     void *work;
 } iv_conv_run;

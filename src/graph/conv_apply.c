@@ -1,7 +1,7 @@
 /* Convolutions and transposed convolutions as products (conv.h): one pass over a run of images. */
 #include "graph/conv_phase.h"
 
-/* Where the columns, the tile of results and the source in channels last lie in `work`. */
+/* Where the columns, two tiles of results and the source in channels last lie in `work`. */
 typedef struct work_plan {
     size_t rows; /* of a tile */
     size_t images;
@@ -133,24 +133,34 @@ void iv_conv_columns(const iv_kernels *k, const iv_gather *g, size_t pixels, siz
     }
 }
 
-/* A tile that does not lie in the output as the product makes it. */
-static void place_tile(const iv_kernels *k, const iv_conv_run *run, const tile_place *t,
-                       size_t image_size, size_t image0, size_t first, size_t count, void *tile)
+/* A tile that does not lie in the output as the product makes it: values, or slopes. */
+static void place_rows(const iv_kernels *k, const tile_place *t, size_t image_size, size_t image0,
+                       size_t first, size_t count, const void *tile, void *to, bool last,
+                       bool accumulate)
 {
-    for (size_t pass = run->pre != NULL ? 0 : 1; pass < 2; pass++) {
-        void *to = pass == 0 ? run->pre : run->to;
-        if (pass == 1 && run->act != IV_ACT_NONE)
-            k->act_forward(run->act, run->act_parameter, count * t->phase->n, tile, tile);
-        for (size_t done = 0; done < count;) {
-            size_t pixels = t->phase->pixels;
-            size_t image = (first + done) / pixels, window = (first + done) % pixels;
-            size_t n = pixels - window < count - done ? pixels - window : count - done;
-            place(k, t, window, n, iv_at(k, tile, done * t->phase->n),
-                  iv_at(k, to, (image0 + image) * image_size), run->to_last,
-                  pass == 1 && run->accumulate);
-            done += n;
-        }
+    for (size_t done = 0; done < count;) {
+        size_t pixels = t->phase->pixels;
+        size_t image = (first + done) / pixels, window = (first + done) % pixels;
+        size_t n = pixels - window < count - done ? pixels - window : count - done;
+        place(k, t, window, n, iv_at(k, tile, done * t->phase->n),
+              iv_at(k, to, (image0 + image) * image_size), last, accumulate);
+        done += n;
     }
+}
+
+/* `spare` has room for another tile. */
+static void place_tile(const iv_kernels *k, const iv_conv_run *run, const tile_place *t,
+                       size_t image_size, size_t image0, size_t first, size_t count, void *tile,
+                       void *spare)
+{
+    size_t n = count * t->phase->n;
+    if (run->slope != NULL) {
+        k->act_derivative(run->act, run->act_parameter, n, tile, spare);
+        place_rows(k, t, image_size, image0, first, count, spare, run->slope, run->to_last, false);
+    }
+    if (run->act != IV_ACT_NONE) k->act_forward(run->act, run->act_parameter, n, tile, tile);
+    place_rows(k, t, image_size, image0, first, count, tile, run->to, run->to_last,
+               run->accumulate);
 }
 
 typedef struct group { /* of images that are worked on together */
@@ -200,7 +210,7 @@ static void apply_merged(const iv_kernels *k, const iv_conv_run *run, const work
             }
         }
         place_tile(k, run, &t, t.height * t.width * t.channels, images->first, first * windows,
-                   count * windows, tile);
+                   count * windows, tile, iv_at(k, tile, w->tile));
     }
 }
 
@@ -247,11 +257,12 @@ static void apply_phase(const iv_kernels *k, const iv_conv_run *run, const work_
             p.ldc = t.channels;
             p.act = run->act;
             p.act_parameter = run->act_parameter;
-            p.pre = run->pre == NULL ? NULL : iv_at(k, run->pre, at);
+            p.slope = run->slope == NULL ? NULL : iv_at(k, run->slope, at);
             p.accumulate = run->accumulate;
         }
         k->product(&p);
-        if (!direct) place_tile(k, run, &t, to_size, images->first, first, count, tile);
+        if (direct) continue;
+        place_tile(k, run, &t, to_size, images->first, first, count, tile, iv_at(k, tile, w->tile));
     }
 }
 
@@ -262,7 +273,7 @@ void iv_conv_apply(const iv_kernels *k, const iv_conv_run *run)
     iv_shape shape = {3, {run->up ? conv->small_channels : conv->big_channels, from[0], from[1]}};
     size_t from_size = shape.dim[0] * from[0] * from[1];
     work_plan w = plan_work(conv, run->up);
-    void *logical = iv_at(k, run->work, w.columns + w.tile);
+    void *logical = iv_at(k, run->work, w.columns + 2 * w.tile);
     bool merged = iv_conv_merged(conv, run->up);
     for (size_t first = 0; first < run->images; first += w.images) {
         group images = {.first = first, .count = run->images - first};
@@ -294,7 +305,7 @@ size_t iv_conv_work_size(const iv_conv *conv)
     size_t most = iv_conv_weight_work(conv);
     for (size_t up = 0; up < 2; up++) {
         work_plan w = plan_work(conv, up == 1);
-        size_t size = w.columns + w.tile + w.source;
+        size_t size = w.columns + 2 * w.tile + w.source;
         if (size > most) most = size;
     }
     return most;

@@ -23,6 +23,15 @@ static isovae_status allocate(iv_exec *exec, const iv_exec_sizes *sizes, isovae_
     }
     IV_TRY(k->alloc(&exec->lane_memory, lanes, "tangents of a network", err));
     IV_TRY(k->alloc(&exec->one, 1, "a constant", err));
+    if (sizes->state > 0) IV_TRY(IV_NEW(exec->state, sizes->state, "the state of a network", err));
+    if (exec->n_segments > 1) {
+        size_t sums;
+        if (!iv_size_mul(exec->sums_width, iv_exec_statistics_tasks(exec, exec->plan.rows),
+                         &sums)) {
+            return iv_fail(err, ISOVAE_ERR_MEMORY, "the statistics of a batch are too large");
+        }
+        IV_TRY(IV_NEW(exec->sums, sums, "the statistics of a batch", err));
+    }
     k->fill(1, 1.0, exec->one);
     IV_TRY(IV_NEW(exec->busy, exec->plan.lanes, "the plan of a network", err));
     for (size_t i = 0; i < exec->plan.lanes; i++) atomic_flag_clear(&exec->busy[i]);
@@ -49,6 +58,9 @@ isovae_status iv_exec_new(const iv_graph *graph, const iv_kernels *kernels,
     *out = NULL;
     if (graph->n_inputs == 0 || graph->n_outputs == 0) {
         return iv_fail(err, ISOVAE_ERR_FORMAT, "a network needs at least one input and one output");
+    }
+    if (plan->training && plan->weights != NULL) {
+        return iv_fail(err, ISOVAE_ERR_INTERNAL, "a training workspace cannot share weights");
     }
     IV_TRY(IV_NEW(exec, 1, "a workspace", err));
     exec->graph = graph;
@@ -82,6 +94,9 @@ void iv_exec_free(iv_exec *exec)
     iv_free(exec->users);
     iv_free(exec->param_tasks);
     iv_free(exec->prepare_tasks);
+    iv_free(exec->cuts);
+    iv_free(exec->state);
+    iv_free(exec->sums);
     iv_free(exec);
 }
 
@@ -124,8 +139,12 @@ void iv_exec_call(const iv_exec *exec, const void *params, size_t node_index, si
             call->params[i] = iv_at(k, params, graph->params[node->params[i]].offset);
         }
     }
-    call->saved = iv_at(k, exec->saved_memory, plan->saved_offset + first * plan->saved_size);
+    if (plan->saved_size > 0) {
+        call->saved = iv_at(k, exec->saved_memory, plan->saved_offset + first * plan->saved_size);
+    }
     call->prepared = iv_at(k, exec->prepared_memory, plan->prepared_offset);
+    call->training = exec->plan.training && (node->kind->flags & IV_NODE_WHOLE_BATCH);
+    if (exec->state != NULL) call->state = exec->state + plan->state_offset;
     call->scratch = iv_at(k, exec->lane_memory, lane * exec->lane_size + exec->scratch_offset);
     call->work = iv_at(k, exec->lane_memory, lane * exec->lane_size + exec->work_offset);
 }
@@ -148,13 +167,28 @@ void iv_exec_prepare_all(iv_exec *exec, const void *params)
     for (size_t i = 0; i < exec->n_prepare_tasks; i++) iv_exec_prepare(exec, params, i);
 }
 
-void iv_exec_forward(iv_exec *exec, const void *params, size_t first, size_t count, size_t lane)
+static void forward_nodes(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
+                          size_t count, size_t lane)
 {
     if (count == 0) return;
-    for (size_t i = 0; i < exec->graph->n_nodes; i++) {
+    for (size_t i = from; i < to; i++) {
         iv_node_call call;
         iv_exec_call(exec, params, i, first, count, lane, &call);
         call.node->kind->forward(&call);
+    }
+}
+
+void iv_exec_forward_segment(iv_exec *exec, const void *params, size_t segment, size_t first,
+                             size_t count, size_t lane)
+{
+    forward_nodes(exec, params, exec->cuts[segment], exec->cuts[segment + 1], first, count, lane);
+}
+
+void iv_exec_forward(iv_exec *exec, const void *params, size_t first, size_t count, size_t lane)
+{
+    for (size_t s = 0; s < exec->n_segments; s++) {
+        if (s > 0) iv_exec_batch_sums(exec, params, s, IV_BATCH_FORWARD, first, count);
+        iv_exec_forward_segment(exec, params, s, first, count, lane);
     }
 }
 
@@ -164,11 +198,11 @@ static void *gradient_rows(const iv_exec *exec, size_t value, size_t first)
                  first * exec->graph->values[value].size);
 }
 
-void iv_exec_reverse(iv_exec *exec, const void *params, size_t first, size_t count, bool to_inputs,
-                     size_t lane)
+static void reverse_nodes(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
+                          size_t count, bool to_inputs, size_t lane)
 {
     if (count == 0) return;
-    for (size_t i = exec->graph->n_nodes; i-- > 0;) {
+    for (size_t i = to; i-- > from;) {
         const iv_node *node = &exec->graph->nodes[i];
         const iv_node_plan *plan = &exec->nodes[i];
         iv_node_call call;
@@ -191,6 +225,27 @@ void iv_exec_reverse(iv_exec *exec, const void *params, size_t first, size_t cou
             }
         }
         node->kind->reverse(&call);
+    }
+}
+
+/* The node at a cut waits for the sums of its output's gradient, so it belongs to the part below.
+ */
+void iv_exec_reverse_segment(iv_exec *exec, const void *params, size_t segment, size_t first,
+                             size_t count, bool to_inputs, size_t lane)
+{
+    bool last = segment + 1 == exec->n_segments;
+    size_t from = segment == 0 ? 0 : exec->cuts[segment] + 1;
+    size_t to = last ? exec->graph->n_nodes : exec->cuts[segment + 1] + 1;
+    reverse_nodes(exec, params, from, to, first, count, to_inputs, lane);
+}
+
+void iv_exec_reverse(iv_exec *exec, const void *params, size_t first, size_t count, bool to_inputs,
+                     size_t lane)
+{
+    for (size_t s = exec->n_segments; s-- > 0;) {
+        if (s + 1 < exec->n_segments)
+            iv_exec_batch_sums(exec, params, s + 1, IV_BATCH_REVERSE, first, count);
+        iv_exec_reverse_segment(exec, params, s, first, count, to_inputs, lane);
     }
 }
 
@@ -233,6 +288,13 @@ void iv_exec_param_gradient(iv_exec *exec, const void *params, void *grads, size
             }
         }
         node->kind->param_gradient(&call, user->role, grad, i > 0, t->block, t->blocks);
+    }
+    if (param->parametrization != IV_PARAM_PLAIN) {
+        size_t start, count;
+        iv_param_block(param, t->block, t->blocks, &start, &count);
+        iv_param_chain(exec->kernels, param->parametrization, count,
+                       iv_at(exec->kernels, params, param->offset + start),
+                       iv_at(exec->kernels, grad, start));
     }
     atomic_flag_clear_explicit(&exec->busy[lane], memory_order_release);
 }

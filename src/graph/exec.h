@@ -17,6 +17,9 @@ typedef struct iv_exec_plan {
     size_t tangent_rows; /* capacity of one tangent tile: rows x tangents; 0: no tangent pass */
     size_t tangents;
     size_t lanes; /* how many threads run passes at once (each has scratch of its own); 0: 1 */
+    /* Batch norm uses the statistics of the batch (and not its running ones): see segments below.
+     * Not together with `weights`. */
+    bool training;
     /* Packed weights are read from this workspace (same graph, kernels and `reverse`, prepared
      * before the first pass, kept until this one is freed) and not packed again; NULL: own ones. */
     const iv_exec *weights;
@@ -44,6 +47,28 @@ void iv_exec_forward(iv_exec *exec, const void *params, size_t first, size_t cou
 /* Reverse mode from the outputs' gradients; inputs' gradients only with `to_inputs`. */
 void iv_exec_reverse(iv_exec *exec, const void *params, size_t first, size_t count, bool to_inputs,
                      size_t lane);
+
+/* Segments. A node that needs the whole batch (batch norm in training form) cuts the list of nodes:
+ * all rows must have passed one segment before sums over them are taken and the next one starts.
+ * Without such nodes there is one segment. Forward: segments 0, 1, ...; before each but the first,
+ * every task of iv_exec_statistics once, then iv_exec_settle. Reverse: from the last segment down;
+ * before each but the last the same with `reverse` and the segment above. The sums are taken over
+ * slices of a few rows and added in a fixed binary tree, so their bytes do not depend on who took
+ * them. iv_exec_forward and _reverse above do all of it for [first, first + count) as the whole
+ * batch; tangents of such a workspace need the whole batch in one call, and one call at a time. */
+enum { IV_STATISTICS_ROWS = 8 };
+size_t iv_exec_segments(const iv_exec *exec);
+void iv_exec_forward_segment(iv_exec *exec, const void *params, size_t segment, size_t first,
+                             size_t count, size_t lane);
+void iv_exec_reverse_segment(iv_exec *exec, const void *params, size_t segment, size_t first,
+                             size_t count, bool to_inputs, size_t lane);
+size_t iv_exec_statistics_tasks(const iv_exec *exec, size_t rows);
+void iv_exec_statistics(iv_exec *exec, const void *params, size_t segment, bool reverse,
+                        size_t rows, size_t task);
+void iv_exec_settle(iv_exec *exec, const void *params, size_t segment, bool reverse, size_t rows);
+/* Moves the running statistics in `params` towards those of the last batch (momentum 0.1, variance
+ * unbiased). */
+void iv_exec_update_buffers(const iv_exec *exec, void *params);
 
 /* Gradients of the parameters, summed over rows [0, rows) into `grads` (a parameter vector). */
 size_t iv_exec_param_tasks(const iv_exec *exec);

@@ -82,19 +82,24 @@ static isovae_status place_values(iv_exec *exec, iv_exec_sizes *sizes, isovae_er
 {
     const iv_graph *graph = exec->graph;
     size_t rows = exec->plan.rows;
+    bool derivatives = exec->plan.reverse || exec->plan.tangent_rows > 0;
     for (size_t i = 0; i < graph->n_values; i++) {
         IV_TRY(take(&sizes->values, rows, graph->values[i].size, &exec->values[i].offset, err));
     }
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const iv_node *node = &graph->nodes[i];
         iv_node_plan *plan = &exec->nodes[i];
-        if (node->kind->saved != NULL) plan->saved_size = node->kind->saved(graph, node);
+        if (derivatives && node->kind->saved != NULL) {
+            plan->saved_size = node->kind->saved(graph, node);
+        }
         IV_TRY(take(&sizes->saved, rows, plan->saved_size, &plan->saved_offset, err));
         size_t prepared =
             node->kind->prepared == NULL
                 ? 0
                 : node->kind->prepared(exec->kernels, graph, node, exec->plan.reverse);
         IV_TRY(take(&sizes->prepared, 1, prepared, &plan->prepared_offset, err));
+        size_t state = node->kind->state == NULL ? 0 : node->kind->state(graph, node);
+        IV_TRY(take(&sizes->state, 1, state, &plan->state_offset, err));
     }
     return ISOVAE_OK;
 }
@@ -234,7 +239,7 @@ static void list_users(iv_exec *exec, size_t *start)
             const iv_node *node = &graph->nodes[i];
             for (size_t role = 0; exec->nodes[i].active && role < node->n_params; role++) {
                 size_t param = node->params[role];
-                if (param == SIZE_MAX) continue;
+                if (param == SIZE_MAX || graph->params[param].buffer) continue;
                 /* First pass: count. Second: fill, which moves each start to the next one's. */
                 if (pass == 1) exec->users[start[param]] = (iv_param_user){i, role};
                 start[param]++;
@@ -265,6 +270,8 @@ static size_t blocks_of(const iv_exec *exec, size_t first, size_t n)
             node->kind->param_blocks == NULL
                 ? 1
                 : node->kind->param_blocks(exec->graph, node, user->role, exec->plan.rows);
+        /* One thread is served best by whole matrices. */
+        if (exec->plan.lanes == 1) wanted = 1;
         if (i > 0 && wanted != blocks) return 1;
         blocks = wanted;
     }
@@ -297,9 +304,29 @@ static isovae_status list_param_tasks(iv_exec *exec, isovae_error *err)
     return status;
 }
 
+/* Where the whole batch must have passed before the next node goes on. */
+static isovae_status cut_segments(iv_exec *exec, isovae_error *err)
+{
+    const iv_graph *graph = exec->graph;
+    size_t n = 0;
+    IV_TRY(IV_NEW(exec->cuts, graph->n_nodes + 2, "the plan of a network", err));
+    exec->cuts[n++] = 0;
+    for (size_t i = 0; exec->plan.training && i < graph->n_nodes; i++) {
+        const iv_node *node = &graph->nodes[i];
+        if (!(node->kind->flags & IV_NODE_WHOLE_BATCH)) continue;
+        size_t width = node->kind->sums(graph, node);
+        if (width > exec->sums_width) exec->sums_width = width;
+        exec->cuts[n++] = i;
+    }
+    exec->n_segments = n;
+    exec->cuts[n] = graph->n_nodes;
+    return ISOVAE_OK;
+}
+
 isovae_status iv_exec_make_plan(iv_exec *exec, iv_exec_sizes *sizes, isovae_error *err)
 {
     mark_dependence(exec);
+    IV_TRY(cut_segments(exec, err));
     IV_TRY(mark_writers(exec, err));
     IV_TRY(iv_exec_plan_layout(exec, err));
     IV_TRY(place_values(exec, sizes, err));

@@ -34,6 +34,7 @@ typedef struct iv_value_plan {
 typedef struct iv_node_plan {
     size_t saved_offset, saved_size; /* elements; size per row */
     size_t prepared_offset;
+    size_t state_offset;           /* numbers */
     bool active;                   /* some output depends on it */
     bool accumulate[IV_MAX_PORTS]; /* an earlier writer of the input's gradient is there */
 } iv_node_plan;
@@ -54,18 +55,26 @@ struct iv_exec {
     void *value_memory, *gradient_memory, *saved_memory, *prepared_memory;
     void *lane_memory; /* lanes x lane_size: tangents, then scratch, then work */
     void *one;         /* one element, 1.0 */
+
+    /* Segment s begins, in forward order, with node cuts[s]; cuts[n_segments] is the end. */
+    size_t n_segments, *cuts;
+    size_t sums_width;    /* numbers of the widest sums */
+    double *state, *sums; /* of the nodes; of the slices of a batch */
 };
 
 /* Fills in what every callback needs, for rows from `first`. */
 void iv_exec_call(const iv_exec *exec, const void *params, size_t node, size_t first, size_t rows,
                   size_t lane, iv_node_call *call);
 
+/* Sums over rows [first, first + count) for the node at the start of a segment (segments.c). */
+void iv_exec_batch_sums(iv_exec *exec, const void *params, size_t segment, iv_batch_pass pass,
+                        size_t first, size_t count);
 /* Decides channels_last of every value. */
 isovae_status iv_exec_plan_layout(iv_exec *exec, isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The plan (exec_plan.c): everything but the memory of the kernels; sizes in elements. */
 typedef struct iv_exec_sizes {
-    size_t values, saved, prepared;
+    size_t values, saved, prepared, state;
 } iv_exec_sizes;
 isovae_status iv_exec_make_plan(iv_exec *exec, iv_exec_sizes *sizes,
                                 isovae_error *err) ISOVAE_MUST_CHECK;

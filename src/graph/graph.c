@@ -256,6 +256,14 @@ static isovae_status find_params(const iv_graph *graph, iv_param_shape_fn *shape
         add->shapes.present[i] = true;
         add->params[i] = iv_graph_find_param(graph, name);
         if (add->params[i] != SIZE_MAX) {
+            const iv_param *shared = &graph->params[add->params[i]];
+            if (shared->buffer != add->kind->buffer[i] ||
+                shared->parametrization != add->kind->parametrization[i]) {
+                return iv_fail(err, ISOVAE_ERR_FORMAT,
+                               "node '%s': its '%s' cannot share the parameter '%s', which is used "
+                               "in another way elsewhere",
+                               spec->name, role, name);
+            }
             add->shapes.known[i] = true;
             add->shapes.params[i] = graph->params[add->params[i]].shape;
         } else {
@@ -337,10 +345,14 @@ static void commit(iv_graph *graph, const addition *add, const names *own, size_
     for (size_t i = 0; i < add->n_roles; i++) {
         node->params[i] = add->params[i];
         if (!add->shapes.present[i] || add->params[i] != SIZE_MAX) continue;
-        graph->params[graph->n_params] = (iv_param){.name = own->params[i],
-                                                    .shape = add->shapes.params[i],
-                                                    .size = add->param_sizes[i],
-                                                    .offset = graph->param_elements};
+        graph->params[graph->n_params] =
+            (iv_param){.name = own->params[i],
+                       .shape = add->shapes.params[i],
+                       .size = add->param_sizes[i],
+                       .offset = graph->param_elements,
+                       .parametrization = add->kind->parametrization[i],
+                       .buffer = add->kind->buffer[i],
+                       .not_negative = add->kind->not_negative[i]};
         graph->param_elements += round_up(add->param_sizes[i]);
         node->params[i] = graph->n_params++;
     }
@@ -423,12 +435,19 @@ isovae_status iv_graph_node(iv_graph *graph, const iv_node_spec *spec, size_t *o
 
 size_t iv_graph_layout(iv_graph *graph, size_t base)
 {
+    graph->param_elements = 0;
+    return iv_graph_layout_part(graph, iv_graph_layout_part(graph, base, false), true);
+}
+
+size_t iv_graph_layout_part(iv_graph *graph, size_t base, bool buffers)
+{
     size_t at = round_up(base);
     for (size_t i = 0; i < graph->n_params; i++) {
+        if (graph->params[i].buffer != buffers) continue;
         graph->params[i].offset = at;
         at += round_up(graph->params[i].size);
     }
-    graph->param_elements = at;
+    if (at > graph->param_elements) graph->param_elements = at;
     return at;
 }
 

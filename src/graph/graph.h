@@ -42,6 +42,9 @@ typedef struct iv_attributes {
     size_t n_sizes;
     size_t sizes[IV_MAX_PORTS]; /* split: extents of the outputs along axis */
     iv_shape shape;             /* reshape: row shape of the output */
+    double eps;                 /* normalisations: added to the variance; 0: 1e-5 */
+    size_t scale[2];            /* upsampling: of height and width; pixel_shuffle: the first */
+    size_t count_include_pad;   /* average_pool: 1: padding counts as elements; 0 */
     iv_conv_attributes conv;
 } iv_attributes;
 
@@ -60,8 +63,11 @@ typedef struct iv_value {
     size_t size; /* elements of a row */
 } iv_value;
 
-/* Where a parameter's effective value is not its raw one (none yet: GDN's will be positive). */
-typedef enum iv_parametrization { IV_PARAM_PLAIN = 0 } iv_parametrization;
+/* What a node computes with is the effective value of a parameter; what is stored and trained is
+ * the raw one. Square keeps the effective value positive, with a gradient everywhere:
+ * effective = raw^2 + IV_PARAM_FLOOR (param.c, docs/format.md). */
+typedef enum iv_parametrization { IV_PARAM_PLAIN = 0, IV_PARAM_SQUARE = 1 } iv_parametrization;
+#define IV_PARAM_FLOOR 0x1p-20
 
 typedef struct iv_param {
     char *name;
@@ -69,7 +75,19 @@ typedef struct iv_param {
     size_t size;
     size_t offset; /* in elements, into the model's one parameter vector; multiple of 16 */
     iv_parametrization parametrization;
+    bool buffer;       /* stored with the parameters, but not trained (running statistics) */
+    bool not_negative; /* a file that holds a negative one is refused */
 } iv_param;
+
+/* A raw value with that effective one (the nearest that there is). */
+double iv_param_raw(iv_parametrization parametrization, double effective);
+/* Effective values of n raw ones; and a gradient in effective values turned into one in raw ones.
+ */
+void iv_param_effective(const iv_kernels *k, iv_parametrization parametrization, size_t n,
+                        const void *raw, void *effective);
+void iv_param_chain(const iv_kernels *k, iv_parametrization parametrization, size_t n,
+                    const void *raw, void *gradient);
+const char *iv_parametrization_name(iv_parametrization parametrization);
 
 typedef struct iv_graph {
     size_t n_nodes, n_values, n_params;
@@ -112,6 +130,9 @@ size_t iv_graph_find_param(const iv_graph *graph, const char *name);
 /* Lays the parameters out one behind the other from `base`, each at a multiple of 16 elements;
  * returns the end. */
 size_t iv_graph_layout(iv_graph *graph, size_t base);
+/* The same for what is trained alone, or the buffers alone: so the trained part of several graphs
+ * is one run of elements. param_elements grows to the end where that is beyond it. */
+size_t iv_graph_layout_part(iv_graph *graph, size_t base, bool buffers);
 
 /* Merges each dense, conv or conv_transpose with the activation node behind it where nothing else
  * reads the value between them: one pass over memory less. The graph computes the same; the value

@@ -26,18 +26,24 @@ static json_t *sizes_to_json(const size_t *sizes, size_t n)
 /* Where the numbers of a convolution's attribute lie, how many there are, and the least one. */
 typedef struct conv_numbers {
     size_t *values, n, least;
+    bool always; /* written even where it is the least */
 } conv_numbers;
 
 static conv_numbers conv_numbers_of(iv_attributes *attributes, iv_attribute_type type)
 {
     iv_conv_attributes *conv = &attributes->conv;
     switch (type) {
-    case IV_ATTRIBUTE_STRIDE: return (conv_numbers){conv->stride, 2, 1};
-    case IV_ATTRIBUTE_DILATION: return (conv_numbers){conv->dilation, 2, 1};
-    case IV_ATTRIBUTE_PADS: return (conv_numbers){conv->pads, 4, 0};
-    case IV_ATTRIBUTE_OUTPUT_PADDING: return (conv_numbers){conv->output_padding, 2, 0};
-    case IV_ATTRIBUTE_GROUPS: return (conv_numbers){&conv->groups, 1, 1};
-    default: return (conv_numbers){NULL, 0, 0};
+    case IV_ATTRIBUTE_STRIDE: return (conv_numbers){conv->stride, 2, 1, false};
+    case IV_ATTRIBUTE_DILATION: return (conv_numbers){conv->dilation, 2, 1, false};
+    case IV_ATTRIBUTE_PADS: return (conv_numbers){conv->pads, 4, 0, false};
+    case IV_ATTRIBUTE_OUTPUT_PADDING: return (conv_numbers){conv->output_padding, 2, 0, false};
+    case IV_ATTRIBUTE_GROUPS: return (conv_numbers){&conv->groups, 1, 1, false};
+    case IV_ATTRIBUTE_KERNEL: return (conv_numbers){conv->kernel, 2, 1, true};
+    case IV_ATTRIBUTE_COUNT_INCLUDE_PAD:
+        return (conv_numbers){&attributes->count_include_pad, 1, 0, false};
+    case IV_ATTRIBUTE_SCALE: return (conv_numbers){attributes->scale, 2, 1, true};
+    case IV_ATTRIBUTE_FACTOR: return (conv_numbers){attributes->scale, 1, 1, true};
+    default: return (conv_numbers){NULL, 0, 0, false};
     }
 }
 
@@ -53,6 +59,7 @@ static json_t *attribute_to_json(const iv_attributes *attributes, iv_attribute_t
     case IV_ATTRIBUTE_AXIS: return json_integer((json_int_t)attributes->axis);
     case IV_ATTRIBUTE_SIZES: return sizes_to_json(attributes->sizes, attributes->n_sizes);
     case IV_ATTRIBUTE_SHAPE: return sizes_to_json(attributes->shape.dim, attributes->shape.rank);
+    case IV_ATTRIBUTE_EPS: return json_real(attributes->eps);
     default: break;
     }
     return NULL;
@@ -73,7 +80,7 @@ static bool says_nothing(const iv_attributes *attributes, iv_attribute_type type
     for (size_t i = 0; i < numbers.n; i++) {
         if (numbers.values[i] != numbers.least) return false;
     }
-    if (numbers.n > 0) return true;
+    if (numbers.n > 0) return !numbers.always;
     if (type == IV_ATTRIBUTE_ACT) return attributes->act == IV_ACT_NONE;
     return type == IV_ATTRIBUTE_PARAMETER && !has_parameter(attributes->act);
 }
@@ -117,6 +124,24 @@ static bool put_params(json_t *object, const iv_graph *graph, const iv_node *nod
     return true;
 }
 
+/* {role: name} of the parameters whose tensors hold raw values. */
+static bool put_parametrization(json_t *object, const iv_node *node)
+{
+    json_t *map = json_object();
+    if (map == NULL) return false;
+    for (size_t i = 0; i < node->n_params; i++) {
+        iv_parametrization p = node->kind->parametrization[i];
+        if (p == IV_PARAM_PLAIN || node->params[i] == SIZE_MAX) continue;
+        if (!set(map, node->kind->roles[i], json_string(iv_parametrization_name(p)))) {
+            json_decref(map);
+            return false;
+        }
+    }
+    if (json_object_size(map) > 0) return set(object, "parametrization", map);
+    json_decref(map);
+    return true;
+}
+
 static json_t *names_to_json(const iv_graph *graph, const size_t *values, size_t n)
 {
     json_t *list = json_array();
@@ -139,7 +164,8 @@ static bool put_node(json_t *object, const iv_graph *graph, const iv_node *node)
     bool done = node->n_outputs == 1
                     ? set(object, "output", json_string(graph->values[node->outputs[0]].name))
                     : set(object, "outputs", names_to_json(graph, node->outputs, node->n_outputs));
-    return done && put_params(object, graph, node) && put_attributes(object, node);
+    return done && put_params(object, graph, node) && put_parametrization(object, node) &&
+           put_attributes(object, node);
 }
 
 json_t *iv_graph_to_json(const iv_graph *graph)
@@ -258,6 +284,14 @@ static isovae_status read_attribute(const reader *r, const iv_attribute *attribu
         return read_sizes(r, key, value, IV_MAX_PORTS, out->sizes, &out->n_sizes, err);
     case IV_ATTRIBUTE_SHAPE:
         return read_sizes(r, key, value, IV_MAX_RANK, out->shape.dim, &out->shape.rank, err);
+    case IV_ATTRIBUTE_EPS:
+        if (!json_is_number(value) || !(json_number_value(value) > 0) ||
+            !isfinite(json_number_value(value))) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': attribute '%s' must be a number above 0", r->name, key);
+        }
+        out->eps = json_number_value(value);
+        return ISOVAE_OK;
     default: break;
     }
     return iv_fail(err, ISOVAE_ERR_INTERNAL, "node '%s': attribute '%s' has no type", r->name, key);
@@ -332,6 +366,34 @@ static isovae_status read_params(const reader *r, const iv_node_kind *kind, cons
         if (spec->params[role] == NULL || spec->params[role][0] == '\0') {
             return iv_fail(err, ISOVAE_ERR_FORMAT,
                            "node '%s': parameter '%s' must be the name of a tensor", r->name, key);
+        }
+    }
+    return ISOVAE_OK;
+}
+
+/* Where the list says how a tensor's values are to be read, it must be how this kind reads them. */
+static isovae_status check_parametrization(const reader *r, const iv_node_kind *kind,
+                                           const json_t *object, isovae_error *err)
+{
+    json_t *map = json_object_get(object, "parametrization"), *value;
+    const char *key;
+    if (map != NULL && !json_is_object(map)) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': 'parametrization' must be an object",
+                       r->name);
+    }
+    json_object_foreach(map, key, value)
+    {
+        bool fits = false;
+        const char *name = plain_string(value);
+        for (size_t i = 0; i < IV_MAX_ROLES && kind->roles[i] != NULL; i++) {
+            if (strcmp(kind->roles[i], key) != 0 || name == NULL) continue;
+            fits = strcmp(name, iv_parametrization_name(kind->parametrization[i])) == 0;
+        }
+        if (!fits) {
+            IV_TRY(iv_graph_check_name("role", key, err));
+            return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
+                           "node '%s': the parametrization of '%s' is not one that %s knows",
+                           r->name, key, kind->name);
         }
     }
     return ISOVAE_OK;
@@ -419,8 +481,8 @@ static isovae_status read_outputs(const reader *r, const json_t *object, iv_node
 
 static isovae_status check_keys(const reader *r, json_t *object, isovae_error *err)
 {
-    static const char *const known[] = {"name",    "kind",   "inputs",    "output",
-                                        "outputs", "params", "attributes"};
+    static const char *const known[] = {"name",    "kind",   "inputs",     "output",
+                                        "outputs", "params", "attributes", "parametrization"};
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
@@ -461,6 +523,7 @@ static isovae_status read_node(reader *r, isovae_error *err)
     IV_TRY(read_inputs(r, object, &spec, err));
     IV_TRY(read_outputs(r, object, &spec, err));
     IV_TRY(read_params(r, kind, object, &spec, err));
+    IV_TRY(check_parametrization(r, kind, object, err));
     IV_TRY(read_attributes(r, kind, object, &spec.attributes, err));
     return iv_graph_add(r->graph, kind, &spec, r->shape_of, r->user, NULL, err);
 }

@@ -30,10 +30,12 @@ typedef struct iv_node_call {
     size_t in_size[IV_MAX_PORTS], out_size[IV_MAX_PORTS]; /* elements of a row */
     const void *in[IV_MAX_PORTS];
     void *out[IV_MAX_PORTS];
-    void *saved;                      /* rows x kind->saved elements */
+    void *saved; /* rows x kind->saved elements; NULL in a workspace without derivatives */
     const void *params[IV_MAX_ROLES]; /* NULL: absent */
     void *prepared;                   /* what prepare left, of the whole node */
     void *scratch; /* rows x kind->scratch elements (tangents: tangents x rows) */
+    bool training; /* a whole-batch node in its training form: the rows are a batch of its own */
+    double *state; /* kind->state numbers of the node in this workspace */
     void *work;    /* kind->work elements, of this thread alone; also in param_gradient */
 
     /* The physical order of a value of rank 3 (C, H, W), its gradient and its tangents: H, W, C
@@ -55,7 +57,7 @@ typedef struct iv_node_call {
 } iv_node_call;
 
 enum {
-    IV_NODE_WHOLE_BATCH = 1, /* reserved: needs all rows at once (batch norm in training) */
+    IV_NODE_WHOLE_BATCH = 1, /* in a training workspace it needs sums over all rows (batch norm) */
     /* How a kind treats the physical order of its spatial values. Without any of these it needs
      * all of them in logical order. */
     IV_NODE_SPATIAL = 2,     /* takes either order on each in- and output; channels last is best */
@@ -65,6 +67,9 @@ enum {
     IV_NODE_FUSES = 16 /* takes the activation behind it into its own attributes */
 };
 
+/* What sums over the batch are for. */
+typedef enum iv_batch_pass { IV_BATCH_FORWARD, IV_BATCH_REVERSE } iv_batch_pass;
+
 /* Attributes as JSON has them: where they lie in iv_attributes follows from the type. */
 typedef enum iv_attribute_type {
     IV_ATTRIBUTE_END = 0,
@@ -73,12 +78,18 @@ typedef enum iv_attribute_type {
     IV_ATTRIBUTE_AXIS,      /* integer >= 1 -> axis */
     IV_ATTRIBUTE_SIZES,     /* list of positive integers -> sizes */
     IV_ATTRIBUTE_SHAPE,     /* list of positive integers -> shape */
-    /* of convolutions: a list of two (pads: four) integers, or one that stands for all of them */
+    IV_ATTRIBUTE_EPS,       /* number above 0 -> eps */
+    /* of convolutions, pools and groups: a list of two (pads: four) integers, or one that stands
+       for all of them */
     IV_ATTRIBUTE_STRIDE,
     IV_ATTRIBUTE_DILATION,
     IV_ATTRIBUTE_PADS,
     IV_ATTRIBUTE_OUTPUT_PADDING,
-    IV_ATTRIBUTE_GROUPS /* one integer */
+    IV_ATTRIBUTE_KERNEL,
+    IV_ATTRIBUTE_GROUPS,            /* one integer */
+    IV_ATTRIBUTE_COUNT_INCLUDE_PAD, /* 0 or 1 */
+    IV_ATTRIBUTE_SCALE,             /* two integers, or one for both */
+    IV_ATTRIBUTE_FACTOR             /* one integer -> scale[0] */
 } iv_attribute_type;
 
 typedef struct iv_attribute {
@@ -96,6 +107,8 @@ struct iv_node_kind {
     size_t min_inputs, max_inputs, min_outputs, max_outputs;
     const char *roles[IV_MAX_ROLES]; /* NULL behind the last */
     bool optional[IV_MAX_ROLES];
+    bool buffer[IV_MAX_ROLES], not_negative[IV_MAX_ROLES]; /* as in iv_param */
+    iv_parametrization parametrization[IV_MAX_ROLES];
     iv_attribute attributes[IV_MAX_ATTRIBUTES];
 
     isovae_status (*shape)(iv_node_shapes *shapes, isovae_error *err);
@@ -118,7 +131,26 @@ struct iv_node_kind {
     void (*param_gradient)(const iv_node_call *call, size_t role, void *grad, bool accumulate,
                            size_t block, size_t blocks);
     void (*tangent)(const iv_node_call *call);
+
+    /* Where training begins, effective value of one element; NULL: by its fan (start.c). */
+    double (*start)(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+
+    size_t (*state)(const iv_graph *graph, const iv_node *node); /* numbers in call->state */
+
+    /* Whole-batch nodes. Before forward (reverse) of a training workspace, reduce gives `sums`
+     * numbers for a few rows, the executor adds those of all rows, and settle gets the total with
+     * call->rows the whole batch. After the step, update moves the running statistics, which lie at
+     * `buffers` (by role). */
+    size_t (*sums)(const iv_graph *graph, const iv_node *node);
+    void (*reduce)(const iv_node_call *call, iv_batch_pass pass, double *sums);
+    void (*settle)(const iv_node_call *call, iv_batch_pass pass, const double *sums);
+    void (*update)(const iv_node_call *call, void *const *buffers);
 };
+
+/* Rows of a parameter's first axis that belong to a block, as elements [*first, *first + *count):
+ * how param_gradient must cut where the parametrization is not plain. */
+void iv_param_block(const iv_param *param, size_t block, size_t blocks, size_t *first,
+                    size_t *count);
 
 /* NULL where there is none of that name. */
 const iv_node_kind *iv_node_kind_find(const char *name);
@@ -132,6 +164,9 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 isovae_status iv_graph_check_name(const char *what, const char *name,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Whether `value` comes from a relu: where it is zero, so are its tangents. */
+bool iv_node_rectified(const iv_graph *graph, size_t value);
+
 /* Copies (or adds) `rows` rows of (C, H, W) from the logical order to channels last, and back. A
  * shape of another rank, or of one channel or pixel, has one order only: plain copies. */
 void iv_layout_to_last(const iv_kernels *k, const iv_shape *shape, size_t rows, const void *x,
@@ -141,9 +176,9 @@ void iv_layout_to_logical(const iv_kernels *k, const iv_shape *shape, size_t row
 /* The axes of a row in the order in which they lie in memory. */
 iv_shape iv_layout_physical(const iv_shape *shape, bool last);
 
-/* A fused activation's argument is kept in the saved state where the derivative does not follow
- * from the sign of the output. */
-bool iv_keeps_pre(const iv_node *node);
+/* The slope of a fused activation is kept in the saved state where it does not follow from the sign
+ * of the output. */
+bool iv_keeps_slope(const iv_node *node);
 
 /* dense */
 isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err);
@@ -209,5 +244,89 @@ size_t iv_reshape_scratch(const iv_graph *graph, const iv_node *node, bool tange
 void iv_reshape_forward(const iv_node_call *call);
 void iv_reshape_reverse(const iv_node_call *call);
 void iv_reshape_tangent(const iv_node_call *call);
+
+/* batch_norm, layer_norm, group_norm */
+isovae_status iv_norm_eps(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_batch_norm_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_batch_norm_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                              bool reverse);
+size_t iv_batch_norm_state(const iv_graph *graph, const iv_node *node);
+size_t iv_batch_norm_sums(const iv_graph *graph, const iv_node *node);
+size_t iv_batch_norm_parts(const iv_node *node, bool reverse);
+void iv_batch_norm_prepare(const iv_node_call *call, size_t task);
+void iv_batch_norm_reduce(const iv_node_call *call, iv_batch_pass pass, double *sums);
+void iv_batch_norm_settle(const iv_node_call *call, iv_batch_pass pass, const double *sums);
+void iv_batch_norm_update(const iv_node_call *call, void *const *buffers);
+void iv_batch_norm_forward(const iv_node_call *call);
+void iv_batch_norm_reverse(const iv_node_call *call);
+void iv_batch_norm_param_gradient(const iv_node_call *call, size_t role, void *grad,
+                                  bool accumulate, size_t block, size_t blocks);
+void iv_batch_norm_tangent(const iv_node_call *call);
+double iv_batch_norm_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+isovae_status iv_layer_norm_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_group_norm_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_group_norm_saved(const iv_graph *graph, const iv_node *node);
+size_t iv_group_norm_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+size_t iv_group_norm_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                              bool reverse);
+size_t iv_group_norm_state(const iv_graph *graph, const iv_node *node);
+size_t iv_group_norm_parts(const iv_node *node, bool reverse);
+void iv_group_norm_prepare(const iv_node_call *call, size_t task);
+void iv_group_norm_forward(const iv_node_call *call);
+void iv_group_norm_reverse(const iv_node_call *call);
+void iv_group_norm_param_gradient(const iv_node_call *call, size_t role, void *grad,
+                                  bool accumulate, size_t block, size_t blocks);
+void iv_group_norm_tangent(const iv_node_call *call);
+double iv_group_norm_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+
+/* gdn, gdn_inverse */
+isovae_status iv_gdn_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_gdn_size(const iv_graph *graph, const iv_node *node);
+size_t iv_gdn_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+size_t iv_gdn_state(const iv_graph *graph, const iv_node *node);
+size_t iv_gdn_work(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node);
+size_t iv_gdn_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                       bool reverse);
+size_t iv_gdn_prepare_parts(const iv_node *node, bool reverse);
+void iv_gdn_prepare(const iv_node_call *call, size_t task);
+void iv_gdn_forward(const iv_node_call *call);
+void iv_gdn_inverse_forward(const iv_node_call *call);
+void iv_gdn_reverse(const iv_node_call *call);
+size_t iv_gdn_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows);
+void iv_gdn_param_gradient(const iv_node_call *call, size_t role, void *grad, bool accumulate,
+                           size_t block, size_t blocks);
+void iv_gdn_tangent(const iv_node_call *call);
+double iv_gdn_start(const iv_graph *graph, const iv_node *node, size_t role, size_t element);
+
+/* max_pool, average_pool, global_average_pool */
+isovae_status iv_pool_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_global_pool_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_max_pool_saved(const iv_graph *graph, const iv_node *node);
+size_t iv_max_pool_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+void iv_max_pool_forward(const iv_node_call *call);
+void iv_max_pool_reverse(const iv_node_call *call);
+void iv_max_pool_tangent(const iv_node_call *call);
+void iv_average_pool_forward(const iv_node_call *call);
+void iv_average_pool_reverse(const iv_node_call *call);
+void iv_average_pool_tangent(const iv_node_call *call);
+
+/* upsample_nearest, upsample_bilinear, pixel_shuffle */
+isovae_status iv_upsample_shape(iv_node_shapes *shapes, isovae_error *err);
+isovae_status iv_shuffle_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_nearest_forward(const iv_node_call *call);
+void iv_nearest_reverse(const iv_node_call *call);
+void iv_nearest_tangent(const iv_node_call *call);
+void iv_bilinear_forward(const iv_node_call *call);
+void iv_bilinear_reverse(const iv_node_call *call);
+void iv_bilinear_tangent(const iv_node_call *call);
+void iv_shuffle_forward(const iv_node_call *call);
+void iv_shuffle_reverse(const iv_node_call *call);
+void iv_shuffle_tangent(const iv_node_call *call);
+
+/* softmax */
+isovae_status iv_softmax_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_softmax_forward(const iv_node_call *call);
+void iv_softmax_reverse(const iv_node_call *call);
+void iv_softmax_tangent(const iv_node_call *call);
 
 #endif

@@ -4,6 +4,16 @@
 
 #include <math.h>
 
+bool iv_node_rectified(const iv_graph *graph, size_t value)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const iv_node *node = &graph->nodes[i];
+        if (node->outputs[0] != value) continue;
+        return node->kind->act == IV_ACT_RELU || node->attributes.act == IV_ACT_RELU;
+    }
+    return false;
+}
+
 isovae_status iv_activation_shape(iv_node_shapes *shapes, isovae_error *err)
 {
     if (!isfinite(shapes->attributes->parameter)) {

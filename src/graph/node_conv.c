@@ -183,12 +183,12 @@ static iv_conv geometry(const iv_graph *graph, const iv_node *node)
 
 size_t iv_conv_saved(const iv_graph *graph, const iv_node *node)
 {
-    return iv_keeps_pre(node) ? graph->values[node->outputs[0]].size : 0;
+    return iv_keeps_slope(node) ? graph->values[node->outputs[0]].size : 0;
 }
 
 size_t iv_conv_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
 {
-    bool slope = tangent && node->attributes.act != IV_ACT_NONE;
+    bool slope = tangent && node->attributes.act != IV_ACT_NONE && !iv_keeps_slope(node);
     return slope ? graph->values[node->outputs[0]].size : 0;
 }
 
@@ -258,15 +258,9 @@ void iv_conv_forward(const iv_node_call *call)
                        .bias = call->params[BIAS],
                        .act = call->node->attributes.act,
                        .act_parameter = call->node->attributes.parameter,
-                       .pre = iv_keeps_pre(call->node) ? call->saved : NULL,
+                       .slope = call->saved,
                        .work = call->work};
     iv_conv_apply(call->kernels, &run);
-}
-
-/* Of the activation: its argument, or something with the argument's sign where that is enough. */
-static const void *before_act(const iv_node_call *call)
-{
-    return iv_keeps_pre(call->node) ? call->saved : call->out[0];
 }
 
 /* g_y becomes g_pre in its place, where param_gradient finds it; then back through the map. */
@@ -274,9 +268,12 @@ void iv_conv_reverse(const iv_node_call *call)
 {
     const iv_kernels *k = call->kernels;
     const iv_attributes *attributes = &call->node->attributes;
-    if (attributes->act != IV_ACT_NONE) {
-        k->act_reverse(attributes->act, attributes->parameter, call->rows * call->out_size[0],
-                       before_act(call), call->grad_out[0], call->grad_out[0], false);
+    size_t elements = call->rows * call->out_size[0];
+    if (iv_keeps_slope(call->node)) {
+        k->multiply(elements, call->grad_out[0], call->saved, call->grad_out[0]);
+    } else if (attributes->act != IV_ACT_NONE) { /* y has the sign that tells the slope */
+        k->act_reverse(attributes->act, attributes->parameter, elements, call->out[0],
+                       call->grad_out[0], call->grad_out[0], false);
     }
     if (call->grad_in[0] == NULL) return;
     iv_conv conv = geometry(call->graph, call->node);
@@ -384,10 +381,14 @@ void iv_conv_tangent(const iv_node_call *call)
                        .work = call->work};
     iv_conv_apply(k, &run);
     if (attributes->act == IV_ACT_NONE) return;
-    k->act_derivative(attributes->act, attributes->parameter, elements, before_act(call),
-                      call->scratch);
+    const void *slope = call->saved;
+    if (!iv_keeps_slope(call->node)) {
+        k->act_derivative(attributes->act, attributes->parameter, elements, call->out[0],
+                          call->scratch);
+        slope = call->scratch;
+    }
     for (size_t t = 0; t < call->tangents; t++) {
         void *y = iv_at(k, call->tangent_out[0], t * elements);
-        k->multiply(elements, y, call->scratch, y);
+        k->multiply(elements, y, slope, y);
     }
 }

@@ -1,7 +1,8 @@
 /* dense: y = act(x W^T + b), W (out, in), b (out) or absent.
  *
  * Prepared: W^T packed for the forward and tangent passes; behind it, with a reverse pass, W packed
- * for the gradient of x. Saved: the value before the activation, where y does not tell enough. */
+ * for the gradient of x. Saved: act' at the value before the activation, where y does not tell it.
+ */
 #include "graph/node.h"
 
 #include <math.h>
@@ -46,7 +47,7 @@ isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err)
 }
 
 /* The derivative of relu, and of leaky relu with a positive slope, follows from the sign of y. */
-bool iv_keeps_pre(const iv_node *node)
+bool iv_keeps_slope(const iv_node *node)
 {
     switch (node->attributes.act) {
     case IV_ACT_NONE:
@@ -68,12 +69,17 @@ static size_t width_out(const iv_graph *graph, const iv_node *node)
 
 size_t iv_dense_saved(const iv_graph *graph, const iv_node *node)
 {
-    return iv_keeps_pre(node) ? width_out(graph, node) : 0;
+    return iv_keeps_slope(node) ? width_out(graph, node) : 0;
 }
 
 size_t iv_dense_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
 {
-    return tangent && node->attributes.act != IV_ACT_NONE ? width_out(graph, node) : 0;
+    if (!tangent) return 0;
+    size_t size = 0;
+    if (node->attributes.act != IV_ACT_NONE && !iv_keeps_slope(node))
+        size += width_out(graph, node);
+    if (iv_node_rectified(graph, node->inputs[0])) size += width_in(graph, node) + 1;
+    return size;
 }
 
 /* Where the second pack starts: at a cache line. */
@@ -124,14 +130,8 @@ void iv_dense_forward(const iv_node_call *call)
                     .bias = call->params[BIAS],
                     .act = call->node->attributes.act,
                     .act_parameter = call->node->attributes.parameter,
-                    .pre = iv_keeps_pre(call->node) ? call->saved : NULL};
+                    .slope = call->saved};
     call->kernels->product(&p);
-}
-
-/* Of the activation: its argument, or something with the argument's sign where that is enough. */
-static const void *before_act(const iv_node_call *call)
-{
-    return iv_keeps_pre(call->node) ? call->saved : call->out[0];
 }
 
 /* g_y becomes g_pre in its place, where param_gradient finds it; then g_x = g_pre W. */
@@ -140,8 +140,10 @@ void iv_dense_reverse(const iv_node_call *call)
     const iv_kernels *k = call->kernels;
     const iv_attributes *attributes = &call->node->attributes;
     size_t in = call->in_size[0], out = call->out_size[0];
-    if (attributes->act != IV_ACT_NONE) {
-        k->act_reverse(attributes->act, attributes->parameter, call->rows * out, before_act(call),
+    if (iv_keeps_slope(call->node)) {
+        k->multiply(call->rows * out, call->grad_out[0], call->saved, call->grad_out[0]);
+    } else if (attributes->act != IV_ACT_NONE) { /* y has the sign that tells the slope */
+        k->act_reverse(attributes->act, attributes->parameter, call->rows * out, call->out[0],
                        call->grad_out[0], call->grad_out[0], false);
     }
     if (call->grad_in[0] == NULL) return;
@@ -206,12 +208,21 @@ void iv_dense_param_gradient(const iv_node_call *call, size_t role, void *grad, 
     k->product(&p);
 }
 
-/* t_y = act'(pre) (t_x W^T), one product for all tangents of all rows */
+/* t_y = act'(pre) (t_x W^T), one product for all tangents of all rows. Behind a relu half of t_x,
+ * or more, is zero: the tangents of a row have their zeros in the same places. */
 void iv_dense_tangent(const iv_node_call *call)
 {
     const iv_kernels *k = call->kernels;
     const iv_attributes *attributes = &call->node->attributes;
-    size_t in = call->in_size[0], out = call->out_size[0], elements = call->rows * out;
+    size_t in = call->in_size[0], out = call->out_size[0];
+    const void *slope = NULL;
+    if (iv_keeps_slope(call->node)) {
+        slope = call->saved;
+    } else if (attributes->act != IV_ACT_NONE) {
+        k->act_derivative(attributes->act, attributes->parameter, call->rows * out, call->out[0],
+                          call->scratch);
+        slope = call->scratch;
+    }
     iv_product p = {.m = call->tangents * call->rows,
                     .n = out,
                     .k = in,
@@ -221,13 +232,13 @@ void iv_dense_tangent(const iv_node_call *call)
                     .ldb = in,
                     .packed = call->prepared,
                     .c = call->tangent_out[0],
-                    .ldc = out};
-    k->product(&p);
-    if (attributes->act == IV_ACT_NONE) return;
-    k->act_derivative(attributes->act, attributes->parameter, elements, before_act(call),
-                      call->scratch);
-    for (size_t t = 0; t < call->tangents; t++) {
-        void *y = iv_at(k, call->tangent_out[0], t * elements);
-        k->multiply(elements, y, call->scratch, y);
+                    .ldc = out,
+                    .scale = slope,
+                    .scale_rows = call->rows};
+    if (iv_node_rectified(call->graph, call->node->inputs[0])) {
+        void *lists = iv_at(k, call->scratch, slope == call->scratch ? call->rows * out : 0);
+        k->product_masked(&p, call->rows, call->in[0], lists);
+    } else {
+        k->product(&p);
     }
 }

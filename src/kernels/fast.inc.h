@@ -8,6 +8,7 @@
 #include "kernels/lanes.inc.h"
 
 #include "kernels/fast_elementwise.inc.h"
+#include "kernels/fast_normals.inc.h"
 #include "kernels/fast_product.inc.h"
 
 static const iv_kernels fast_table = {
@@ -24,6 +25,7 @@ static const iv_kernels fast_table = {
     .pack_size = fast_pack_size,
     .pack = fast_pack,
     .product = fast_product,
+    .product_masked = fast_product_masked,
     .fill = plain_fill,
     .add = plain_add,
     .axpy = plain_axpy,
@@ -35,7 +37,8 @@ static const iv_kernels fast_table = {
     .act_forward = fast_act_forward,
     .act_derivative = fast_act_derivative,
     .act_reverse = fast_act_reverse,
-    .column_sums = plain_column_sums,
+    .column_sums = fast_column_sums,
+    .normals = fast_normals,
     .sample = fast_sample,
     .heads_reverse = fast_heads_reverse,
     .kl_rows = fast_kl_rows,
@@ -50,6 +53,9 @@ static const iv_kernels fast_table = {
     .bce_pair_rows = fast_bce_pair_rows,
     .bce_pair_gradient = fast_bce_pair_gradient,
     .bce_metric = fast_bce_metric,
+    .gram = fast_gram,
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
+    CHANNEL_KERNELS,
+    POOL_KERNELS,
 };

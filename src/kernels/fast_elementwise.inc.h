@@ -70,20 +70,32 @@ INLINE vf act_slope_lanes(iv_act act, vf parameter, vf x)
     CASE(IV_ACT_TANH)                                                                              \
     CASE(IV_ACT_EXP)
 
-/* rows x cols, for the tiles of a product too */
+/* rows x cols, for the tiles of a product too. With the slope beside the value what both need (an
+ * exponential, mostly) is computed once. */
 INLINE void act_block(iv_act act, vf parameter, size_t rows, size_t cols, const float *x, float *y,
-                      size_t ld)
+                      float *slope, size_t ld)
 {
-    for (size_t r = 0; r < rows; r++, x += ld, y += ld)
-        for (size_t i = 0; i < cols; i += W)
-            store_up_to(y + i, act_lanes(act, parameter, load_up_to(x + i, cols - i)), cols - i);
+    for (size_t at = 0; rows > 0; rows--, at += ld) {
+        for (size_t i = at; i < at + cols; i += W) {
+            size_t left = at + cols - i;
+            vf v = load_up_to(x + i, left);
+            vf value = act_lanes(act, parameter, v);
+            if (slope) store_up_to(slope + i, act_slope_lanes(act, parameter, v), left);
+            store_up_to(y + i, value, left);
+        }
+    }
 }
 
 static void act_rows(iv_act act, double parameter, size_t rows, size_t cols, const float *x,
-                     float *y, size_t ld)
+                     float *y, float *slope, size_t ld)
 {
 #define CASE(which)                                                                                \
-    case which: act_block(which, set1((float)parameter), rows, cols, x, y, ld); break;
+    case which:                                                                                    \
+        if (slope)                                                                                 \
+            act_block(which, set1((float)parameter), rows, cols, x, y, slope, ld);                 \
+        else                                                                                       \
+            act_block(which, set1((float)parameter), rows, cols, x, y, NULL, ld);                  \
+        break;
     switch (act) {
         EACH_ACT(CASE) case IV_ACT_COUNT : break;
     }
@@ -92,7 +104,7 @@ static void act_rows(iv_act act, double parameter, size_t rows, size_t cols, con
 
 static void fast_act_forward(iv_act act, double parameter, size_t n, const void *x, void *y)
 {
-    act_rows(act, parameter, 1, n, x, y, n);
+    act_rows(act, parameter, 1, n, x, y, NULL, n);
 }
 
 INLINE void slope_loop(iv_act act, vf parameter, size_t n, const float *x, float *d)
@@ -268,8 +280,8 @@ static void fast_bce_rows(size_t rows, size_t d, const void *xv, const void *log
             size_t left = d - i;
             vf l = load_up_to(logits + i, left), t = load_up_to(x + i, left), a = absolute(l);
             vf miss = choose((vi)(l > set1(0.0f)), set1(1.0f) - t, t);
-            sum_add(&sum,
-                    keep(madd(a, miss, log1p_unit_lanes(exp_lanes(-a))), left < W ? left : W));
+            sum_add(&sum, keep(madd(a, miss, log1p_unit_lanes(exp_falling_lanes(-a))),
+                               left < W ? left : W));
         }
         value[r] = sum_total(&sum);
     }
@@ -370,14 +382,116 @@ static void fast_bce_pair_gradient(size_t rows, size_t d, const void *lhatv, con
     }
 }
 
-static void fast_bce_metric(size_t rows, size_t d, const void *logitsv, const void *vv, void *yv)
+static void fast_bce_metric(size_t n, const void *logitsv, size_t blocks, const void *vv,
+                            size_t stride, void *yv, size_t y_stride)
 {
     const float *l = logitsv, *v = vv;
     float *y = yv;
-    size_t n = rows * d;
     for (size_t i = 0; i < n; i += W) {
         size_t left = n - i;
         vf slope = set1(0.5f) * logistic_slope_lanes(load_up_to(l + i, left));
-        store_up_to(y + i, slope * load_up_to(v + i, left), left);
+        for (size_t b = 0; b < blocks; b++) {
+            vf x = load_up_to(v + b * stride + i, left);
+            store_up_to(y + b * y_stride + i, slope * x, left);
+        }
+    }
+}
+
+INLINE vd load_wide(const float *p)
+{
+    return widen(*(const vh_anywhere *)p);
+}
+
+/* Each sum runs over the rows in order; a block of columns is summed in registers. */
+static void fast_column_sums(size_t rows, size_t cols, const void *xv, size_t ldx, void *yv,
+                             bool accumulate)
+{
+    enum { BLOCK = 4 };
+    const float *x = xv;
+    float *y = yv;
+    size_t j = 0;
+    for (; j + BLOCK * (W / 2) <= cols; j += BLOCK * (W / 2)) {
+        vd sum[BLOCK] = {{0}};
+        for (size_t r = 0; r < rows; r++)
+            for (size_t b = 0; b < BLOCK; b++) sum[b] += load_wide(x + r * ldx + j + b * (W / 2));
+        for (size_t b = 0; b < BLOCK; b++) {
+            float *to = y + j + b * (W / 2);
+            if (accumulate) sum[b] += load_wide(to);
+            *(vh_anywhere *)to = __builtin_convertvector(sum[b], vh);
+        }
+    }
+    plain_column_sums(rows, cols - j, x + j, ldx, y + j, accumulate);
+}
+
+/* Gram matrices. A product of two floats is exact in double, so it makes no difference whether an
+ * addition is fused with it. Element i belongs to lane i mod W/2; lanes are added in order. */
+
+INLINE vd load_wide_some(const float *p, size_t n)
+{
+    union {
+        vf whole;
+        vh half[2];
+    } u = {load_some(p, n)};
+    return widen(u.half[0]);
+}
+
+enum { GRAM_TILE = 4 };
+
+/* rows x cols products of rows of a and b; which of them are wanted is the caller's matter. */
+INLINE void gram_tile(const size_t rows, const size_t cols, size_t d, const float *a, size_t stride,
+                      const float *b, size_t b_stride, double out[GRAM_TILE][GRAM_TILE])
+{
+    vd sum[GRAM_TILE][GRAM_TILE] = {{{0}}};
+    vd y[GRAM_TILE];
+    size_t i = 0;
+    for (; i + W / 2 <= d; i += W / 2) {
+        for (size_t k = 0; k < cols; k++) y[k] = load_wide(b + k * b_stride + i);
+        for (size_t j = 0; j < rows; j++) {
+            vd x = load_wide(a + j * stride + i);
+            for (size_t k = 0; k < cols; k++) sum[j][k] = madd_wide(x, y[k], sum[j][k]);
+        }
+    }
+    if (i < d) {
+        for (size_t k = 0; k < cols; k++) y[k] = load_wide_some(b + k * b_stride + i, d - i);
+        for (size_t j = 0; j < rows; j++) {
+            vd x = load_wide_some(a + j * stride + i, d - i);
+            for (size_t k = 0; k < cols; k++) sum[j][k] = madd_wide(x, y[k], sum[j][k]);
+        }
+    }
+    for (size_t j = 0; j < rows; j++) {
+        for (size_t k = 0; k < cols; k++) {
+            double total = 0;
+            for (int l = 0; l < W / 2; l++) total += sum[j][k][l];
+            out[j][k] = total;
+        }
+    }
+}
+
+static void fast_gram(size_t n, size_t d, const void *av, size_t stride, const void *bv,
+                      size_t b_stride, bool diagonal, double *gram)
+{
+    const float *a = av, *b = bv;
+    double out[GRAM_TILE][GRAM_TILE];
+    for (size_t j = 0; j < n; j += diagonal ? 1 : GRAM_TILE) {
+        const float *aj = a + j * stride, *bj = b + j * b_stride;
+        size_t rows = diagonal ? 1 : n - j < GRAM_TILE ? n - j : GRAM_TILE;
+        for (size_t k = j; k < (diagonal ? j + 1 : n); k += GRAM_TILE) {
+            const float *bk = bj + (k - j) * b_stride;
+            size_t cols = diagonal ? 1 : n - k < GRAM_TILE ? n - k : GRAM_TILE;
+            if (rows == GRAM_TILE && cols == GRAM_TILE)
+                gram_tile(GRAM_TILE, GRAM_TILE, d, aj, stride, bk, b_stride, out);
+            else if (rows == 3 && cols == 3)
+                gram_tile(3, 3, d, aj, stride, bk, b_stride, out);
+            else if (rows == 1 && cols == 1)
+                gram_tile(1, 1, d, aj, stride, bk, b_stride, out);
+            else
+                gram_tile(rows, cols, d, aj, stride, bk, b_stride, out);
+            for (size_t p = 0; p < rows; p++) {
+                for (size_t q = 0; q < cols; q++) {
+                    if (k + q < j + p) continue;
+                    gram[(j + p) * n + k + q] = gram[(k + q) * n + j + p] = out[p][q];
+                }
+            }
+        }
     }
 }

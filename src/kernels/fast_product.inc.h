@@ -32,8 +32,11 @@ typedef struct tile_job {
     const float *from; /* what C holds already, or NULL to start from zero */
     float *to;         /* where the sums go; both with ldc */
     size_t ldc;
-    size_t cols;       /* columns of C under the panel */
-    const float *bias; /* of these columns, at the end of the sum, or NULL */
+    size_t cols;        /* columns of C under the panel */
+    const float *bias;  /* of these columns, at the end of the sum, or NULL */
+    const float *scale; /* factors of the tile's elements, at the very end, or NULL */
+    size_t lds;
+    const uint32_t *index; /* the values of k to sum over, depth of them; or NULL for all */
 } tile_job;
 
 #if TILE_ROWS == 14
@@ -46,10 +49,13 @@ typedef struct tile_job {
 #define EACH_ROW(X) X(1) X(2) X(3) X(4)
 #endif
 
-/* One tile. `rows`, `wide` and `transposed` are constants where it is used, so each use is compiled
+/* How A lies and which values of k count. */
+typedef enum tile_form { ALONG = 0, ACROSS = 1, CHOSEN = 2 } tile_form;
+
+/* One tile. `rows`, `wide` and `form` are constants where it is used, so each use is compiled
  * for its own. Row r has two sums, s_r and t_r, and (A not transposed) a pointer a_r; they are
  * variables of their own, not arrays, for only so do compilers keep them all in registers. */
-INLINE void tile(const size_t rows, const bool wide, const bool transposed, const tile_job *job)
+INLINE void tile(const size_t rows, const bool wide, const tile_form form, const tile_job *job)
 {
     const size_t ldc = job->ldc, ldb = job->ldb, lda = job->lda, depth = job->depth;
     const size_t cols_s = job->cols, cols_t = job->cols - (wide ? W : 0);
@@ -74,7 +80,7 @@ INLINE void tile(const size_t rows, const bool wide, const bool transposed, cons
         s##r = madd(x, b0, s##r);                                                                  \
         if (wide) t##r = madd(x, b1, t##r);                                                        \
     }
-    if (transposed) {
+    if (form == ACROSS) {
         for (size_t p = 0; p < depth; p++, a += lda, b += ldb) {
             vf b0 = load(b), b1 = wide ? load(b + W) : b0;
 #define ROW_ADD_ACROSS(r) ROW_ADD(r, a[r - 1])
@@ -83,8 +89,11 @@ INLINE void tile(const size_t rows, const bool wide, const bool transposed, cons
     } else {
 #define ROW_POINTER(r) const float *a##r = a + (r <= rows ? (r - 1) * lda : 0);
         EACH_ROW(ROW_POINTER)
-        for (size_t p = 0; p < depth; p++, b += ldb) {
-            vf b0 = load(b), b1 = wide ? load(b + W) : b0;
+        const uint32_t *index = job->index;
+        for (size_t q = 0; q < depth; q++) {
+            const size_t p = form == CHOSEN ? index[q] : q;
+            const float *bp = b + p * ldb;
+            vf b0 = load(bp), b1 = wide ? load(bp + W) : b0;
 #define ROW_ADD_ALONG(r) ROW_ADD(r, a##r[p])
             EACH_ROW(ROW_ADD_ALONG)
         }
@@ -97,6 +106,17 @@ INLINE void tile(const size_t rows, const bool wide, const bool transposed, cons
 #define ROW_BIAS(r) s##r = s##r + bias_s, t##r = t##r + bias_t;
         EACH_ROW(ROW_BIAS)
     }
+    if (job->scale) {
+        const float *scale = job->scale;
+#define ROW_SCALE(r)                                                                               \
+    if (r <= rows) {                                                                               \
+        s##r = s##r * load_up_to(scale, cols_s);                                                   \
+        if (wide) t##r = t##r * load_up_to(scale + W, cols_t);                                     \
+        scale += job->lds;                                                                         \
+    }
+        EACH_ROW(ROW_SCALE)
+        (void)scale;
+    }
 #define ROW_STORE(r)                                                                               \
     if (r <= rows) {                                                                               \
         store_up_to(to, s##r, cols_s);                                                             \
@@ -107,33 +127,71 @@ INLINE void tile(const size_t rows, const bool wide, const bool transposed, cons
     (void)to;
 }
 
-#define TILE_FUNCTIONS(r)                                                                          \
-    static void tile_##r##_narrow(const tile_job *job)                                             \
+#define TILE_FUNCTION(r, form, suffix)                                                             \
+    static void tile_##r##_narrow##suffix(const tile_job *job)                                     \
     {                                                                                              \
-        tile(r, false, false, job);                                                                \
+        tile(r, false, form, job);                                                                 \
     }                                                                                              \
-    static void tile_##r##_wide(const tile_job *job)                                               \
+    static void tile_##r##_wide##suffix(const tile_job *job)                                       \
     {                                                                                              \
-        tile(r, true, false, job);                                                                 \
-    }                                                                                              \
-    static void tile_##r##_narrow_t(const tile_job *job)                                           \
-    {                                                                                              \
-        tile(r, false, true, job);                                                                 \
-    }                                                                                              \
-    static void tile_##r##_wide_t(const tile_job *job)                                             \
-    {                                                                                              \
-        tile(r, true, true, job);                                                                  \
+        tile(r, true, form, job);                                                                  \
     }
+#define TILE_FUNCTIONS(r)                                                                          \
+    TILE_FUNCTION(r, ALONG, )                                                                      \
+    TILE_FUNCTION(r, ACROSS, _across)                                                              \
+    TILE_FUNCTION(r, CHOSEN, _chosen)
 EACH_ROW(TILE_FUNCTIONS)
 
 typedef void (*tile_function)(const tile_job *job);
-/* [transposed][wide][rows - 1] */
+/* [form][wide][rows - 1] */
 #define NARROW(r) tile_##r##_narrow,
 #define WIDE(r) tile_##r##_wide,
-#define NARROW_T(r) tile_##r##_narrow_t,
-#define WIDE_T(r) tile_##r##_wide_t,
-static const tile_function tiles[2][2][TILE_ROWS] = {{{EACH_ROW(NARROW)}, {EACH_ROW(WIDE)}},
-                                                     {{EACH_ROW(NARROW_T)}, {EACH_ROW(WIDE_T)}}};
+#define NARROW_ACROSS(r) tile_##r##_narrow_across,
+#define WIDE_ACROSS(r) tile_##r##_wide_across,
+#define NARROW_CHOSEN(r) tile_##r##_narrow_chosen,
+#define WIDE_CHOSEN(r) tile_##r##_wide_chosen,
+static const tile_function tiles[3][2][TILE_ROWS] = {
+    {{EACH_ROW(NARROW)}, {EACH_ROW(WIDE)}},
+    {{EACH_ROW(NARROW_ACROSS)}, {EACH_ROW(WIDE_ACROSS)}},
+    {{EACH_ROW(NARROW_CHOSEN)}, {EACH_ROW(WIDE_CHOSEN)}}};
+
+/* a0 b0 a1 b1 ... of the lower and of the upper halves */
+INLINE vf zip_low(vf a, vf b)
+{
+#if W == 16
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif W == 8
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+INLINE vf zip_high(vf a, vf b)
+{
+#if W == 16
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
+#elif W == 8
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+/* Rows i and i + W/2 zipped into rows 2 i and 2 i + 1: doing so log2(W) times transposes. */
+INLINE void transpose_square(const float *from, size_t ld_from, float *to, size_t ld_to)
+{
+    vf x[W], y[W];
+    for (size_t i = 0; i < W; i++) x[i] = load(from + i * ld_from);
+    for (size_t size = W; size > 1; size /= 2) {
+        for (size_t i = 0; i < W / 2; i++) {
+            y[2 * i] = zip_low(x[i], x[i + W / 2]);
+            y[2 * i + 1] = zip_high(x[i], x[i + W / 2]);
+        }
+        for (size_t i = 0; i < W; i++) x[i] = y[i];
+    }
+    for (size_t i = 0; i < W; i++) store(to + i * ld_to, x[i]);
+}
 
 /* depth x cols of op(B), from its element b on, as a panel of full width. */
 static void pack_panel(size_t depth, size_t cols, const float *b, size_t ldb, bool b_transposed,
@@ -148,17 +206,38 @@ static void pack_panel(size_t depth, size_t cols, const float *b, size_t ldb, bo
         }
         return;
     }
-    for (size_t j = 0; j < PANEL; j++) {
-        if (j < cols) {
-            for (size_t p = 0; p < depth; p++) panel[p * PANEL + j] = b[j * ldb + p];
-        } else {
-            for (size_t p = 0; p < depth; p++) panel[p * PANEL + j] = 0;
-        }
+    size_t j = 0;
+    for (; j + W <= cols; j += W) {
+        const float *from = b + j * ldb;
+        size_t p = 0;
+        for (; p + W <= depth; p += W)
+            transpose_square(from + p, ldb, panel + p * PANEL + j, PANEL);
+        for (; p < depth; p++)
+            for (size_t l = 0; l < W; l++) panel[p * PANEL + j + l] = from[l * ldb + p];
+    }
+    for (; j < PANEL; j++) {
+        for (size_t p = 0; p < depth; p++) panel[p * PANEL + j] = j < cols ? b[j * ldb + p] : 0;
     }
 }
 
+/* The tile's rows, from row i of C on, times theirs of scale. */
+static void scale_tile(const iv_product *p, size_t i, size_t rows, size_t j, size_t cols, float *c)
+{
+    const float *scale = (const float *)p->scale + j;
+    size_t row = i % p->scale_rows;
+    for (size_t r = 0; r < rows; r++, c += p->ldc) {
+        const float *s = scale + row * p->n;
+        for (size_t q = 0; q < cols; q += W)
+            store_up_to(c + q, load_up_to(c + q, cols - q) * load_up_to(s + q, cols - q), cols - q);
+        if (++row == p->scale_rows) row = 0;
+    }
+}
+
+#include "kernels/fast_thin.inc.h"
+
 static size_t fast_pack_size(size_t k, size_t n)
 {
+    if (is_thin(k, n)) return n * thin_column(k);
     return (n + PANEL - 1) / PANEL * PANEL * k;
 }
 
@@ -167,23 +246,86 @@ static void fast_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_tra
 {
     const float *b = bv;
     float *panel = packed;
+    if (is_thin(k, n)) {
+        thin_pack(k, n, b, ldb, b_transposed, packed);
+        return;
+    }
     for (size_t j = 0; j < n; j += PANEL, panel += k * PANEL)
         pack_panel(k, n - j < PANEL ? n - j : PANEL, b_transposed ? b + j * ldb : b + j, ldb,
                    b_transposed, panel);
 }
 
+/* The tiles of C's rows [start, start + m) under one panel and one block of k; job has what they
+ * share. `last`: k ends here. `in_tile`: the tiles multiply by the scale themselves. */
+static void panel_rows(const iv_product *p, tile_job *job, size_t start, size_t m, size_t j,
+                       size_t q, bool last, bool in_tile)
+{
+    const float *a = p->a;
+    float *c = p->c, *slope = p->slope;
+    const tile_function *table = tiles[p->a_transposed ? ACROSS : ALONG][job->cols > W];
+    const size_t count = (m + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t rows_each = m / count, rows_over = m % count;
+    for (size_t t = 0, i = start; t < count; t++) {
+        const size_t rows = rows_each + (t < rows_over);
+        float *at = c + i * p->ldc + j;
+        job->a = p->a_transposed ? a + q * p->lda + i : a + i * p->lda + q;
+        job->from = q > 0 || p->accumulate ? at : NULL;
+        job->to = at;
+        if (last && in_tile) job->scale = (const float *)p->scale + (i - start) * p->n + j;
+        table[rows - 1](job);
+        if (last && (slope || p->act != IV_ACT_NONE))
+            act_rows(p->act, p->act_parameter, rows, job->cols, at, at,
+                     slope ? slope + i * p->ldc + j : NULL, p->ldc);
+        if (last && p->scale && !in_tile) scale_tile(p, i, rows, j, job->cols, at);
+        i += rows;
+    }
+}
+
+/* One row of C under RUN whole panels at once: a single row has too few sums in a panel to keep the
+ * adders busy. The same chains over k, so the same bytes. */
+enum { RUN = 4 };
+
+static void panel_run(const iv_product *p, size_t j)
+{
+    const float *a = p->a, *b = (const float *)p->packed + j * p->k, *bias = p->bias;
+    float *c = (float *)p->c + j;
+    const size_t k = p->k, step = p->a_transposed ? p->lda : 1, panel = k * PANEL;
+    vf sum[2 * RUN];
+    for (size_t v = 0; v < 2 * RUN; v++) sum[v] = p->accumulate ? load(c + v * W) : set1(0.0f);
+    for (size_t q = 0; q < k; q++, a += step, b += PANEL) {
+        const vf x = set1(*a);
+        for (size_t v = 0; v < 2 * RUN; v++)
+            sum[v] = madd(x, load(b + v / 2 * panel + v % 2 * W), sum[v]);
+    }
+    for (size_t v = 0; v < 2 * RUN; v++) {
+        if (bias) sum[v] = sum[v] + load(bias + j + v * W);
+        if (p->scale) sum[v] = sum[v] * load((const float *)p->scale + j + v * W);
+        store(c + v * W, sum[v]);
+    }
+    if (p->slope || p->act != IV_ACT_NONE)
+        act_rows(p->act, p->act_parameter, 1, RUN * PANEL, c, c,
+                 p->slope ? (float *)p->slope + j : NULL, RUN * PANEL);
+}
+
 static void fast_product(const iv_product *p)
 {
-    const float *a = p->a, *b = p->b, *packed = p->packed, *bias = p->bias;
-    float *c = p->c, *pre = p->pre;
+    const float *b = p->b, *packed = p->packed, *bias = p->bias;
     const size_t m = p->m, n = p->n, k = p->k;
     if (m == 0 || n == 0) return;
+    if (is_thin(k, n)) {
+        thin_product(p);
+        return;
+    }
     _Alignas(64) float stack_panel[DEPTH * PANEL];
     /* Few rows do not repay the packing of what can be read in place. */
     const bool in_place = !packed && !p->b_transposed && m <= 2 * TILE_ROWS;
-    const size_t count = (m + TILE_ROWS - 1) / TILE_ROWS;
-    const size_t rows_each = m / count, rows_over = m % count;
-    for (size_t j = 0; j < n; j += PANEL) {
+    /* Where the scale's rows come round within a tile, the tile cannot apply them. */
+    const bool in_tile = p->scale && p->scale_rows >= TILE_ROWS;
+    const size_t band = in_tile ? p->scale_rows : m;
+    size_t j = 0;
+    if (m == 1 && packed)
+        for (; j + RUN * PANEL <= n; j += RUN * PANEL) panel_run(p, j);
+    for (; j < n; j += PANEL) {
         const size_t cols = n - j < PANEL ? n - j : PANEL;
         for (size_t q = 0; q == 0 || q < k; q += DEPTH) {
             const bool last = k - q <= DEPTH;
@@ -191,6 +333,7 @@ static void fast_product(const iv_product *p)
                             .lda = p->lda,
                             .ldb = PANEL,
                             .ldc = p->ldc,
+                            .lds = n,
                             .cols = cols,
                             .bias = last && bias ? bias + j : NULL};
             if (packed) {
@@ -204,18 +347,61 @@ static void fast_product(const iv_product *p)
                            p->b_transposed, stack_panel);
                 job.b = stack_panel;
             }
-            const tile_function *table = tiles[p->a_transposed][cols > W];
-            for (size_t t = 0, i = 0; t < count; t++) {
-                const size_t rows = rows_each + (t < rows_over);
-                float *at = c + i * p->ldc + j;
-                float *out = last && pre ? pre + i * p->ldc + j : at;
-                job.a = p->a_transposed ? a + q * p->lda + i : a + i * p->lda + q;
-                job.from = q > 0 || p->accumulate ? at : NULL;
-                job.to = out;
-                table[rows - 1](&job);
-                if (last && (pre || p->act != IV_ACT_NONE))
-                    act_rows(p->act, p->act_parameter, rows, cols, out, at, p->ldc);
-                i += rows;
+            for (size_t i = 0; i < m; i += band)
+                panel_rows(p, &job, i, m - i < band ? m - i : band, j, q, last, in_tile);
+        }
+    }
+}
+
+/* The same product where row r of A (of every one of m / rows blocks of rows) is zero wherever row
+ * r of `mask` is: those values of k are left out, which changes no byte as long as B is finite. The
+ * rows of a tile are one row of each of several blocks, since they share the values that count. */
+static void fast_product_masked(const iv_product *p, size_t rows, const void *maskv, void *scratch)
+{
+    enum { LEAST_BLOCKS = 6 };
+    const size_t blocks = p->m / rows, n = p->n, k = p->k;
+    const float *mask = maskv;
+    uint32_t *index = scratch, *counts = index + rows * k; /* row r's from index + r k on */
+    size_t total = 0;
+    for (size_t r = 0; r < rows; r++) {
+        uint32_t *to = index + r * k, found = 0;
+        for (size_t q = 0; q < k; q++) {
+            to[found] = (uint32_t)q;
+            found += mask[r * k + q] != 0;
+        }
+        total += found;
+        counts[r] = found;
+    }
+    /* Full tiles of neighbouring rows are a little faster than scattered ones. */
+    if (blocks < LEAST_BLOCKS || is_thin(k, n) || !p->packed || p->a_transposed ||
+        total * 8 > rows * k * 7) {
+        fast_product(p);
+        return;
+    }
+    const size_t count = (blocks + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t blocks_each = blocks / count, blocks_over = blocks % count;
+    const float *a = p->a, *bias = p->bias, *scale = p->scale;
+    float *c = p->c;
+    for (size_t j = 0; j < n; j += PANEL) {
+        tile_job job = {.lda = rows * p->lda,
+                        .b = (const float *)p->packed + j * k,
+                        .ldb = PANEL,
+                        .ldc = rows * p->ldc,
+                        .lds = 0,
+                        .cols = n - j < PANEL ? n - j : PANEL,
+                        .bias = bias ? bias + j : NULL};
+        const tile_function *table = tiles[CHOSEN][job.cols > W];
+        for (size_t r = 0; r < rows; r++) {
+            job.index = index + r * k;
+            job.depth = counts[r];
+            if (scale) job.scale = scale + r % p->scale_rows * n + j;
+            for (size_t t = 0, block = 0; t < count; t++) {
+                const size_t row = block * rows + r;
+                job.a = a + row * p->lda;
+                job.to = c + row * p->ldc + j;
+                job.from = p->accumulate ? job.to : NULL;
+                table[blocks_each + (t < blocks_over) - 1](&job);
+                block += blocks_each + (t < blocks_over);
             }
         }
     }

@@ -5,12 +5,14 @@
  * with a leading dimension in elements. There are three CPU tables: f32 fast, f32 reference and f64
  * reference; the references are one plain source compiled twice, and test the fast one.
  *
- * Determinism: an element's bytes depend on its own inputs and k only, never on the number of rows
- * of the call, on its place in a tile, or on who computes its neighbours. So callers may cut the
+ * Determinism: an element's bytes depend on its own inputs and k only (in products of up to four
+ * columns on their number, and on how A is stored, too), never on the number of rows of the call,
+ * on its place in a tile, or on who computes its neighbours. So callers may cut the
  * rows of a batch, or the output of a product, in any way and get the same bytes. */
 #ifndef IV_KERNELS_KERNELS_H
 #define IV_KERNELS_KERNELS_H
 
+#include "base/random.h"
 #include "base/status.h"
 
 #include <stdbool.h>
@@ -47,7 +49,11 @@ typedef struct iv_product {
     const void *bias; /* n, or NULL */
     iv_act act;
     double act_parameter;
-    void *pre; /* where the value before act is kept (ldc), or NULL */
+    void *slope; /* where act' at the value before act is kept (ldc), or NULL */
+    /* Row r of C is multiplied by row r mod scale_rows of `scale` (scale_rows x n); NULL: it is
+     * not. Not together with act. */
+    const void *scale;
+    size_t scale_rows;
 } iv_product;
 
 /* A copy of an array of `rank` axes, each side with its own strides in elements (negative ones walk
@@ -79,6 +85,20 @@ typedef struct iv_gather {
     size_t ld;       /* elements from one row of the columns to the next */
 } iv_gather;
 
+/* Windows over an image of height x width x channels, axis by axis. Bilinear takes in and out only.
+ */
+typedef struct iv_pooling {
+    size_t channels;
+    size_t in[2], out[2], kernel[2], stride[2], pad[2]; /* pad: before the first pixel */
+    bool count_padding;                                 /* the mean is over the whole window */
+} iv_pooling;
+
+/* Groups of elements: group g holds `runs` runs of `width` elements, run r at
+ * g width + r run_stride. */
+typedef struct iv_groups {
+    size_t groups, runs, run_stride, width;
+} iv_groups;
+
 typedef struct iv_adam {
     double rate, beta1, beta2, epsilon, weight_decay; /* decay decoupled: w -= rate * decay * w */
     uint64_t step;                                    /* from 1 */
@@ -102,6 +122,12 @@ typedef struct iv_kernels {
     size_t (*pack_size)(size_t k, size_t n);
     void (*pack)(size_t k, size_t n, const void *b, size_t ldb, bool b_transposed, void *packed);
     void (*product)(const iv_product *p);
+    /* The same, told that A is m / rows blocks of rows, and that element q of row r of every block
+     * is zero where mask[r][q] (rows x k) is: those need not be multiplied. Packed, scale_rows
+     * equal to rows where there is a scale, no slope, no act. scratch: rows x (k + 1) elements. The
+     * bytes are
+     * those of product where B is finite. */
+    void (*product_masked)(const iv_product *p, size_t rows, const void *mask, void *scratch);
 
     /* Elementwise; in-place use is allowed where the types agree. */
     void (*fill)(size_t n, double value, void *y);
@@ -126,6 +152,9 @@ typedef struct iv_kernels {
     void (*column_sums)(size_t rows, size_t cols, const void *x, size_t ldx, void *y,
                         bool accumulate);
 
+    /* out (rows x n): iv_normals_f32 of the key with each of the given rows in it; the same numbers
+     * in every table */
+    void (*normals)(const iv_key *key, size_t rows, const size_t *row, size_t n, void *out);
     /* The Gaussian heads (rows x n flattened to count). logvar is clipped to [lo, hi] where used;
      * outside, its gradient points back inside only. */
     void (*sample)(size_t count, const void *mu, const void *logvar, double lo, double hi,
@@ -163,8 +192,51 @@ typedef struct iv_kernels {
     void (*bce_pair_gradient)(size_t rows, size_t d, const void *lhat, const void *l, double factor,
                               void *g_hat, void *g, bool accumulate_hat,
                               bool accumulate); /* g_hat: p (1 - p)(lhat - l); g: sigmoid(l) - p */
-    /* y[r][i] = p (1 - p)/2 v[r][i], p = sigmoid(logits[r][i]) (G of bce, in logits) */
-    void (*bce_metric)(size_t rows, size_t d, const void *logits, const void *v, void *y);
+    /* G of bce, in logits: y[b][i] = p (1 - p)/2 v[b][i], p = sigmoid(logits[i]), on `blocks`
+     * blocks of n elements whose starts are `stride` and `y_stride` apart. */
+    void (*bce_metric)(size_t n, const void *logits, size_t blocks, const void *v, size_t stride,
+                       void *y, size_t y_stride);
+
+    /* gram[j][k] = sum_i a[j][i] b[k][i] for k >= j and mirrored (n x n), or for k = j alone; rows
+     * of d elements, `stride` and `b_stride` apart; products and sums in double. */
+    void (*gram)(size_t n, size_t d, const void *a, size_t stride, const void *b, size_t b_stride,
+                 bool diagonal, double *gram);
+
+    /* Per channel, element (o, c, i) of outer x channels x inner (channels last: inner is 1), all
+     * in double and in a fixed order. d = x - shift[c]; sum[c] = sum of g, product[c] = sum of g d;
+     * with g NULL g is d. */
+    void (*channel_sums)(size_t outer, size_t channels, size_t inner, const void *x,
+                         const double *shift, const void *g, double *sum, double *product);
+    /* y = a[c] (x - m[c]) + b[c] g + s[c], or y +=; g NULL: without. coefficients: a, m, b, s, one
+     * behind the other, channels each. y may be x or g. */
+    void (*channel_affine)(size_t outer, size_t channels, size_t inner, const void *coefficients,
+                           const void *x, const void *g, void *y, bool accumulate);
+    /* r = sqrt(s), inverse: 1 / sqrt(s); and 2 dL/ds for y = x r and g = dL/dy */
+    void (*root)(size_t n, bool inverse, const void *s, void *r);
+    void (*root_reverse)(size_t n, bool inverse, const void *g, const void *x, const void *r,
+                         void *h);
+
+    /* Each group to mean 0 and variance 1: xhat = (x - mean) rstd, rstd (one per group) =
+     * 1 / sqrt(var + eps). And y = rstd (g - mean g - xhat mean(g xhat)), or y +=. */
+    void (*normalise)(const iv_groups *p, double eps, const void *x, void *xhat, void *rstd);
+    void (*normalise_reverse)(const iv_groups *p, const void *xhat, const void *rstd, const void *g,
+                              void *y, bool accumulate);
+    /* y_c = exp(x_c) / sum over the channels; g_x = y (g - sum over channels of g y), or += */
+    void (*softmax)(size_t outer, size_t channels, size_t inner, const void *x, void *y);
+    void (*softmax_reverse)(size_t outer, size_t channels, size_t inner, const void *y,
+                            const void *g, void *gx, bool accumulate);
+
+    /* Pools. max_pool leaves in `tap` where each maximum was found (row of taps by row); follow
+     * reads x there, y = x, or with spread adds x there, y +=. */
+    void (*max_pool)(size_t images, const iv_pooling *p, const void *x, void *y, void *tap);
+    void (*max_pool_follow)(size_t images, const iv_pooling *p, const void *tap, const void *x,
+                            void *y, bool spread);
+    void (*average_pool)(size_t images, const iv_pooling *p, const void *x, void *y);
+    void (*average_pool_spread)(size_t images, const iv_pooling *p, const void *g,
+                                void *gx); /* gx += */
+    /* Bilinear interpolation to out, centres at halves, edges clamped; spread: the transpose, y +=.
+     */
+    void (*bilinear)(size_t images, const iv_pooling *p, const void *x, void *y, bool spread);
 
     /* Adam on n elements: w, first and second moment updated in place from g. */
     void (*adam)(size_t n, const iv_adam *adam, void *w, const void *g, void *m, void *v);
@@ -184,10 +256,13 @@ typedef enum iv_precision {
     IV_PRECISION_F64_REFERENCE = 2
 } iv_precision;
 
-/* The table for a precision. `isa`: NULL for the best this processor has, or a name that pins it
- * ("baseline", "avx2", "avx512"; meaningful for IV_PRECISION_F32); NULL is returned for a name that
- * is unknown or not supported here. Tables are constant and live for ever. */
+/* The table for a precision. `isa`: a name ("baseline", "avx2", "avx512"; meaningful for
+ * IV_PRECISION_F32), or NULL for the one that the environment variable ISOVAE_ISA pins, else the
+ * best this processor has; NULL is returned for a name that is unknown or not supported here.
+ * Tables are constant and live for ever. */
 const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa);
+/* What ISOVAE_ISA says, or NULL. */
+const char *iv_kernels_pinned(void);
 
 /* The floating-point state for the time of a computation: enter sets it for the calling thread
  * (rounding to nearest, no traps, numbers below the normal range flushed to zero) and returns what

@@ -21,6 +21,7 @@ typedef float vf __attribute__((vector_size(4 * W)));
 typedef float vf_anywhere __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
 typedef float vh __attribute__((vector_size(2 * W))); /* half as many */
+typedef float vh_anywhere __attribute__((vector_size(2 * W), aligned(4), may_alias));
 typedef double vd __attribute__((vector_size(4 * W)));
 
 INLINE vf load(const float *p)
@@ -41,6 +42,10 @@ INLINE vf set1(float x)
 INLINE vf madd(vf a, vf b, vf c)
 {
     return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+INLINE vd madd_wide(vd a, vd b, vd c)
+{
+    return (vd)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 INLINE vf least(vf limit, vf x)
 {
@@ -77,6 +82,10 @@ INLINE vf set1(float x)
 INLINE vf madd(vf a, vf b, vf c)
 {
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+INLINE vd madd_wide(vd a, vd b, vd c)
+{
+    return (vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
 INLINE vf least(vf limit, vf x)
 {
@@ -120,6 +129,10 @@ INLINE vf madd(vf a, vf b, vf c)
     return a * b + c;
 } /* two roundings: no such instruction */
 #endif
+INLINE vd madd_wide(vd a, vd b, vd c)
+{
+    return a * b + c;
+}
 INLINE vf load_some(const float *p, size_t n)
 {
     vf v = {0};
@@ -199,45 +212,66 @@ static const float tail_terms[] = {
 #define LN2_LOW -2.12194440e-4f
 #define LN2 0.69314718056f
 
-/* hi + lo = n ln 2 + r; 2^n comes in two factors, so that the ends of the range are reached by
- * rounding. q is the polynomial above at r. */
+/* x = n ln 2 + r; q is the polynomial above at r. */
 typedef struct exp_parts {
-    vf n, r, q, scale, scale2;
+    vf n, r, q;
 } exp_parts;
 
-INLINE exp_parts exp_split(vf hi, vf lo)
+/* hi + lo = n ln 2 + r */
+INLINE exp_parts exp_split_pair(vf hi, vf lo, vf whole)
 {
     const vf shift = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to whole numbers */
-    vf shifted = madd(hi + lo, set1(1.44269504089f), shift);
-    vi n = (vi)shifted - (vi)shift;
-    vi half = n >> 1;
     exp_parts e;
-    e.n = shifted - shift;
+    e.n = madd(whole, set1(1.44269504089f), shift) - shift;
     e.r = madd(e.n, set1(-LN2_LOW), madd(e.n, set1(-LN2_HIGH), hi)) + lo;
     e.q = polynomial(exp_terms, 4, e.r);
-    e.scale = (vf)((half + 127) << 23);
-    e.scale2 = (vf)((n - half + 127) << 23);
     return e;
+}
+
+INLINE exp_parts exp_split(vf x)
+{
+    const vf shift = set1(12582912.0f);
+    exp_parts e;
+    e.n = madd(x, set1(1.44269504089f), shift) - shift;
+    e.r = madd(e.n, set1(-LN2_LOW), madd(e.n, set1(-LN2_HIGH), x));
+    e.q = polynomial(exp_terms, 4, e.r);
+    return e;
+}
+
+/* y 2^n for whole n from -150 to 128 */
+INLINE vf times_power(vf y, vf n)
+{
+#if W == 16
+    return (vf)_mm512_scalef_ps((__m512)y, (__m512)n);
+#else
+    /* In two factors, so that the ends of the range are reached by rounding. */
+    vi whole = __builtin_convertvector(n, vi), half = whole >> 1;
+    return y * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+#endif
 }
 
 INLINE vf exp_join(exp_parts e)
 {
-    vf y = madd(e.r * e.r, e.q, e.r) + set1(1.0f);
-    return y * e.scale * e.scale2;
+    return times_power(madd(e.r * e.r, e.q, e.r) + set1(1.0f), e.n);
 }
 
 /* exp, 2 ULP; below the normal range to the nearest or, with flush-to-zero, zero */
 INLINE vf exp_lanes(vf x)
 {
-    x = least(set1(89.0f), greatest(set1(-104.0f), x));
-    return exp_join(exp_split(x, set1(0.0f)));
+    return exp_join(exp_split(least(set1(89.0f), greatest(set1(-104.0f), x))));
+}
+
+/* exp of x <= 0 */
+INLINE vf exp_falling_lanes(vf x)
+{
+    return exp_join(exp_split(greatest(set1(-104.0f), x)));
 }
 
 /* e^x - 1 for x <= 88, 3 ULP: with t = 2^n it is t (r + r^2 q) + (t - 1) */
 INLINE vf expm1_lanes(vf x)
 {
-    exp_parts e = exp_split(greatest(set1(-80.0f), x), set1(0.0f));
-    vf t = e.scale * e.scale2;
+    exp_parts e = exp_split(greatest(set1(-80.0f), x));
+    vf t = times_power(set1(1.0f), e.n);
     return madd(t, madd(e.r * e.r, e.q, e.r), t - set1(1.0f));
 }
 
@@ -245,8 +279,8 @@ INLINE vf expm1_lanes(vf x)
 INLINE vf exp_excess_lanes(vf x)
 {
     vf held = least(set1(88.0f), greatest(set1(-80.0f), x));
-    exp_parts e = exp_split(held, set1(0.0f));
-    vf t = e.scale * e.scale2;
+    exp_parts e = exp_split(held);
+    vf t = times_power(set1(1.0f), e.n);
     vf rest = madd(t - set1(1.0f), e.r, t - set1(1.0f)) - e.n * set1(LN2);
     return madd(t * (e.r * e.r), e.q, rest) + (held - x);
 }
@@ -283,7 +317,7 @@ typedef struct logistic_parts {
 
 INLINE logistic_parts logistic_split(vf x)
 {
-    vf e = exp_lanes(-absolute(x));
+    vf e = exp_falling_lanes(-absolute(x));
     vf upper = set1(1.0f) / (set1(1.0f) + e);
     return (logistic_parts){upper, e * upper};
 }
@@ -302,7 +336,7 @@ INLINE vf logistic_slope_lanes(vf x)
 
 INLINE vf softplus_lanes(vf x)
 {
-    return greatest(set1(0.0f), x) + log1p_unit_lanes(exp_lanes(-absolute(x)));
+    return greatest(set1(0.0f), x) + log1p_unit_lanes(exp_falling_lanes(-absolute(x)));
 }
 
 INLINE vf tanh_lanes(vf x)
@@ -317,7 +351,8 @@ INLINE exp_parts bell_split(vf x)
 {
     vf top = (vf)((vi)x & -4096);
     vf rest = x - top;
-    return exp_split(set1(-0.5f) * (top * top), set1(-0.5f) * (rest * (x + top)));
+    vf hi = set1(-0.5f) * (top * top), lo = set1(-0.5f) * (rest * (x + top));
+    return exp_split_pair(hi, lo, hi + lo);
 }
 
 typedef struct normal_parts {

@@ -239,6 +239,21 @@ static void plain_column_sums(size_t rows, size_t cols, const void *xv, size_t l
     }
 }
 
+static void plain_normals(const iv_key *key, size_t rows, const size_t *row, size_t n, void *outv)
+{
+    iv_key at = *key;
+    T *out = outv;
+    for (size_t r = 0; r < rows; r++, out += n) {
+        at.row = row[r];
+        if (sizeof(T) == sizeof(float)) {
+            iv_normals_f32(&at, n, (float *)(void *)out);
+        } else {
+            iv_normals_f64(&at, n, (double *)(void *)out);
+            for (size_t j = 0; j < n; j++) out[j] = (T)(float)out[j];
+        }
+    }
+}
+
 /* z = mu + sigma eps and the like need exp; what follows needs none. */
 
 /* d/dxhat of w (xhat - x)^2, times factor and the row's own weight. */
@@ -318,3 +333,6 @@ static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, 
         w[i] = keep * w[i] - rate * m[i] / (K(sqrt)(v[i]) * scale + epsilon);
     }
 }
+
+#include "kernels/channels.inc.h"
+#include "kernels/pools.inc.h"

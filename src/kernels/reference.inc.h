@@ -22,6 +22,7 @@ static void ref_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_tran
 }
 
 static T act_value(iv_act act, T parameter, T x);
+static T act_slope(iv_act act, T parameter, T x);
 
 /* Each element is a sum over k in order, started from zero: columns in blocks, so that a row of
  * sums can be kept beside the running row of B. */
@@ -31,7 +32,8 @@ static void ref_product(const iv_product *p)
     const T *a = p->a, *b = p->packed ? p->packed : p->b, *bias = p->bias;
     size_t ldb = p->packed ? p->n : p->ldb;
     bool b_transposed = p->b_transposed && !p->packed;
-    T *c = p->c, *pre = p->pre;
+    const T *scale = p->scale;
+    T *c = p->c, *slope = p->slope;
     T sum[BLOCK];
     for (size_t i = 0; i < p->m; i++) {
         for (size_t j0 = 0; j0 < p->n; j0 += BLOCK) {
@@ -51,11 +53,18 @@ static void ref_product(const iv_product *p)
                 T value = sum[j];
                 if (p->accumulate) value = c[at] + value;
                 if (bias) value += bias[j0 + j];
-                if (pre) pre[at] = value;
+                if (slope) slope[at] = act_slope(p->act, (T)p->act_parameter, value);
                 c[at] = act_value(p->act, (T)p->act_parameter, value);
+                if (scale) c[at] = value * scale[i % p->scale_rows * p->n + j0 + j];
             }
         }
     }
+}
+
+static void ref_product_masked(const iv_product *p, size_t rows, const void *mask, void *scratch)
+{
+    (void)rows, (void)mask, (void)scratch;
+    ref_product(p);
 }
 
 /* Activations. exp(-|x|) never overflows; 1/(1 + it) and it/(1 + it) are sigmoid(|x|) and
@@ -324,11 +333,29 @@ static void ref_bce_pair_gradient(size_t rows, size_t d, const void *lhatv, cons
     }
 }
 
-static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const void *vv, void *yv)
+static void ref_bce_metric(size_t n, const void *logitsv, size_t blocks, const void *vv,
+                           size_t stride, void *yv, size_t y_stride)
 {
     const T *l = logitsv, *v = vv;
     T *y = yv;
-    for (size_t i = 0; i < rows * d; i++) y[i] = (T)0.5 * logistic_slope(l[i]) * v[i];
+    for (size_t i = 0; i < n; i++) {
+        T slope = logistic_slope(l[i]) / 2;
+        for (size_t b = 0; b < blocks; b++) y[b * y_stride + i] = slope * v[b * stride + i];
+    }
+}
+
+static void ref_gram(size_t n, size_t d, const void *av, size_t stride, const void *bv,
+                     size_t b_stride, bool diagonal, double *gram)
+{
+    for (size_t j = 0; j < n; j++) {
+        const T *a = (const T *)av + j * stride;
+        for (size_t k = j; k < (diagonal ? j + 1 : n); k++) {
+            const T *b = (const T *)bv + k * b_stride;
+            double sum = 0;
+            for (size_t i = 0; i < d; i++) sum += (double)a[i] * (double)b[i];
+            gram[j * n + k] = gram[k * n + j] = sum;
+        }
+    }
 }
 
 #define REFERENCE_TABLE(table_name, table_dtype)                                                   \
@@ -337,16 +364,18 @@ static void ref_bce_metric(size_t rows, size_t d, const void *logitsv, const voi
         .alloc = plain_alloc, .release = plain_release, .upload = plain_upload,                    \
         .upload_f32 = plain_upload_f32, .download = plain_download,                                \
         .download_f32 = plain_download_f32, .pack_size = ref_pack_size, .pack = ref_pack,          \
-        .product = ref_product, .fill = plain_fill, .add = plain_add, .axpy = plain_axpy,          \
-        .multiply = plain_multiply, .multiply_add = plain_multiply_add,                            \
-        .copy_block = plain_copy_block, .reorder = plain_reorder, .gather = plain_gather,          \
-        .act_forward = ref_act_forward, .act_derivative = ref_act_derivative,                      \
-        .act_reverse = ref_act_reverse, .column_sums = plain_column_sums, .sample = ref_sample,    \
+        .product = ref_product, .product_masked = ref_product_masked, .fill = plain_fill,          \
+        .add = plain_add, .axpy = plain_axpy, .multiply = plain_multiply,                          \
+        .multiply_add = plain_multiply_add, .copy_block = plain_copy_block,                        \
+        .reorder = plain_reorder, .gather = plain_gather, .act_forward = ref_act_forward,          \
+        .act_derivative = ref_act_derivative, .act_reverse = ref_act_reverse,                      \
+        .column_sums = plain_column_sums, .normals = plain_normals, .sample = ref_sample,          \
         .heads_reverse = ref_heads_reverse, .kl_rows = ref_kl_rows, .sse_rows = ref_sse_rows,      \
         .sse_gradient = plain_sse_gradient, .norm_rows = ref_norm_rows,                            \
         .scale_rows = plain_scale_rows, .scale_columns = plain_scale_columns,                      \
         .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
         .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
         .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
-        .adam = plain_adam, .sum_squares = ref_sum_squares                                         \
+        .gram = ref_gram, .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS,     \
+        POOL_KERNELS                                                                               \
     }

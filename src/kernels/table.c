@@ -1,6 +1,7 @@
 /* Which table serves a precision on this processor. */
 #include "kernels/tables.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const iv_kernels *fast_avx512(void)
@@ -32,10 +33,16 @@ static const iv_kernels *fast(const char *isa)
     return table;
 }
 
+const char *iv_kernels_pinned(void)
+{
+    const char *isa = getenv("ISOVAE_ISA");
+    return isa && *isa ? isa : NULL;
+}
+
 const iv_kernels *iv_kernels_get(iv_precision precision, const char *isa)
 {
     switch (precision) {
-    case IV_PRECISION_F32: return fast(isa);
+    case IV_PRECISION_F32: return fast(isa ? isa : iv_kernels_pinned());
     case IV_PRECISION_F32_REFERENCE: return &iv_kernels_f32_reference;
     case IV_PRECISION_F64_REFERENCE: return &iv_kernels_f64_reference;
     }

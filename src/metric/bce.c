@@ -29,10 +29,7 @@ static void pair_gradient(const iv_metric *m, size_t rows, const void *hat, cons
 static void apply_g(const iv_metric *m, size_t rows, const void *logits, size_t blocks,
                     const void *v, size_t stride, void *gv, size_t gv_stride)
 {
-    for (size_t b = 0; b < blocks; b++) {
-        m->k->bce_metric(rows, m->d, logits, iv_at(m->k, v, b * stride),
-                         iv_at(m->k, gv, b * gv_stride));
-    }
+    m->k->bce_metric(rows * m->d, logits, blocks, v, stride, gv, gv_stride);
 }
 
 const iv_metric_kind iv_metric_bce = {

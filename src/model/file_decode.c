@@ -260,6 +260,10 @@ static isovae_status read_params(const decoder *r, iv_model *model, const iv_gra
             return iv_fail(r->err, ISOVAE_ERR_FORMAT, "%s: tensor '%s' is not finite", r->file,
                            param->name);
         }
+        if (param->not_negative && iv_tensor_negative(tensor)) {
+            return iv_fail(r->err, ISOVAE_ERR_FORMAT, "%s: tensor '%s' holds a negative variance",
+                           r->file, param->name);
+        }
         memcpy((unsigned char *)model->params + param->offset * element, tensor->data,
                param->size * element);
     }
@@ -412,6 +416,10 @@ static isovae_status read_training(const decoder *r, const json_t *json, iv_mode
     IV_TRY(get_digits(r, from, "seed", 10, &model->seed));
     IV_TRY(get_bool(r, from, "split_by_column", &model->split_by_column));
     IV_TRY(get_digits(r, from, "steps", 10, &model->steps));
+    if (json_object_get(from, "steps_asked") != NULL) {
+        IV_TRY(get_digits(r, from, "steps_asked", 10, &model->steps_asked));
+        IV_TRY(get_bool(r, from, "cut_short", &model->cut_short));
+    }
     IV_TRY(get_number_or_nan(r, from, "train_loss", &model->train_loss));
     IV_TRY(get_size(r, from, "train_rows", &model->train_rows));
     IV_TRY(get_number(r, from, "validation_fraction", 0, 1, &model->validation_fraction));

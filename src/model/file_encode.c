@@ -162,6 +162,9 @@ static json_t *training(encoder *e, const iv_model *model)
     json_t *object = json_object();
     char hash[17];
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, model->data_hash);
+    if (model->steps_asked > 0) {
+        set(e, object, "cut_short", json_boolean(model->cut_short));
+    }
     set(e, object, "data_hash", json_string(hash));
     set(e, object, "data_source", text(e, model->data_source));
     set(e, object, "folded", json_boolean(model->folded));
@@ -171,6 +174,7 @@ static json_t *training(encoder *e, const iv_model *model)
     set(e, object, "seed", decimal(model->seed));
     set(e, object, "split_by_column", json_boolean(model->split_by_column));
     set(e, object, "steps", decimal(model->steps));
+    if (model->steps_asked > 0) set(e, object, "steps_asked", decimal(model->steps_asked));
     set(e, object, "train_loss", number_or_null(model->train_loss));
     set(e, object, "train_rows", integer(model->train_rows));
     set(e, object, "validation_fraction",

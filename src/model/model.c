@@ -130,7 +130,10 @@ isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph 
     IV_TRY(check_sizes(model, err));
     size_t d = encoder->values[encoder->inputs[0]].size, n = encoder->values[model->mu].size;
 
-    size_t end = iv_graph_layout(decoder, iv_graph_layout(encoder, 0));
+    encoder->param_elements = decoder->param_elements = 0;
+    size_t end = iv_graph_layout_part(encoder, 0, false);
+    model->trained_elements = end = iv_graph_layout_part(decoder, end, false);
+    end = iv_graph_layout_part(decoder, iv_graph_layout_part(encoder, end, true), true);
     size_t element = dtype == IV_F64 ? sizeof(double) : sizeof(float);
     IV_TRY(iv_alloc(&model->params, end, element, "the parameters", err));
     model->param_elements = end;

@@ -25,7 +25,7 @@ typedef struct iv_history {
     uint64_t step;
     double beta, rate;           /* in force at that step; learning rate */
     double loss, distortion, kl; /* mean over the training batches since the last line */
-    double validation;           /* validation loss D + beta KL at the final beta, NaN where none */
+    double validation;           /* validation loss D + beta KL at that beta, NaN where none */
 } iv_history;
 
 typedef struct iv_model {
@@ -35,6 +35,7 @@ typedef struct iv_model {
     iv_dtype dtype;
     void *params; /* host memory, param_elements of dtype: encoder's, then decoder's */
     size_t param_elements;
+    size_t trained_elements;     /* those that are trained come first, buffers behind them */
     size_t d, n;                 /* features, latents */
     double logvar_lo, logvar_hi; /* clip of the log variance */
 
@@ -61,6 +62,8 @@ typedef struct iv_model {
     iv_history *history;
     size_t restarts;                    /* trainings thrown away as folded */
     bool folded;                        /* the last one still is */
+    uint64_t steps_asked;               /* where a time limit made them fewer; else 0 */
+    bool cut_short;                     /* by that limit, before the schedule had ended */
     double train_loss, validation_loss; /* D + beta KL at the end, over all rows; NaN where none */
 
     /* What was found on the training rows (set by theory's iv_calibrate). */

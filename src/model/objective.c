@@ -45,7 +45,10 @@ isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
                          o->rows, o->draws);
         goto fail;
     }
-    iv_exec_plan plan = {.rows = o->rows, .reverse = config->gradient, .lanes = o->slices};
+    iv_exec_plan plan = {.rows = o->rows,
+                         .reverse = config->gradient,
+                         .lanes = o->slices,
+                         .training = config->training};
     if ((status = iv_exec_new(model->encoder, k, &plan, &o->encoder, err))) goto fail;
     plan.rows = decoder_rows;
     if ((status = iv_exec_new(model->decoder, k, &plan, &o->decoder, err))) goto fail;
@@ -89,6 +92,11 @@ typedef struct batch {
     void *grads; /* NULL: value only */
     const iv_objective_call *call;
     size_t encoder_tasks; /* tasks below this belong to the encoder */
+
+    /* Where the network has several segments: the stage that all slices are in. */
+    iv_exec *exec;
+    size_t segment;
+    bool reverse;
 } batch;
 
 static void prepare_task(void *argument, size_t task)
@@ -130,13 +138,14 @@ static void decoder_seeds(const batch *b, const void *x, size_t first, size_t co
 }
 
 /* dL/dmu and dL/dlogvar from the decoder's input gradients and the KL term. */
-static void heads_seeds(const batch *b, const void *mu, const void *logvar, size_t first,
-                        size_t count)
+static void heads_seeds(const batch *b, size_t first, size_t count)
 {
     iv_objective *o = b->o;
     const iv_kernels *k = o->k;
     const iv_model *model = o->model;
     size_t n = o->n, cells = count * n;
+    const void *mu = iv_at(k, iv_exec_value(o->encoder, model->mu), first * n);
+    const void *logvar = iv_at(k, iv_exec_value(o->encoder, model->logvar), first * n);
     void *g_z = iv_exec_gradient(o->decoder, model->decoder->inputs[0]);
     void *g_mu = iv_at(k, iv_exec_gradient(o->encoder, model->mu), first * n);
     void *g_logvar = iv_at(k, iv_exec_gradient(o->encoder, model->logvar), first * n);
@@ -159,35 +168,45 @@ static void heads_seeds(const batch *b, const void *mu, const void *logvar, size
     }
 }
 
-static void slice_task(void *argument, size_t slice)
+static void *x_at(const batch *b, size_t first)
 {
-    batch *b = argument;
+    const iv_objective *o = b->o;
+    return iv_at(o->k, iv_exec_value(o->encoder, o->model->encoder->inputs[0]), first * o->d);
+}
+
+static void fill_rows(const batch *b, size_t first, size_t count)
+{
+    const iv_objective *o = b->o;
+    b->call->fill(b->call->user, first, count, x_at(b, first), block_at(b, o->eps, 0, first, o->n),
+                  b->call->rows * o->n);
+}
+
+/* From mu and logvar: KL, and the decoder's input. */
+static void latent_rows(const batch *b, size_t first, size_t count)
+{
     iv_objective *o = b->o;
     const iv_kernels *k = o->k;
     const iv_model *model = o->model;
-    const iv_metric_kind *metric = o->metric->kind;
-    size_t rows = b->call->rows, n = o->n, d = o->d;
-    size_t first = rows * slice / o->slices, count = rows * (slice + 1) / o->slices - first;
-    if (count == 0) return;
-    unsigned fp = iv_fp_enter();
-
-    void *x = iv_at(k, iv_exec_value(o->encoder, model->encoder->inputs[0]), first * d);
-    b->call->fill(b->call->user, first, count, x, block_at(b, o->eps, 0, first, n), rows * n);
-    iv_exec_forward(o->encoder, b->params, first, count, slice);
+    size_t n = o->n;
     void *mu = iv_at(k, iv_exec_value(o->encoder, model->mu), first * n);
     void *logvar = iv_at(k, iv_exec_value(o->encoder, model->logvar), first * n);
     k->kl_rows(count, n, mu, logvar, model->logvar_lo, model->logvar_hi, o->kl + first);
 
     void *z = iv_exec_value(o->decoder, model->decoder->inputs[0]);
-    void *out = iv_exec_value(o->decoder, model->out);
     if (o->hat_blocks) k->copy_block(count, n, mu, n, block_at(b, z, 0, first, n), n, false);
     for (size_t draw = 0; draw < o->draws; draw++)
         k->sample(count * n, mu, logvar, model->logvar_lo, model->logvar_hi,
                   block_at(b, o->eps, draw, first, n),
                   block_at(b, z, draw + o->hat_blocks, first, n));
-    for (size_t block = 0; block < o->draws + o->hat_blocks; block++)
-        iv_exec_forward(o->decoder, b->params, block * rows + first, count, slice);
+}
 
+/* From the decoder's output: distances, and where wanted their gradients. */
+static void loss_rows(const batch *b, size_t first, size_t count)
+{
+    iv_objective *o = b->o;
+    const iv_metric_kind *metric = o->metric->kind;
+    size_t rows = b->call->rows, d = o->d;
+    void *out = iv_exec_value(o->decoder, o->model->out), *x = x_at(b, first);
     void *hat = block_at(b, out, 0, first, d);
     if (o->hat_blocks) metric->value(o->metric, count, x, hat, o->hat + first);
     for (size_t draw = 0; draw < o->draws; draw++) {
@@ -199,14 +218,99 @@ static void slice_task(void *argument, size_t slice)
             metric->value(o->metric, count, x, breve, value);
     }
 
+    if (b->grads) decoder_seeds(b, x, first, count);
+}
+
+static void slice_task(void *argument, size_t slice)
+{
+    batch *b = argument;
+    iv_objective *o = b->o;
+    size_t rows = b->call->rows, blocks = o->draws + o->hat_blocks;
+    size_t first = rows * slice / o->slices, count = rows * (slice + 1) / o->slices - first;
+    if (count == 0) return;
+    unsigned fp = iv_fp_enter();
+    fill_rows(b, first, count);
+    iv_exec_forward(o->encoder, b->params, first, count, slice);
+    latent_rows(b, first, count);
+    for (size_t block = 0; block < blocks; block++)
+        iv_exec_forward(o->decoder, b->params, block * rows + first, count, slice);
+    loss_rows(b, first, count);
     if (b->grads) {
-        decoder_seeds(b, x, first, count);
-        for (size_t block = 0; block < o->draws + o->hat_blocks; block++)
+        for (size_t block = 0; block < blocks; block++)
             iv_exec_reverse(o->decoder, b->params, block * rows + first, count, true, slice);
-        heads_seeds(b, mu, logvar, first, count);
+        heads_seeds(b, first, count);
         iv_exec_reverse(o->encoder, b->params, first, count, false, slice);
     }
     iv_fp_leave(fp);
+}
+
+/* The same in stages, for networks in segments (exec.h): every slice passes a segment before any
+ * passes the next, and between them the batch is summed up. */
+static void stage_task(void *argument, size_t slice)
+{
+    batch *b = argument;
+    iv_objective *o = b->o;
+    bool encoder = b->exec == o->encoder, last = b->segment + 1 == iv_exec_segments(b->exec);
+    size_t rows = b->call->rows, blocks = encoder ? 1 : o->draws + o->hat_blocks;
+    size_t first = rows * slice / o->slices, count = rows * (slice + 1) / o->slices - first;
+    if (count == 0) return;
+    unsigned fp = iv_fp_enter();
+    if (!b->reverse && b->segment == 0) {
+        if (encoder)
+            fill_rows(b, first, count);
+        else
+            latent_rows(b, first, count);
+    }
+    if (b->reverse && encoder && last) heads_seeds(b, first, count);
+    for (size_t block = 0; block < blocks; block++) {
+        size_t from = block * rows + first;
+        if (b->reverse)
+            iv_exec_reverse_segment(b->exec, b->params, b->segment, from, count, !encoder, slice);
+        else
+            iv_exec_forward_segment(b->exec, b->params, b->segment, from, count, slice);
+    }
+    if (!b->reverse && !encoder && last) loss_rows(b, first, count);
+    iv_fp_leave(fp);
+}
+
+static void statistics_task(void *argument, size_t task)
+{
+    batch *b = argument;
+    iv_objective *o = b->o;
+    size_t blocks = b->exec == o->encoder ? 1 : o->draws + o->hat_blocks;
+    unsigned fp = iv_fp_enter();
+    iv_exec_statistics(b->exec, b->params, b->segment + b->reverse, b->reverse,
+                       b->call->rows * blocks, task);
+    iv_fp_leave(fp);
+}
+
+static void run_network(batch *b, iv_exec *exec, bool reverse)
+{
+    iv_objective *o = b->o;
+    size_t segments = iv_exec_segments(exec);
+    size_t rows = b->call->rows * (exec == o->encoder ? 1 : o->draws + o->hat_blocks);
+    b->exec = exec;
+    b->reverse = reverse;
+    for (size_t s = 0; s < segments; s++) {
+        b->segment = reverse ? segments - 1 - s : s;
+        if (s > 0) {
+            iv_pool_run(o->pool, iv_exec_statistics_tasks(exec, rows), statistics_task, b);
+            unsigned fp = iv_fp_enter();
+            iv_exec_settle(exec, b->params, b->segment + reverse, reverse, rows);
+            iv_fp_leave(fp);
+        }
+        iv_pool_run(o->pool, o->slices, stage_task, b);
+    }
+}
+
+static void run_stages(batch *b)
+{
+    iv_objective *o = b->o;
+    run_network(b, o->encoder, false);
+    run_network(b, o->decoder, false);
+    if (!b->grads) return;
+    run_network(b, o->decoder, true);
+    run_network(b, o->encoder, true);
 }
 
 static void gradient_task(void *argument, size_t task)
@@ -237,7 +341,10 @@ static void run(batch *b, bool same_params, iv_objective_means *means)
         b->encoder_tasks = iv_exec_prepare_tasks(o->encoder);
         iv_pool_run(o->pool, b->encoder_tasks + iv_exec_prepare_tasks(o->decoder), prepare_task, b);
     }
-    iv_pool_run(o->pool, o->slices, slice_task, b);
+    if (iv_exec_segments(o->encoder) == 1 && iv_exec_segments(o->decoder) == 1)
+        iv_pool_run(o->pool, o->slices, slice_task, b);
+    else
+        run_stages(b);
     if (b->grads) {
         b->encoder_tasks = iv_exec_param_tasks(o->encoder);
         iv_pool_run(o->pool, b->encoder_tasks + iv_exec_param_tasks(o->decoder), gradient_task, b);
@@ -262,4 +369,10 @@ void iv_objective_gradient(iv_objective *objective, const void *params, void *gr
 {
     batch b = {.o = objective, .params = params, .grads = grads, .call = call};
     run(&b, false, means);
+}
+
+void iv_objective_update_buffers(const iv_objective *objective, void *params)
+{
+    iv_exec_update_buffers(objective->encoder, params);
+    iv_exec_update_buffers(objective->decoder, params);
 }

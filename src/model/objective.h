@@ -22,6 +22,8 @@ typedef struct iv_objective_config {
     size_t rows;   /* capacity of a batch */
     size_t draws;  /* of z per row; 0: 1 */
     bool gradient; /* room for the reverse pass */
+    bool training; /* batch norm by the statistics of the batch, not the running ones; all decoded
+                      blocks (Dec(mu) and each draw) are one batch */
     iv_pool *pool; /* may be NULL */
 } iv_objective_config;
 
@@ -59,5 +61,8 @@ void iv_objective_value(iv_objective *objective, const void *params, bool same_p
 /* Value and gradient; grads (a parameter vector) is overwritten where parameters are. */
 void iv_objective_gradient(iv_objective *objective, const void *params, void *grads,
                            const iv_objective_call *call, iv_objective_means *means);
+/* After a step of a training objective: the running statistics in `params` move towards those of
+ * its last batch. Nothing where the model has none. */
+void iv_objective_update_buffers(const iv_objective *objective, void *params);
 
 #endif

@@ -23,21 +23,34 @@ size_t iv_dtype_size(iv_dtype dtype)
     return dtype == IV_F64 ? sizeof(double) : sizeof(float);
 }
 
+static double element(const iv_tensor *tensor, size_t i)
+{
+    double wide;
+    float narrow;
+    const unsigned char *at =
+        (const unsigned char *)tensor->data + i * iv_dtype_size(tensor->dtype);
+    if (tensor->dtype == IV_F64) {
+        memcpy(&wide, at, sizeof wide);
+        return wide;
+    }
+    memcpy(&narrow, at, sizeof narrow);
+    return (double)narrow;
+}
+
 bool iv_tensor_finite(const iv_tensor *tensor)
 {
-    const unsigned char *at = tensor->data;
-    for (size_t i = 0; i < tensor->size; i++, at += iv_dtype_size(tensor->dtype)) {
-        double wide;
-        float narrow;
-        if (tensor->dtype == IV_F64) {
-            memcpy(&wide, at, sizeof wide);
-        } else {
-            memcpy(&narrow, at, sizeof narrow);
-            wide = (double)narrow;
-        }
-        if (!isfinite(wide)) return false;
+    for (size_t i = 0; i < tensor->size; i++) {
+        if (!isfinite(element(tensor, i))) return false;
     }
     return true;
+}
+
+bool iv_tensor_negative(const iv_tensor *tensor)
+{
+    for (size_t i = 0; i < tensor->size; i++) {
+        if (element(tensor, i) < 0) return true;
+    }
+    return false;
 }
 
 isovae_status iv_json_load(const char *text, size_t length, const char *name, const char *what,

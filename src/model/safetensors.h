@@ -18,6 +18,8 @@ typedef struct iv_tensor {
 
 /* No NaN or infinity in it. */
 bool iv_tensor_finite(const iv_tensor *tensor);
+/* Some element is below 0. */
+bool iv_tensor_negative(const iv_tensor *tensor);
 
 typedef struct iv_safetensors {
     json_t *header;   /* owns the names */

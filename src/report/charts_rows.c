@@ -319,11 +319,27 @@ static bool validated(const iv_model *m)
     return false;
 }
 
+/* The line with the lowest validation loss, where the last one lies clearly above it; else NULL.
+ * Beta falls over the steps, so the loss at an earlier line counts at least as much: the earlier
+ * weights would do better still at the final beta. */
+static const iv_history *turning_point(const iv_model *m)
+{
+    const iv_history *lowest = NULL, *last = NULL;
+    for (size_t i = 0; i < m->n_history; i++) {
+        const iv_history *h = &m->history[i];
+        if (!isfinite(h->validation)) continue;
+        if (lowest == NULL || h->validation < lowest->validation) lowest = h;
+        last = h;
+    }
+    if (lowest == NULL || lowest->beta < last->beta) return NULL;
+    return last->validation - lowest->validation > 0.02 * fabs(lowest->validation) ? lowest : NULL;
+}
+
 static void draw_training(const iv_report_context *context, const iv_facts *facts,
                           const iv_canvas *canvas, iv_text *out)
 {
     static const iv_legend legend[] = {{'l', "l1", "training loss"},
-                                       {'l', "l2", "validation loss (at the final beta)"}};
+                                       {'l', "l2", "validation loss"}};
     const iv_model *m = context->model;
     iv_axis loss, beta;
     iv_svg svg;
@@ -341,6 +357,11 @@ static void draw_training(const iv_report_context *context, const iv_facts *fact
     iv_svg_axis_y(&svg, 5, loss.log ? "loss, log scale" : "loss");
     history_path(&svg, m, "l1", get_loss, true);
     history_path(&svg, m, "l2", get_validation, false);
+    const iv_history *turn = turning_point(m);
+    if (turn != NULL) {
+        iv_svg_circle(&svg, "f2", iv_axis_at(&svg.x, (double)turn->step),
+                      iv_axis_at(&svg.y, turn->validation), 4, "lowest validation loss");
+    }
     if (!moved) {
         iv_svg_axis_x(&svg, canvas->width > 500 ? 8 : 4, "step");
         iv_svg_close(&svg);
@@ -390,6 +411,13 @@ static void says_training(const iv_report_context *context, const iv_facts *fact
     iv_put_count(out, last->step);
     iv_text_puts(out, " steps; a flat end means a finished training, a gap that widens means "
                       "overfitting.");
+    const iv_history *turn = turning_point(m);
+    if (turn == NULL) return;
+    iv_text_puts(out, " The validation loss was lowest at step ");
+    iv_put_count(out, turn->step);
+    iv_text_puts(out, " with ");
+    iv_put_number(out, turn->validation, 3);
+    iv_text_puts(out, ": what came after fits the training rows alone.");
 }
 
 const iv_chart_kind iv_chart_training = {"training",    "Loss over the steps", has_history,

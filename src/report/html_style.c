@@ -96,15 +96,18 @@ static const char *const rules[] = {
     "flex-wrap:wrap;align-items:center;gap:6px 16px;border-bottom:1px solid var(--grid)}"
     ".step input{flex:1 1 220px;max-width:520px;accent-color:var(--s1)}.step output{"
     "font-variant-numeric:tabular-nums;min-width:9em}"
-    ".walk{display:grid;grid-template-columns:9.5em 76px 76px minmax(0,1fr);gap:14px;"
-    "align-items:center;padding:10px 0;border-bottom:1px solid var(--grid)}"
+    ".walk{display:grid;grid-template-columns:9.5em 76px 76px 76px minmax(0,1fr);gap:14px;"
+    "align-items:start;padding:10px 0;border-bottom:1px solid var(--grid)}"
+    ".far{list-style:none;display:flex;margin:3px 0 0;padding:0 calc(100%/26);font-size:11px;"
+    "line-height:1.3;color:var(--soft);font-variant-numeric:tabular-nums}.far li{flex:1 1 0;"
+    "min-width:0;text-align:center}.path{min-width:0}"
     ".walk .name{font-size:14px;line-height:1.4;color:var(--soft)}.walk .name b{color:var(--ink);"
     "font-size:15px}.tile,.strip,.map{image-rendering:pixelated;background-repeat:no-repeat;"
     "border-radius:2px;width:100%}"
     ".pixels{image-rendering:pixelated;width:100%;height:auto;max-width:900px;display:block;border-"
     "radius:2px}"
-    "@media(max-width:640px){.walk{grid-template-columns:68px 68px minmax(0,1fr)}.walk .strip{"
-    "grid-column:1/-1;order:3}.walk .name{order:2;grid-column:3;grid-row:1}}",
+    "@media(max-width:640px){.walk{grid-template-columns:60px 60px 60px minmax(0,1fr)}.walk .path{"
+    "grid-column:1/-1;order:3}.walk .name{order:2;grid-column:4;grid-row:1}.far{font-size:8px}}",
 
     "footer{margin-top:48px;padding-top:16px;border-top:1px solid var(--rule);font-size:13px;"
     "color:var(--soft)}footer dl{display:grid;grid-template-columns:max-content "

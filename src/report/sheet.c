@@ -2,7 +2,9 @@
 #include "report/image.h"
 
 #include "base/order.h"
+#include "base/random.h"
 #include "theory/score.h"
+#include "theory/walk.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,6 +26,7 @@ static tone tone_of(const iv_report_context *context, const size_t *rows, size_t
             if (x[i] < lo) lo = x[i];
             if (x[i] > hi) hi = x[i];
         }
+        iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
     return (tone){lo, 255 / (hi - lo)};
 }
@@ -82,34 +85,6 @@ static void y_moments(const iv_analysis *a, size_t rank, double *mean, double *s
     if (!isfinite(*mean)) *mean = 0;
 }
 
-/* Length of the step between two decoded images in the metric, for small steps that of y. bce: the
- * mean of the two divergences, the distance that its G measures. */
-static double step_length(const iv_model *m, const double *from, const double *to)
-{
-    double sum = 0, size = 0;
-    const iv_scaling *s = &m->scaling;
-    for (size_t i = 0; i < m->d; i++) {
-        double scale = s->scale != NULL ? s->scale[i] : 1,
-               shift = s->shift != NULL ? s->shift[i] : 0;
-        double weight = s->weight != NULL ? s->weight[i] : 1;
-        double a = (from[i] - shift) / scale, b = (to[i] - shift) / scale;
-        if (m->metric.loss == IV_LOSS_BCE) {
-            double tiny = 1e-7;
-            a = a < tiny ? tiny : a > 1 - tiny ? 1 - tiny : a;
-            b = b < tiny ? tiny : b > 1 - tiny ? 1 - tiny : b;
-            sum += 0.5 * (a - b) * log(a * (1 - b) / (b * (1 - a)));
-        } else {
-            sum += weight * (a - b) * (a - b);
-            size += 0.5 * (a * a + b * b);
-        }
-    }
-    if (m->metric.loss == IV_LOSS_WEIGHTED) {
-        double factor = m->metric.c0 + m->metric.c1 * size;
-        sum *= m->metric.inverse ? 1 / factor : factor;
-    }
-    return sqrt(sum);
-}
-
 /* mu of latent `index` at coordinate y; without a stored spline sigma is taken as constant. */
 static double mu_at(const iv_report_context *context, size_t rank, double y)
 {
@@ -122,21 +97,10 @@ static double mu_at(const iv_report_context *context, size_t rank, double y)
     return y * sigma / sqrt(m->beta / 2);
 }
 
-static void measure_steps(const iv_model *m, const double *images, size_t steps, double dy,
-                          double *even)
-{
-    even[0] = (double)INFINITY;
-    even[1] = 0;
-    for (size_t k = 0; k + 1 < steps; k++) {
-        double ratio = step_length(m, images + k * m->d, images + (k + 1) * m->d) / dy;
-        if (ratio < even[0]) even[0] = ratio;
-        if (ratio > even[1]) even[1] = ratio;
-    }
-}
-
 static isovae_status traverse_rank(const iv_report_context *context, const iv_facts *facts,
                                    size_t rank, size_t steps, tone t, double *z, double *images,
-                                   iv_picture *sheet, size_t row, double *even, isovae_error *err)
+                                   iv_picture *sheet, size_t row, double *lengths,
+                                   isovae_error *err)
 {
     const iv_model *m = context->model;
     const iv_analysis *a = context->analysis;
@@ -150,13 +114,15 @@ static isovae_status traverse_rank(const iv_report_context *context, const iv_fa
     }
     IV_TRY(iv_decode_rows(m, z, steps, context->pool, NULL, images, err));
     for (size_t k = 0; k < steps; k++) put_image(sheet, facts, row, k, t, images + k * m->d);
-    if (even != NULL) measure_steps(m, images, steps, dy, even);
+    if (lengths == NULL) return ISOVAE_OK;
+    IV_TRY(iv_step_lengths(m, images, steps, lengths, err));
+    lengths[0] = dy;
     return ISOVAE_OK;
 }
 
 isovae_status iv_traverse_picture(const iv_report_context *context, const iv_facts *facts,
                                   const size_t *ranks, size_t n_ranks, size_t steps,
-                                  iv_picture *out, double *even, isovae_error *err)
+                                  iv_picture *out, double *lengths, isovae_error *err)
 {
     const iv_model *m = context->model;
     const iv_analysis *a = context->analysis;
@@ -178,7 +144,7 @@ isovae_status iv_traverse_picture(const iv_report_context *context, const iv_fac
     if (status == ISOVAE_OK) status = IV_NEW(images, image_size, "a traversal", err);
     for (size_t i = 0; status == ISOVAE_OK && i < n_ranks; i++) {
         status = traverse_rank(context, facts, ranks[i], steps, t, z, images, out, i,
-                               even != NULL ? even + 2 * i : NULL, err);
+                               lengths != NULL ? lengths + steps * i : NULL, err);
     }
     iv_free(z);
     iv_free(images);
@@ -280,33 +246,73 @@ isovae_status iv_reconstruction_picture(const iv_report_context *context, const 
     return status;
 }
 
+/* ---- samples ---- */
+
+isovae_status iv_sample_picture(const iv_report_context *context, const iv_facts *facts,
+                                size_t rows, size_t columns, iv_picture *out, isovae_error *err)
+{
+    const iv_model *m = context->model;
+    const iv_analysis *a = context->analysis;
+    size_t count = rows * columns, known = a->rows < 100 ? a->rows : 100;
+    double *z = NULL, *images = NULL;
+    *out = (iv_picture){0};
+    isovae_status status = IV_NEW(z, count * m->n, "samples", err);
+    if (status == ISOVAE_OK) status = IV_NEW(images, count * m->d, "samples", err);
+    for (size_t r = 0; status == ISOVAE_OK && r < count; r++) {
+        const iv_key key = {.seed = context->seed, .purpose = IV_PURPOSE_SAMPLE, .row = r};
+        iv_normals_f64(&key, m->n, z + r * m->n);
+    }
+    if (status == ISOVAE_OK) {
+        status = iv_decode_rows(m, z, count, context->pool, NULL, images, err);
+    }
+    if (status == ISOVAE_OK) {
+        status = picture_new(out, rows * facts->height, columns * facts->width,
+                             sheet_channels(facts), err);
+    }
+    if (status == ISOVAE_OK) {
+        tone t = tone_of(context, a->row_index, a->row_index != NULL ? known : 0, m->d);
+        for (size_t i = 0; i < count; i++)
+            put_image(out, facts, i / columns, i % columns, t, images + i * m->d);
+    }
+    iv_free(z);
+    iv_free(images);
+    return status;
+}
+
 /* ---- loading maps ---- */
 
+/* Over the channels of a pixel: the mean of signed loadings, the root of the mean square. */
+static double pixel_loading(const double *loading, const iv_facts *facts, size_t pixel, bool rms)
+{
+    double sum = 0;
+    for (size_t c = 0; loading != NULL && c < facts->channels; c++) {
+        double value = loading[pixel * facts->channels + c];
+        sum += (rms ? value * value : value) / (double)facts->channels;
+    }
+    return rms ? sqrt(sum) : sum;
+}
+
 isovae_status iv_loading_picture(const iv_report_context *context, const iv_facts *facts,
-                                 const size_t *ranks, size_t n_ranks, iv_picture *out,
+                                 const size_t *ranks, size_t n_ranks, bool rms, iv_picture *out,
                                  isovae_error *err)
 {
-    static const double rise[3] = {33, 92, 150}, fall[3] = {190, 98, 16};
+    static const double rise[3] = {33, 92, 150}, fall[3] = {190, 98, 16}, moves[3] = {74, 20, 110};
     size_t size = facts->height * facts->width;
     double before = 0;
     IV_TRY(picture_new(out, n_ranks * facts->height, facts->width, 3, err));
     for (size_t i = 0; i < n_ranks; i++) {
         const iv_latent_report *l = &context->analysis->latents[ranks[i]];
-        const double *loading = l->loading_mean;
+        const double *loading = rms ? l->loading_rms : l->loading_mean;
         double most = 0;
-        for (size_t k = 0; loading != NULL && k < size * facts->channels; k++) {
-            if (fabs(loading[k]) > most) most = fabs(loading[k]);
-        }
+        for (size_t k = 0; k < size; k++)
+            most = fmax(most, fabs(pixel_loading(loading, facts, k, rms)));
         /* One that is off is drawn on the scale of the one before it: it would be all noise. */
         if (!l->active && before > most) most = before;
         before = most;
         for (size_t k = 0; k < size; k++) {
-            double value = 0;
-            for (size_t c = 0; loading != NULL && c < facts->channels; c++) {
-                value += loading[k * facts->channels + c] / (double)facts->channels;
-            }
+            double value = pixel_loading(loading, facts, k, rms);
             double part = most > 0 ? fabs(value) / most : 0;
-            const double *colour = value < 0 ? fall : rise;
+            const double *colour = rms ? moves : value < 0 ? fall : rise;
             for (size_t c = 0; c < 3; c++) {
                 double v = 250 + part * (colour[c] - 250);
                 out->pixels[(i * size + k) * 3 + c] = (unsigned char)(v + 0.5);

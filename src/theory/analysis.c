@@ -280,6 +280,9 @@ static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, i
                                                   ? model->history[model->n_history - 1].beta
                                                   : (double)NAN,
                               .folded = model->folded,
+                              .steps = model->steps,
+                              .steps_asked = model->steps_asked,
+                              .cut_short = model->cut_short,
                               .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
                               .clipped_gap = summary->clipped_gap,
                               .clipped_gap_se = summary->clipped_gap_se,

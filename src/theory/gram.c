@@ -1,78 +1,9 @@
 /* J^T G J: the executor hands out the columns x_j of the Jacobian for a few rows at a time, the
- * metric applies G, and the products are summed in double. */
+ * metric applies G, and the kernels sum the products in double. */
 #include "theory/gram.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Four sums side by side, so that a strict compiler may keep them in one register. */
-double iv_gram_dot(size_t n, const double *a, const double *b)
-{
-    double s[4] = {0, 0, 0, 0};
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        for (size_t l = 0; l < 4; l++) s[l] += a[i + l] * b[i + l];
-    }
-    double rest = 0;
-    for (; i < n; i++) rest += a[i] * b[i];
-    return (s[0] + s[1]) + (s[2] + s[3]) + rest;
-}
-
-/* Two columns against two: each number loaded serves twice. */
-static void dot_2x2(size_t n, const double *a0, const double *a1, const double *b0,
-                    const double *b1, double out[4])
-{
-    double s00[4] = {0}, s01[4] = {0}, s10[4] = {0}, s11[4] = {0};
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        for (size_t l = 0; l < 4; l++) {
-            s00[l] += a0[i + l] * b0[i + l];
-            s01[l] += a0[i + l] * b1[i + l];
-            s10[l] += a1[i + l] * b0[i + l];
-            s11[l] += a1[i + l] * b1[i + l];
-        }
-    }
-    double r00 = 0, r01 = 0, r10 = 0, r11 = 0;
-    for (; i < n; i++) {
-        r00 += a0[i] * b0[i];
-        r01 += a0[i] * b1[i];
-        r10 += a1[i] * b0[i];
-        r11 += a1[i] * b1[i];
-    }
-    out[0] = (s00[0] + s00[1]) + (s00[2] + s00[3]) + r00;
-    out[1] = (s01[0] + s01[1]) + (s01[2] + s01[3]) + r01;
-    out[2] = (s10[0] + s10[1]) + (s10[2] + s10[3]) + r10;
-    out[3] = (s11[0] + s11[1]) + (s11[2] + s11[3]) + r11;
-}
-
-/* gram_jk = sum_i a_j,i b_k,i for k >= j, mirrored. Rows of a and b are `stride` apart. The value
- * of an element does not depend on the pairing: both routines add in the same order. */
-static void gram_of(size_t n, size_t d, const double *a, const double *b, size_t stride,
-                    double *gram)
-{
-    for (size_t j = 0; j < n; j += 2) {
-        for (size_t k = j; k < n; k += 2) {
-            const double *aj = a + j * stride, *bk = b + k * stride;
-            if (j + 1 < n && k + 1 < n) {
-                double out[4];
-                dot_2x2(d, aj, aj + stride, bk, bk + stride, out);
-                gram[j * n + k] = out[0];
-                gram[j * n + k + 1] = out[1];
-                gram[(j + 1) * n + k] = out[2];
-                gram[(j + 1) * n + k + 1] = out[3];
-            } else {
-                for (size_t p = j; p < n && p < j + 2; p++) {
-                    for (size_t q = k; q < n && q < k + 2; q++) {
-                        gram[p * n + q] = iv_gram_dot(d, a + p * stride, b + q * stride);
-                    }
-                }
-            }
-        }
-    }
-    for (size_t j = 0; j < n; j++) {
-        for (size_t k = 0; k < j; k++) gram[j * n + k] = gram[k * n + j];
-    }
-}
 
 static void make_finite(size_t n, double *gram)
 {
@@ -98,7 +29,8 @@ static void output_slope(iv_lane *lane, size_t first, size_t rows)
     }
 }
 
-static void add_loadings(iv_lane *lane, const double *logvar, size_t first, size_t rows)
+static void add_loadings(iv_lane *lane, const double *logvar, size_t first, size_t rows,
+                         const void *jacobian, size_t stride)
 {
     const iv_pass *pass = lane->pass;
     size_t n = pass->n, d = pass->d;
@@ -107,7 +39,8 @@ static void add_loadings(iv_lane *lane, const double *logvar, size_t first, size
     for (size_t r = 0; r < rows; r++) {
         for (size_t j = 0; j < n; j++) {
             double sigma = exp(logvar[(first + r) * n + j] / 2);
-            const double *column = lane->j + (j * rows + r) * d;
+            const double *column = lane->column;
+            pass->k->download(lane->column, iv_at(pass->k, jacobian, j * stride + r * d), d);
             double *sum = lane->loading + j * d, *square = lane->loading_square + j * d;
             for (size_t i = 0; i < d; i++) {
                 double v = sigma * column[i] * (logits ? lane->slope[r * d + i] : 1);
@@ -115,14 +48,6 @@ static void add_loadings(iv_lane *lane, const double *logvar, size_t first, size
                 square[i] += v * v;
             }
         }
-    }
-}
-
-/* Columns times the scale of each feature, in place: S J. */
-static void scale_columns(size_t columns, size_t d, const double *scale, double *j)
-{
-    for (size_t c = 0; c < columns; c++) {
-        for (size_t i = 0; i < d; i++) j[c * d + i] *= scale[i];
     }
 }
 
@@ -136,30 +61,22 @@ static void consume(void *user, size_t first_row, size_t rows, size_t columns, c
     size_t n = columns, d = pass->d, first = first_row - lane->slot, block = rows * d;
     pass->eval->metric->kind->apply_g(pass->eval->metric, rows, iv_at(k, lane->xhat, first * d),
                                       columns, jacobian, stride, lane->g_jacobian, block);
-    for (size_t j = 0; j < columns; j++) {
-        k->download(lane->j + j * block, iv_at(k, jacobian, j * stride), block);
-        k->download(lane->gj + j * block, iv_at(k, lane->g_jacobian, j * block), block);
-    }
     for (size_t r = 0; r < rows; r++) {
         double *gram = lane->gram + (first + r) * n * n;
-        if (pass->full_gram) {
-            gram_of(n, d, lane->j + r * d, lane->gj + r * d, block, gram);
-        } else {
-            for (size_t j = 0; j < n; j++) {
-                size_t at = j * block + r * d;
-                gram[j * n + j] = iv_gram_dot(d, lane->j + at, lane->gj + at);
-            }
-        }
+        k->gram(n, d, iv_at(k, jacobian, r * d), stride, iv_at(k, lane->g_jacobian, r * d), block,
+                !pass->full_gram, gram);
         make_finite(n, gram);
     }
-    if (pass->loadings) add_loadings(lane, c->logvar, first, rows);
-    if (pass->data_gram) {
-        scale_columns(columns * rows, d, pass->scaling->scale, lane->j);
-        for (size_t r = 0; r < rows; r++) {
-            double *gram = lane->gram_data + (first + r) * n * n;
-            gram_of(n, d, lane->j + r * d, lane->j + r * d, block, gram);
-            make_finite(n, gram);
-        }
+    if (pass->loadings) add_loadings(lane, c->logvar, first, rows, jacobian, stride);
+    for (size_t j = 0; pass->data_gram && j < columns; j++) { /* S J */
+        k->scale_columns(rows, d, pass->scale, iv_at(k, jacobian, j * stride),
+                         iv_at(k, lane->g_jacobian, j * block));
+    }
+    for (size_t r = 0; pass->data_gram && r < rows; r++) {
+        const void *scaled = iv_at(k, lane->g_jacobian, r * d);
+        double *gram = lane->gram_data + (first + r) * n * n;
+        k->gram(n, d, scaled, block, scaled, block, false, gram);
+        make_finite(n, gram);
     }
 }
 

@@ -10,7 +10,4 @@
  */
 void iv_lane_gram(iv_lane *lane, size_t count, const double *logvar);
 
-/* sum_i a_i b_i, added as every element of J^T G J is. */
-double iv_gram_dot(size_t n, const double *a, const double *b);
-
 #endif

@@ -73,8 +73,6 @@ static isovae_status make_jacobian(iv_pass *pass, iv_lane *lane, isovae_error *e
     size_t n = pass->n, d = pass->d, chunk = pass->chunk, tile = pass->tile;
     IV_TRY(device(pass, &lane->jacobian, n * tile * d, err));
     IV_TRY(device(pass, &lane->g_jacobian, n * tile * d, err));
-    IV_TRY(host(&lane->j, n * tile * d, err));
-    IV_TRY(host(&lane->gj, n * tile * d, err));
     IV_TRY(host(&lane->gram, chunk * n * n, err));
     IV_TRY(host(&lane->factor, chunk, err));
     IV_TRY(host(&lane->scratch, n * n, err));
@@ -84,6 +82,7 @@ static isovae_status make_jacobian(iv_pass *pass, iv_lane *lane, isovae_error *e
         IV_TRY(host(&lane->loading, n * d, err));
         IV_TRY(host(&lane->loading_square, n * d, err));
         IV_TRY(host(&lane->slope, tile * d, err));
+        IV_TRY(host(&lane->column, d, err));
     }
     return ISOVAE_OK;
 }
@@ -116,6 +115,10 @@ static isovae_status make_pass(iv_pass *pass, const iv_pass_plan *plan, isovae_e
         pass->scaling = &pass->identity;
     }
     pass->data_gram = pass->full_gram && needs_data_gram(pass);
+    if (pass->data_gram) {
+        IV_TRY(device(pass, &pass->scale, pass->d, err));
+        pass->k->upload(pass->scale, pass->scaling->scale, pass->d);
+    }
     plan_sizes(pass, plan->rows);
     if (plan->rows > 0) {
         pass->n_lanes = clamp((plan->rows + pass->chunk - 1) / pass->chunk, 1, pass->n_lanes);
@@ -180,10 +183,10 @@ static void free_lane(const iv_kernels *k, iv_lane *lane)
 {
     void *device_memory[] = {lane->xhat, lane->sink,     lane->mu,        lane->logvar,
                              lane->eps,  lane->jacobian, lane->g_jacobian};
-    void *host_memory[] = {lane->stage_f32, lane->stage,      lane->j,       lane->gj,
-                           lane->gram,      lane->gram_data,  lane->factor,  lane->eps_host,
-                           lane->gz,        lane->g_mu,       lane->row,     lane->scratch,
-                           lane->slope,     lane->abs_cosine, lane->loading, lane->loading_square};
+    void *host_memory[] = {lane->stage_f32,  lane->stage,   lane->column,        lane->gram,
+                           lane->gram_data,  lane->factor,  lane->eps_host,      lane->gz,
+                           lane->g_mu,       lane->row,     lane->scratch,       lane->slope,
+                           lane->abs_cosine, lane->loading, lane->loading_square};
     for (size_t i = 0; i < sizeof device_memory / sizeof *device_memory; i++) {
         if (device_memory[i] != NULL) k->release(device_memory[i]);
     }
@@ -198,6 +201,7 @@ void iv_pass_free(iv_pass *pass)
     }
     iv_free(pass->lanes);
     iv_eval_free(pass->eval);
+    if (pass->scale != NULL) pass->k->release(pass->scale);
     iv_free(pass->identity.shift);
     iv_free(pass->identity.scale);
     iv_free(pass->identity.weight);
@@ -325,12 +329,11 @@ void iv_lane_data(const iv_lane *lane, size_t count, double *x)
 {
     const iv_pass *pass = lane->pass;
     size_t elements = count * pass->d;
-    pass->k->download(x, iv_lane_out(lane), elements);
     if (pass->eval->metric->kind->logits) {
-        for (size_t i = 0; i < elements; i++) {
-            double e = exp(-fabs(x[i]));
-            x[i] = x[i] >= 0 ? 1 / (1 + e) : e / (1 + e);
-        }
+        pass->k->act_forward(IV_ACT_SIGMOID, 0, elements, iv_lane_out(lane), lane->xhat);
+        pass->k->download(x, lane->xhat, elements);
+    } else {
+        pass->k->download(x, iv_lane_out(lane), elements);
     }
     iv_scaling_undo(pass->scaling, count, x);
 }

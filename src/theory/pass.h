@@ -25,7 +25,7 @@ typedef struct iv_lane {
     /* Host memory. */
     float *stage_f32;  /* chunk x d (f32 backends) */
     double *stage;     /* chunk x max(d, n) */
-    double *j, *gj;    /* n x tile x d: the two above, downloaded */
+    double *column;    /* d: one column of the Jacobian of one row */
     double *gram;      /* chunk x n x n: J^T G J of each row (diagonals only without full_gram) */
     double *gram_data; /* chunk x n x n: J^T S^2 J, or NULL where it is not needed */
     double *factor;    /* chunk: a(xhat) of the weighted metric, else 1 */
@@ -47,6 +47,7 @@ struct iv_pass {
     iv_progress progress;
     iv_scaling identity; /* used where the model has no scaling */
     const iv_scaling *scaling;
+    void *scale; /* d, backend: the scaling's, where there is a gram_data */
     size_t n, d;
     size_t chunk, tile; /* rows of a chunk, of a Jacobian tile */
     size_t n_lanes;

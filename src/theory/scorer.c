@@ -31,8 +31,7 @@ struct iv_scorer {
     /* The diagonal of J^T G J, for E6: never the whole matrix, never all of G J. */
     double *diagonal; /* batch x n */
     void *jacobian;   /* n x tile x d, backend */
-    void *g_column;   /* tile x d, backend */
-    double *a, *b;    /* d: one column of J and of G J */
+    void *g_jacobian; /* n x tile x d, backend: G J */
 };
 
 /* ---- Making one ---- */
@@ -44,7 +43,7 @@ static isovae_status kernels_of(const char *isa, const iv_kernels **k, isovae_er
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                    "isa: '%.40s' is not known or not supported by this processor; give baseline, "
                    "avx2 or avx512, or nothing for the best",
-                   isa != NULL ? isa : "");
+                   isa != NULL ? isa : iv_kernels_pinned());
 }
 
 isovae_status iv_scorer_weights(const iv_model *model, const char *isa, iv_eval **out,
@@ -77,11 +76,9 @@ static isovae_status make_room(iv_scorer *s, isovae_error *err)
     IV_TRY(IV_NEW(s->transform, batch, what, err));
     if (s->estimate != IV_ESTIMATE_ELBO) return ISOVAE_OK;
     IV_TRY(IV_NEW(s->diagonal, batch * n, what, err));
-    IV_TRY(IV_NEW(s->a, d, what, err));
-    IV_TRY(IV_NEW(s->b, d, what, err));
     size_t columns = iv_exec_jacobian_buffer(s->pass->eval->decoder, s->model->out, tile);
     IV_TRY(k->alloc(&s->jacobian, columns, what, err));
-    return k->alloc(&s->g_column, tile * d, what, err);
+    return k->alloc(&s->g_jacobian, s->n * tile * d, what, err);
 }
 
 static isovae_status find_active(iv_scorer *s, isovae_error *err)
@@ -143,10 +140,10 @@ void iv_scorer_free(iv_scorer *scorer)
 {
     if (scorer == NULL) return;
     if (scorer->jacobian != NULL) scorer->pass->k->release(scorer->jacobian);
-    if (scorer->g_column != NULL) scorer->pass->k->release(scorer->g_column);
+    if (scorer->g_jacobian != NULL) scorer->pass->k->release(scorer->g_jacobian);
     iv_pass_free(scorer->pass);
-    void *host[] = {scorer->active, scorer->place,     scorer->x,        scorer->z, scorer->mu,
-                    scorer->logvar, scorer->transform, scorer->diagonal, scorer->a, scorer->b};
+    void *host[] = {scorer->active, scorer->place,  scorer->x,         scorer->z,
+                    scorer->mu,     scorer->logvar, scorer->transform, scorer->diagonal};
     for (size_t i = 0; i < sizeof host / sizeof *host; i++) iv_free(host[i]);
     iv_free(scorer);
 }
@@ -248,22 +245,21 @@ static void set_nan(size_t count, double *values)
 
 /* ---- The work on one pass ---- */
 
-/* |x_j|^2_G of a few rows, column by column. */
+/* |x_j|^2_G of a few rows. */
 static void add_diagonal(void *user, size_t first, size_t rows, size_t columns,
                          const void *jacobian, size_t stride)
 {
     iv_scorer *s = user;
     const iv_kernels *k = s->pass->k;
     const iv_metric *metric = s->pass->eval->metric;
-    size_t d = s->d;
+    size_t d = s->d, block = rows * d;
     const void *xhat = iv_at(k, iv_lane_out(s->lane), first * d);
-    for (size_t j = 0; j < columns; j++) {
-        const void *column = iv_at(k, jacobian, j * stride);
-        metric->kind->apply_g(metric, rows, xhat, 1, column, stride, s->g_column, stride);
-        for (size_t r = 0; r < rows; r++) {
-            k->download(s->a, iv_at(k, column, r * d), d);
-            k->download(s->b, iv_at(k, s->g_column, r * d), d);
-            double value = iv_gram_dot(d, s->a, s->b);
+    metric->kind->apply_g(metric, rows, xhat, columns, jacobian, stride, s->g_jacobian, block);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < columns; j++) {
+            double value;
+            k->gram(1, d, iv_at(k, jacobian, j * stride + r * d), d,
+                    iv_at(k, s->g_jacobian, j * block + r * d), d, true, &value);
             s->diagonal[(first + r) * s->n + j] = isfinite(value) ? value : 0;
         }
     }

@@ -45,9 +45,11 @@ typedef struct iv_warning_facts {
     iv_loss loss;
     iv_objective_kind objective;
     bool beta_auto;
-    double history_beta; /* in force at the end of training; NaN where unknown */
-    bool folded;         /* so training said */
-    double transform_se; /* standard errors over rows */
+    double history_beta;         /* in force at the end of training; NaN where unknown */
+    bool folded;                 /* so training said */
+    uint64_t steps, steps_asked; /* asked 0: all of them were made, else a time limit cut them */
+    bool cut_short;              /* before the learning rate had fallen to its end */
+    double transform_se;         /* standard errors over rows */
     double clipped_gap, clipped_gap_se;
     double log_volume;        /* of the scaling: densities in metric units = in data units + this */
     const double *e0, *e0_se; /* n, in the order of latents[]: E0 on training rows; NULL: unknown */

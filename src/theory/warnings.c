@@ -418,6 +418,24 @@ static void find_degenerate(finder *f)
          in_groups, first, last);
 }
 
+/* A limit on time that the user set is no fault; one that met a training in full swing is. */
+static void find_cut_short(finder *f)
+{
+    double steps = (double)f->facts->steps, asked = (double)f->facts->steps_asked;
+    if (f->facts->steps_asked == 0) return;
+    if (f->facts->cut_short) {
+        tell(
+            f, "cut_short", false, steps, asked,
+            "training was stopped by --max-time at step %.0f of %.0f, before the learning rate had "
+            "fallen to its end: give it more time, or fewer --steps",
+            steps, asked);
+        return;
+    }
+    tell(f, "cut_short", true, steps, asked,
+         "--max-time allowed %.0f of %.0f steps; the learning rate fell to its end over them",
+         steps, asked);
+}
+
 static void find_few_rows(finder *f)
 {
     if (f->a->rows >= FEW_ROWS) return;
@@ -442,6 +460,7 @@ isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *fa
     find_no_better_than_pca(&f);
     find_stretched(&f);
     find_degenerate(&f);
+    find_cut_short(&f);
     find_few_rows(&f);
     iv_free(f.room);
     return ISOVAE_OK;

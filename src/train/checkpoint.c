@@ -22,12 +22,13 @@ static void *vector(const iv_trainer *t, size_t i)
 }
 
 /* The numbers of the training state, by their names in the file. */
-enum { counts = 5, reals = 9 };
-static const char *const count_names[counts] = {"step", "attempt", "best_step", "stale",
-                                                "sum_steps"};
-static const char *const real_names[reals] = {"beta",           "follow",    "best_value",
-                                              "kept_value",     "kept_beta", "sum_loss",
-                                              "sum_distortion", "sum_kl",    "rate_factor"};
+enum { counts = 8, reals = 11 };
+static const char *const count_names[counts] = {"step",      "attempt",   "best_step",
+                                                "stale",     "sum_steps", "planned_steps",
+                                                "bend_step", "line_every"};
+static const char *const real_names[reals] = {
+    "beta",           "follow", "best_value",  "kept_value", "kept_beta", "sum_loss",
+    "sum_distortion", "sum_kl", "rate_factor", "bend_done",  "seconds"};
 typedef struct numbers {
     uint64_t *count[counts];
     double *real[reals];
@@ -35,9 +36,12 @@ typedef struct numbers {
 
 static numbers numbers_of(iv_trainer *t)
 {
-    return (numbers){.count = {&t->step, &t->attempt, &t->best_step, &t->stale, &t->sum_steps},
+    iv_fit_plan *p = t->plan;
+    return (numbers){.count = {&t->step, &t->attempt, &t->best_step, &t->stale, &t->sum_steps,
+                               &p->steps, &p->bend_step, &p->line_every},
                      .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
-                              &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor}};
+                              &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor,
+                              &p->bend_done, &t->budget.used}};
 }
 
 /* As text: JSON has no infinity or NaN. 17 digits keep a double exactly. */
@@ -81,7 +85,7 @@ static json_t *settings(const iv_trainer *t)
     json_object_set_new(o, "--activation", json_string(iv_act_name(p->act)));
     json_object_set_new(o, "--init", json_integer((json_int_t)p->init));
     json_object_set_new(o, "--scale", json_string(iv_scale_kind_name(p->scale)));
-    json_object_set_new(o, "--steps", json_integer((json_int_t)p->steps));
+    json_object_set_new(o, "--steps", json_integer((json_int_t)p->asked_steps));
     json_object_set_new(o, "--batch-size", json_integer((json_int_t)p->batch));
     json_object_set_new(o, "--lr", exact(p->rate));
     json_object_set_new(o, "--lr-schedule", json_integer((json_int_t)p->schedule));
@@ -120,6 +124,7 @@ isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_
         state = json_object();
         json_object_set_new(state, "settings", settings(t));
         iv_trainer now = *t;
+        now.budget.used = iv_budget_seconds(&t->budget, iv_clock());
         numbers all = numbers_of(&now);
         for (size_t i = 0; i < counts; i++)
             json_object_set_new(state, count_names[i], json_integer((json_int_t)*all.count[i]));
@@ -163,6 +168,14 @@ static isovae_status same_settings(const iv_trainer *t, const json_t *saved, con
     return status;
 }
 
+/* What --max-time may have made of the plan. */
+static bool plan_holds(const iv_fit_plan *plan, uint64_t step)
+{
+    return plan->steps >= 1 && plan->steps <= plan->asked_steps && plan->line_every >= 1 &&
+           plan->bend_step <= step && (plan->bend_step == 0 || plan->bend_step < plan->steps) &&
+           plan->bend_done >= 0.0 && plan->bend_done < 1.0;
+}
+
 static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t *state,
                              const unsigned char *bytes, size_t length, const char *path,
                              isovae_error *err)
@@ -175,7 +188,8 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
         complete = read_count(state, count_names[i], all.count[i]);
     for (size_t i = 0; i < reals && complete; i++)
         complete = read_exact(state, real_names[i], all.real[i]);
-    if (!complete || t->attempt > 2 || t->step > t->plan->steps)
+    if (!complete || t->attempt > 2 || t->step > t->plan->steps || !plan_holds(t->plan, t->step) ||
+        !(t->budget.used >= 0.0 && isfinite(t->budget.used)))
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "%s: its training state is incomplete; delete it to begin anew", path);
     size_t size = model->param_elements;

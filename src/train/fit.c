@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { attempts = 3, calibrated_rows = 50000 };
 
@@ -147,10 +146,22 @@ static isovae_status check_learned(const iv_trainer *t, isovae_error *err)
 /* Below this a run is too short to tell folding from too little training. */
 static const uint64_t steps_to_judge = 6000;
 
+static void log_again(iv_trainer *t)
+{
+    if (iv_run_log_again(t->log, t->attempt, &t->unlogged) == ISOVAE_OK) return;
+    iv_run_log_close(t->log);
+    t->log = NULL;
+}
+
 /* One run from where the trainer stands to its losses. */
 static isovae_status run_once(iv_trainer *t, isovae_error *err)
 {
     IV_TRY(iv_trainer_run(t, err));
+    if (t->begin_again) { /* --max-time: the first steps have shown how many there is time for */
+        IV_TRY(begin(t, t->attempt, err));
+        log_again(t);
+        IV_TRY(iv_trainer_run(t, err));
+    }
     iv_trainer_finish(t);
     IV_TRY(final_losses(t, err));
     return check_learned(t, err);
@@ -190,12 +201,17 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
             iv_fit_tell(result, "no checkpoint %s yet: training from the beginning",
                         options->resume);
     }
+    iv_budget_start(&t->budget, options->max_seconds, t->budget.used, t->budget.began);
+    IV_TRY(iv_run_log_open(options->log, options->tensorboard, resumed, t->attempt, t->step,
+                           &t->log, err));
     if (!resumed) IV_TRY(begin(t, 0, err));
 
     bool again = !options->no_restart && !options->init_from;
     for (;;) {
         isovae_status status = run_once(t, err);
         bool last = !again || t->attempt + 1 >= attempts;
+        if (!last && !iv_budget_room(&t->budget, iv_clock(), status == ISOVAE_ERR_DIVERGED))
+            last = true; /* --max-time leaves no room for another start */
         if (status == ISOVAE_ERR_DIVERGED && !last && isnan(options->rate)) {
             double rate = t->rate_factor * plan->rate;
             iv_fit_tell(result, "run %zu diverged at rate %.3g: started again at %.3g",
@@ -221,7 +237,9 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
                         (size_t)t->attempt + 1, value, limit);
         }
         model->restarts++;
+        iv_plan_set_steps(t->plan, plan->asked_steps);
         IV_TRY(begin(t, t->attempt + 1, err));
+        log_again(t);
     }
 }
 
@@ -240,6 +258,35 @@ static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
                                      plan->validation_rows, options->pool, options->isa, err);
     iv_free(rows);
     return status;
+}
+
+/* What --max-time made of the run; and a log that could not be kept. */
+static void tell_time(const iv_trainer *t, iv_fit_result *result)
+{
+    const iv_fit_plan *plan = t->plan;
+    iv_model *model = t->model;
+    unsigned long long made = t->step, asked = plan->asked_steps;
+    if (t->out_of_time || plan->steps < plan->asked_steps) model->steps_asked = asked;
+    model->cut_short = t->out_of_time;
+    if (t->out_of_time)
+        iv_fit_tell(
+            result,
+            "--max-time was reached at step %llu of %llu, before the learning rate had "
+            "fallen to its end: the model is complete, but a longer time, or fewer --steps, "
+            "would give a better one",
+            made, asked);
+    else if (plan->bend_step > 0)
+        iv_fit_tell(result,
+                    "--max-time: %llu of %llu steps; the steps became slower on the way, so the "
+                    "learning rate was let fall sooner",
+                    made, asked);
+    else if (plan->steps < plan->asked_steps)
+        iv_fit_tell(result,
+                    "--max-time: %llu of %llu steps, planned from the measured rate; the weights "
+                    "are those of --steps %llu",
+                    made, asked, (unsigned long long)plan->steps);
+    if (t->unlogged.status != ISOVAE_OK)
+        iv_fit_tell(result, "the log ended early: %.200s", t->unlogged.message);
 }
 
 static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_result *result)
@@ -268,15 +315,18 @@ isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_f
                      isovae_error *err)
 {
     memset(result, 0, sizeof *result);
-    struct timespec begun, ended;
-    clock_gettime(CLOCK_MONOTONIC, &begun);
+    double begun = iv_clock();
     iv_fit_plan plan;
     IV_TRY(iv_fit_plan_make(data, options, &plan, result, err));
     iv_model *model = NULL;
     iv_trainer *trainer = NULL;
     isovae_status status = make_model(data, options, &plan, &model, err);
     if (!status) status = iv_trainer_new(data, options, &plan, model, &trainer, err);
-    if (!status) status = train(trainer, result, err);
+    if (!status) {
+        trainer->budget.began = begun;
+        status = train(trainer, result, err);
+    }
+    if (!status) tell_time(trainer, result);
     if (!status) status = calibrate(trainer, err);
     if (!status) tell_result(&plan, model, result);
     result->cancelled = status == ISOVAE_ERR_CANCELLED;
@@ -288,8 +338,6 @@ isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_f
         return status;
     }
     result->model = model;
-    clock_gettime(CLOCK_MONOTONIC, &ended);
-    result->seconds =
-        (double)(ended.tv_sec - begun.tv_sec) + 1e-9 * (double)(ended.tv_nsec - begun.tv_nsec);
+    result->seconds = iv_clock() - begun;
     return ISOVAE_OK;
 }

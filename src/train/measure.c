@@ -17,7 +17,7 @@ typedef struct pass {
     uint64_t seed;
     size_t wave;                                  /* first chunk of those that run at once */
     double *transform, *distortion, *mu, *logvar; /* rows; rows; rows x n; rows x n */
-    float *x, *eps;                               /* lanes x chunk x d, x n */
+    float *x;                                     /* lanes x chunk x d */
 } pass;
 
 static void chunk_task(void *argument, size_t lane)
@@ -32,13 +32,9 @@ static void chunk_task(void *argument, size_t lane)
     size_t first = lane * chunk_rows; /* this lane's rows of the workspace */
     unsigned fp = iv_fp_enter();
 
-    float *x = p->x + first * d, *eps = p->eps + first * n;
+    float *x = p->x + first * d;
     iv_scaling_rows(&model->scaling, p->data, p->rows + start, count, x);
     iv_key key = {.seed = p->seed, .purpose = IV_PURPOSE_ANALYSIS};
-    for (size_t i = 0; i < count; i++) {
-        key.row = p->rows[start + i];
-        iv_normals_f32(&key, n, eps + i * n);
-    }
     void *x_at = iv_at(k, iv_eval_x(e), first * d), *z_at = iv_at(k, iv_eval_z(e), first * n);
     void *mu_at = iv_at(k, iv_eval_mu(e), first * n),
          *logvar_at = iv_at(k, iv_eval_logvar(e), first * n);
@@ -50,7 +46,7 @@ static void chunk_task(void *argument, size_t lane)
     k->copy_block(count, n, mu_at, n, z_at, n, false);
     iv_eval_decode(e, first, count, lane);
     e->metric->kind->value(e->metric, count, x_at, out_at, p->transform + start);
-    k->upload_f32(z_at, eps, count * n); /* the noise, then z in its place */
+    k->normals(&key, count, p->rows + start, n, z_at); /* the noise, then z in its place */
     k->sample(count * n, mu_at, logvar_at, model->logvar_lo, model->logvar_hi, z_at, z_at);
     iv_eval_decode(e, first, count, lane);
     e->metric->kind->value(e->metric, count, x_at, out_at, p->distortion + start);
@@ -97,7 +93,6 @@ isovae_status iv_measure_rows(const iv_model *model, const iv_kernels *k, iv_poo
     if ((status = IV_NEW(p.mu, n_rows * model->n, "latents", err))) goto done;
     if ((status = IV_NEW(p.logvar, n_rows * model->n, "latents", err))) goto done;
     if ((status = IV_NEW(p.x, plan.rows * model->d, "a batch", err))) goto done;
-    if ((status = IV_NEW(p.eps, plan.rows * model->n, "noise", err))) goto done;
     for (p.wave = 0; p.wave * chunk_rows < n_rows; p.wave += lanes)
         iv_pool_run(pool, lanes, chunk_task, &p);
     summarise(&p, model, out);
@@ -108,6 +103,5 @@ done:
     iv_free(p.mu);
     iv_free(p.logvar);
     iv_free(p.x);
-    iv_free(p.eps);
     return status;
 }

@@ -210,8 +210,8 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->scale = options->scale >= 0 ? (iv_scale_kind)options->scale
                   : bce               ? IV_SCALE_UNIT
                   : weighted          ? IV_SCALE_IDENTITY
-                  : image             ? IV_SCALE_UNIT
                   : data->toy         ? IV_SCALE_NONE
+                  : image             ? IV_SCALE_UNIT
                                       : IV_SCALE_STANDARD;
     if (weighted && plan->scale == IV_SCALE_NONE) plan->scale = IV_SCALE_IDENTITY;
     if (bce && plan->scale != IV_SCALE_UNIT && plan->scale != IV_SCALE_MINMAX)
@@ -260,9 +260,11 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
         plan->batch = rows;
     }
     uint64_t per_epoch = (rows + plan->batch - 1) / plan->batch;
-    plan->steps = options->steps    ? options->steps
-                  : options->epochs ? options->epochs * per_epoch
-                                    : (20 * per_epoch > 12000 ? 20 * per_epoch : 12000);
+    uint64_t least = options->quick ? 2000 : 12000, epochs = options->quick ? 4 : 20;
+    uint64_t steps = options->steps               ? options->steps
+                     : options->epochs            ? options->epochs * per_epoch
+                     : epochs * per_epoch > least ? epochs * per_epoch
+                                                  : least;
     plan->rate = !isnan(options->rate) ? options->rate : widest <= 128 ? 1e-2 : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;
@@ -270,18 +272,16 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->patience = plan->schedule == IV_SCHEDULE_COSINE ? 0
                      : options->patience                  ? options->patience
                                                           : 20;
-    plan->checkpoint_every = options->checkpoint_every ? options->checkpoint_every : 2000;
+    bool asked = options->checkpoint_every || options->checkpoint_seconds > 0.0;
+    plan->checkpoint_every = asked ? options->checkpoint_every : 2000;
+    plan->checkpoint_seconds = asked ? options->checkpoint_seconds : 600.0;
 
     size_t held_out = options->validation_data
                           ? options->validation_data->rows - options->validation_data->bad_rows
                           : plan->split.n_validation;
     plan->validation_rows = held_out < 5000 ? held_out : 5000;
-    /* Validation costs a third of training per row; keep it below five per cent of the time. */
-    double lines = 100.0;
-    if (plan->validation_rows)
-        lines = 0.15 * (double)plan->steps * (double)plan->batch / (double)plan->validation_rows;
-    lines = fmin(100.0, fmax(10.0, lines));
-    plan->line_every = (uint64_t)ceil((double)plan->steps / lines);
+    plan->asked_steps = steps;
+    iv_plan_set_steps(plan, steps);
     return ISOVAE_OK;
 fail:
     iv_fit_plan_free(plan);
@@ -299,9 +299,43 @@ void iv_fit_plan_free(iv_fit_plan *plan)
     plan->pca = NULL;
 }
 
+static uint64_t line_every(const iv_fit_plan *plan, uint64_t steps)
+{
+    /* Validation costs a third of training per row; keep it below five per cent of the time. */
+    double lines = 100.0;
+    if (plan->validation_rows)
+        lines = 0.15 * (double)steps * (double)plan->batch / (double)plan->validation_rows;
+    lines = fmin(100.0, fmax(10.0, lines));
+    return (uint64_t)ceil((double)steps / lines);
+}
+
+void iv_plan_set_steps(iv_fit_plan *plan, uint64_t steps)
+{
+    plan->line_every = line_every(plan, steps);
+    plan->steps = steps;
+    plan->bend_step = 0;
+    plan->bend_done = 0.0;
+}
+
+void iv_plan_bend(iv_fit_plan *plan, uint64_t now, uint64_t steps)
+{
+    plan->bend_done = iv_plan_done(plan, now);
+    plan->bend_step = now;
+    plan->line_every = line_every(plan, steps);
+    plan->steps = steps;
+}
+
+double iv_plan_done(const iv_fit_plan *plan, uint64_t step)
+{
+    if (plan->bend_step == 0) return (double)step / (double)plan->steps;
+    double part =
+        ((double)step - (double)plan->bend_step) / (double)(plan->steps - plan->bend_step);
+    return plan->bend_done + (1.0 - plan->bend_done) * part;
+}
+
 double iv_plan_rate(const iv_fit_plan *plan, uint64_t step)
 {
-    double done = (double)step / (double)plan->steps;
+    double done = iv_plan_done(plan, step);
     switch (plan->schedule) {
     case IV_SCHEDULE_COSINE: return plan->rate * 0.5 * (1.0 + cos(M_PI * done));
     case IV_SCHEDULE_STEP: return plan->rate * (done < 0.6 ? 1.0 : done < 0.85 ? 0.1 : 0.01);
@@ -312,7 +346,7 @@ double iv_plan_rate(const iv_fit_plan *plan, uint64_t step)
 
 double iv_plan_beta(const iv_fit_plan *plan, uint64_t step)
 {
-    double done = 2.0 * (double)step / (double)plan->steps;
+    double done = 2.0 * iv_plan_done(plan, step);
     if (done >= 1.0) return plan->beta;
     return plan->beta_start * pow(plan->beta / plan->beta_start, done);
 }
@@ -325,5 +359,5 @@ double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step)
 
 bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step)
 {
-    return plan->beta_auto ? 4 * step >= 3 * plan->steps : 2 * step >= plan->steps;
+    return iv_plan_done(plan, step) >= (plan->beta_auto ? 0.75 : 0.5);
 }

@@ -7,7 +7,8 @@
 
 typedef struct iv_fit_plan {
     size_t n, d, batch;
-    uint64_t steps;
+    uint64_t steps;       /* to be made: those asked for, or as many as --max-time allows */
+    uint64_t asked_steps; /* by --steps, --epochs or the default */
     double rate;
     iv_schedule schedule;
     double weight_decay, kl_warmup;
@@ -19,10 +20,15 @@ typedef struct iv_fit_plan {
     iv_scale_kind scale;
     uint64_t seed;
     double validation;
-    size_t patience; /* 0: no early stop */
-    size_t checkpoint_every;
-    uint64_t line_every;    /* steps between two lines of the history (and two validations) */
-    size_t validation_rows; /* how many of them a validation looks at */
+    size_t patience;           /* 0: no early stop */
+    size_t checkpoint_every;   /* steps; 0: by time alone */
+    double checkpoint_seconds; /* 0: by steps alone */
+    uint64_t line_every;       /* steps between two lines of the history (and two validations) */
+    size_t validation_rows;    /* how many of them a validation looks at */
+    /* Where --max-time changed `steps` on the way: the schedules were `bend_done` through at
+     * bend_step, and go from there to their end at `steps`. 0 and 0: never. */
+    uint64_t bend_step;
+    double bend_done;
 
     iv_split split;
     size_t *measured, n_measured; /* training rows that the losses are measured on at the end */
@@ -52,6 +58,12 @@ void iv_fit_tell(iv_fit_result *result, const char *format, ...)
 /* What PCA discards with `count` components, count <= n + 1; metric units. */
 double iv_plan_pca_residual(const iv_fit_plan *plan, size_t count);
 
+/* Another number of steps: from the beginning, where all is as if so many had been asked for; or
+ * from step `now` on. */
+void iv_plan_set_steps(iv_fit_plan *plan, uint64_t steps);
+void iv_plan_bend(iv_fit_plan *plan, uint64_t now, uint64_t steps);
+/* How far the schedules are at step t, 0..1. */
+double iv_plan_done(const iv_fit_plan *plan, uint64_t step);
 /* Learning rate of step t in 0..steps-1. */
 double iv_plan_rate(const iv_fit_plan *plan, uint64_t step);
 /* The annealed lower bound of beta at step t: geometric from beta_start to beta over the first half

@@ -22,6 +22,19 @@ static bool reads_input(const iv_graph *graph, const iv_node *node)
     return false;
 }
 
+/* Kinds that begin at fixed values: normalisations, GDN. */
+static void start_fixed(iv_model *model, const iv_graph *graph, const iv_node *node)
+{
+    for (size_t role = 0; role < node->n_params; role++) {
+        if (node->params[role] == SIZE_MAX) continue;
+        const iv_param *param = &graph->params[node->params[role]];
+        for (size_t i = 0; i < param->size; i++) {
+            double effective = node->kind->start(graph, node, role, i);
+            store(model, param->offset + i, iv_param_raw(param->parametrization, effective));
+        }
+    }
+}
+
 /* `salt` keeps the encoder's and the decoder's numbers apart. */
 static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_t seed,
                                  uint64_t salt, iv_init init, double first_bias_sd,
@@ -29,6 +42,10 @@ static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const iv_node *node = &graph->nodes[i];
+        if (node->kind->start != NULL) {
+            start_fixed(model, graph, node);
+            continue;
+        }
         if (node->n_params == 0 || node->params[0] == SIZE_MAX) continue;
         const iv_param *weight = &graph->params[node->params[0]];
         if (weight->shape.rank != 2)

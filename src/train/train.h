@@ -39,10 +39,15 @@ typedef struct iv_fit_options {
     int scale;               /* iv_scale_kind, or -1: standard, unit for images, none for toy: */
     size_t patience;         /* early stop, in validations without gain; 0: 20 where it applies */
     const char *checkpoint;  /* path written every checkpoint_every steps and on cancel, or NULL */
-    size_t checkpoint_every; /* 0: 2000 */
-    const char *resume;      /* checkpoint to go on from, or NULL */
-    const char *init_from;   /* model whose weights are the start, or NULL */
-    bool no_restart;         /* do not start again where folded */
+    size_t checkpoint_every; /* steps; with checkpoint_seconds 0, too: 2000 steps or 10 minutes */
+    double checkpoint_seconds; /* or so many seconds, whichever comes first */
+    double max_seconds;        /* of training, over all sessions of a resumed run; 0: no limit */
+    const char *log;           /* JSON lines while training (run_log.h), or NULL */
+    const char *tensorboard;   /* folder for an event file, or NULL */
+    const char *resume;        /* checkpoint to go on from, or NULL */
+    const char *init_from;     /* model whose weights are the start, or NULL */
+    bool no_restart;           /* do not start again where folded */
+    bool quick;                /* fewer steps where neither steps nor epochs are given */
     const char *isa;
     iv_precision precision;
     iv_pool *pool;

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 /* Auto beta: weight of a new batch in the running residual. */
 static const double follow_share = 0.02;
@@ -36,7 +35,7 @@ static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **ou
 }
 
 isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
-                             const iv_fit_plan *plan, iv_model *model, iv_trainer **out,
+                             iv_fit_plan *plan, iv_model *model, iv_trainer **out,
                              isovae_error *err)
 {
     *out = NULL;
@@ -53,13 +52,16 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
     t->model = model;
     t->k = k;
     isovae_status status = ISOVAE_OK;
-    iv_objective_config config = {
-        .kind = plan->objective, .rows = plan->batch, .gradient = true, .pool = options->pool};
+    iv_objective_config config = {.kind = plan->objective,
+                                  .rows = plan->batch,
+                                  .gradient = true,
+                                  .training = true,
+                                  .pool = options->pool};
     if ((status = iv_objective_new(model, t->k, &config, &t->objective, err))) goto fail;
     if (plan->validation_rows) {
         config.rows =
             plan->validation_rows < validation_batch ? plan->validation_rows : validation_batch;
-        config.gradient = false;
+        config.gradient = config.training = false;
         if ((status = iv_objective_new(model, t->k, &config, &t->validator, err))) goto fail;
         if (options->validation_data)
             status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows,
@@ -69,15 +71,14 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
                                     plan->validation_rows, &t->validation_rows, &(size_t){0}, err);
         if (status) goto fail;
     }
-    size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size, eps_size;
-    if (!iv_size_mul(room, plan->d, &x_size) || !iv_size_mul(room, plan->n, &eps_size)) {
+    size_t room = plan->batch > validation_batch ? plan->batch : validation_batch, x_size;
+    if (!iv_size_mul(room, plan->d, &x_size)) {
         status = iv_fail(err, ISOVAE_ERR_MEMORY, "--batch-size %zu is too large for %zu features",
                          plan->batch, plan->d);
         goto fail;
     }
     if ((status = IV_NEW(t->order, room, "rows of a batch", err))) goto fail;
     if ((status = IV_NEW(t->x, x_size, "a batch", err))) goto fail;
-    if ((status = IV_NEW(t->eps, eps_size, "the noise of a batch", err))) goto fail;
     if ((status = vector_new(t, &t->params, err))) goto fail;
     if ((status = vector_new(t, &t->grads, err))) goto fail;
     if ((status = vector_new(t, &t->moment1, err))) goto fail;
@@ -98,10 +99,10 @@ void iv_trainer_free(iv_trainer *t)
     if (!t) return;
     iv_objective_free(t->objective);
     iv_objective_free(t->validator);
+    iv_run_log_close(t->log);
     iv_free(t->validation_rows);
     iv_free(t->order);
     iv_free(t->x);
-    iv_free(t->eps);
     void *vectors[] = {t->params, t->grads, t->moment1, t->moment2, t->best, t->kept};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         if (vectors[i]) t->k->release(vectors[i]);
@@ -136,17 +137,11 @@ void iv_trainer_start(iv_trainer *t, uint64_t attempt, const void *from)
     t->model->n_history = 0;
 }
 
-/* Draws and rows of one slice of a batch. */
+/* Draws of one slice of a batch. */
 static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void *eps)
 {
-    size_t n = t->plan->n;
-    float *staged = t->eps + first * n;
     iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_NOISE, .step = step};
-    for (size_t i = 0; i < count; i++) {
-        key.row = t->order[first + i];
-        iv_normals_f32(&key, n, staged + i * n);
-    }
-    t->k->upload_f32(eps, staged, count * n);
+    t->k->normals(&key, count, t->order + first, t->plan->n, eps);
 }
 
 static void fill_training(void *user, size_t first, size_t count, void *x, void *eps, size_t stride)
@@ -190,11 +185,12 @@ static void fill_validation(void *user, size_t first, size_t count, void *x, voi
     noise(t, validation_step, first, count, eps);
 }
 
-/* D + beta KL on the validation rows, always under the same draws. */
-static double validate(iv_trainer *t)
+/* D + beta KL on the validation rows, and its parts, always under the same draws; NaN without them.
+ */
+static iv_objective_means validate(iv_trainer *t)
 {
     size_t total = t->plan->validation_rows;
-    double sum = 0.0;
+    iv_objective_means sum = {.loss = 0.0};
     for (size_t start = 0; start < total; start += validation_batch) {
         size_t rows = total - start < validation_batch ? total - start : validation_batch;
         validation_fill v = {.t = t, .start = start};
@@ -205,9 +201,14 @@ static double validate(iv_trainer *t)
                                   .user = &v};
         iv_objective_means means;
         iv_objective_value(t->validator, t->params, start > 0, &call, &means);
-        sum += means.loss * (double)rows;
+        sum.loss += means.loss * (double)rows;
+        sum.distortion += means.distortion * (double)rows;
+        sum.kl += means.kl * (double)rows;
     }
-    return total ? sum / (double)total : NAN;
+    sum.loss = total ? sum.loss / (double)total : NAN;
+    sum.distortion = total ? sum.distortion / (double)total : NAN;
+    sum.kl = total ? sum.kl / (double)total : NAN;
+    return sum;
 }
 
 typedef struct update {
@@ -219,7 +220,7 @@ static void adam_task(void *argument, size_t task)
 {
     update *u = argument;
     const iv_kernels *k = u->t->k;
-    size_t start = task * adam_block, size = u->t->model->param_elements - start;
+    size_t start = task * adam_block, size = u->t->model->trained_elements - start;
     if (size > adam_block) size = adam_block;
     unsigned fp = iv_fp_enter();
     k->adam(size, &u->adam, iv_at(k, u->t->params, start), iv_at(k, u->t->grads, start),
@@ -260,17 +261,39 @@ static isovae_status add_line(iv_trainer *t, double validation, double rate, iso
     return ISOVAE_OK;
 }
 
-static double now_seconds(void)
+/* The line just added to the history, into the logs. A log that cannot be written ends; training
+ * goes on. */
+static void log_line(iv_trainer *t, const iv_objective_means *validation, double now)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    const iv_history *h = &t->model->history[t->model->n_history - 1];
+    double window = now - t->line_seconds, steps = (double)(t->step - t->line_step);
+    double speed = window > 0.0 ? steps / window : NAN;
+    t->line_seconds = now;
+    t->line_step = t->step;
+    if (!t->log) return;
+    double batch = (double)t->plan->batch;
+    const iv_log_line line = {.run = t->attempt,
+                              .step = t->step,
+                              .epoch = (double)t->step * batch / (double)t->plan->split.n_train,
+                              .seconds = iv_budget_seconds(&t->budget, now),
+                              .loss = h->loss,
+                              .distortion = h->distortion,
+                              .kl = h->kl,
+                              .validation_loss = validation->loss,
+                              .validation_distortion = validation->distortion,
+                              .validation_kl = validation->kl,
+                              .learning_rate = h->rate,
+                              .beta = h->beta,
+                              .steps_per_second = speed,
+                              .rows_per_second = speed * batch};
+    if (iv_run_log_add(t->log, &line, &t->unlogged) == ISOVAE_OK) return;
+    iv_run_log_close(t->log);
+    t->log = NULL;
 }
 
 /* Tells about ten times a second; the clock decides what is shown, never what is computed. */
-static bool tell_progress(iv_trainer *t, const iv_objective_means *means)
+static bool tell_progress(iv_trainer *t, const iv_objective_means *means, double now)
 {
-    double now = now_seconds();
     bool last = t->step == t->plan->steps;
     if (!last && now - t->seconds_reported < 0.1) return true;
     t->seconds_reported = now;
@@ -280,6 +303,7 @@ static bool tell_progress(iv_trainer *t, const iv_objective_means *means)
         .done = (double)t->step,
         .total = (double)t->plan->steps,
         .unit = "steps",
+        .rows = (double)t->plan->batch,
         .loss = means->distortion + t->beta * means->kl,
         .rate_nats = means->kl,
         .distortion = means->distortion,
@@ -304,12 +328,39 @@ static bool judge(iv_trainer *t, double validation)
     return t->plan->patience && ++t->stale >= t->plan->patience;
 }
 
-isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
+/* --max-time. True where the attempt must begin anew, with the plan's new number of steps. */
+static bool mind_time(iv_trainer *t, double now)
+{
+    uint64_t steps = t->plan->steps;
+    switch (iv_budget_look(&t->budget, now, t->step, &steps)) {
+    case IV_BUDGET_GO: break;
+    case IV_BUDGET_AGAIN:
+        iv_plan_set_steps(t->plan, steps);
+        t->begin_again = true;
+        break;
+    case IV_BUDGET_BEND: iv_plan_bend(t->plan, t->step, steps); break;
+    case IV_BUDGET_OUT: t->out_of_time = true; break;
+    }
+    return t->begin_again;
+}
+
+static bool checkpoint_due(const iv_trainer *t, double now)
 {
     const iv_fit_plan *plan = t->plan;
+    if (plan->checkpoint_every && t->step % plan->checkpoint_every == 0) return true;
+    return plan->checkpoint_seconds > 0.0 && now - t->seconds_saved >= plan->checkpoint_seconds;
+}
+
+isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
+{
+    iv_fit_plan *plan = t->plan;
     const char *checkpoint = t->options->checkpoint;
-    size_t blocks = (t->model->param_elements + adam_block - 1) / adam_block;
-    t->seconds_reported = now_seconds();
+    size_t blocks = (t->model->trained_elements + adam_block - 1) / adam_block;
+    double now = iv_clock();
+    t->seconds_reported = t->seconds_saved = t->line_seconds = now;
+    t->line_step = t->step;
+    t->begin_again = t->out_of_time = false;
+    iv_budget_attempt(&t->budget, t->step, plan->asked_steps, plan->bend_step > 0, now);
     while (t->step < plan->steps) {
         double rate = t->rate_factor * iv_plan_rate(plan, t->step);
         t->beta = current_beta(t);
@@ -333,6 +384,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
                              .weight_decay = plan->weight_decay,
                              .step = t->step + 1}};
         iv_pool_run(t->options->pool, blocks, adam_task, &u);
+        iv_objective_update_buffers(t->objective, t->params);
 
         double residual = 2.0 * means.distortion / (double)plan->varying;
         if (isnan(t->follow))
@@ -345,15 +397,20 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
         t->sum_steps++;
         t->step++;
 
-        bool stop = false;
-        if (t->step % plan->line_every == 0 || t->step == plan->steps) {
-            double validation = validate(t);
-            IV_TRY(add_line(t, validation, rate, err));
-            stop = judge(t, validation);
+        now = iv_clock();
+        if (mind_time(t, now)) return ISOVAE_OK;
+        bool stop = t->out_of_time;
+        if (t->step % plan->line_every == 0 || t->step == plan->steps || stop) {
+            const iv_objective_means validation = validate(t);
+            IV_TRY(add_line(t, validation.loss, rate, err));
+            log_line(t, &validation, now);
+            stop = judge(t, validation.loss) || stop;
         }
-        if (checkpoint && t->step % plan->checkpoint_every == 0 && t->step < plan->steps)
+        if (checkpoint && t->step < plan->steps && !stop && checkpoint_due(t, now)) {
             IV_TRY(iv_checkpoint_write(t, checkpoint, err));
-        if (!tell_progress(t, &means)) {
+            t->seconds_saved = now;
+        }
+        if (!tell_progress(t, &means, now)) {
             if (checkpoint) IV_TRY(iv_checkpoint_write(t, checkpoint, err));
             return iv_fail(err, ISOVAE_ERR_CANCELLED, "stopped at step %llu of %llu",
                            (unsigned long long)t->step, (unsigned long long)plan->steps);

@@ -3,22 +3,33 @@
 #define IV_TRAIN_TRAINER_H
 
 #include "model/objective.h"
+#include "train/budget.h"
 #include "train/plan.h"
+#include "train/run_log.h"
 
 typedef struct iv_trainer {
     const iv_dataset *data;
     const iv_fit_options *options;
-    const iv_fit_plan *plan;
-    iv_model *model; /* borrowed: graphs, settings, history; its params are filled at the end */
+    iv_fit_plan *plan; /* its number of steps changes under --max-time */
+    iv_model *model;   /* borrowed: graphs, settings, history; its params are filled at the end */
     const iv_kernels *k;
     iv_objective *objective, *validator;
     size_t *validation_rows; /* in the data, or in options->validation_data */
 
     /* Workspace of a step. */
     size_t *order;  /* rows of the batch */
-    float *x, *eps; /* batch x d, batch x n: staging before the upload */
+    float *x; /* batch x d: staging before the upload */
     void *grads;
     double seconds_reported; /* when progress was last told, monotonic clock */
+    double seconds_saved;    /* likewise, the last checkpoint */
+    double line_seconds;     /* likewise, the last line of the history, made at step: */
+    uint64_t line_step;
+
+    iv_budget budget;
+    bool begin_again; /* the run stopped to begin anew with as many steps as there is time for */
+    bool out_of_time; /* it stopped before its schedule had ended */
+    iv_run_log *log;  /* owned; NULL: none */
+    isovae_error unlogged; /* why the log ended early */
 
     /* What a checkpoint holds, beside the model. */
     void *params, *moment1, *moment2; /* parameter vectors */
@@ -38,7 +49,7 @@ typedef struct iv_trainer {
 } iv_trainer;
 
 isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
-                             const iv_fit_plan *plan, iv_model *model, iv_trainer **out,
+                             iv_fit_plan *plan, iv_model *model, iv_trainer **out,
                              isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_trainer_free(iv_trainer *trainer);
 
@@ -48,8 +59,9 @@ void iv_trainer_start(iv_trainer *trainer, uint64_t attempt, const void *from);
 /* Seed of the noise, the order and the weights of an attempt. */
 uint64_t iv_trainer_seed(const iv_trainer *trainer);
 
-/* Trains from the current step to the end of the plan. ISOVAE_ERR_CANCELLED after writing the
- * checkpoint; ISOVAE_ERR_DIVERGED where the loss is no longer finite. */
+/* Trains from the current step to the end of the plan, or of the time (budget.h; `begin_again` asks
+ * for a fresh start of the attempt under the plan's new number of steps). ISOVAE_ERR_CANCELLED
+ * after writing the checkpoint; ISOVAE_ERR_DIVERGED where the loss is no longer finite. */
 isovae_status iv_trainer_run(iv_trainer *trainer, isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The weights to keep: the last, or the best by validation where those are better by more than
@@ -65,9 +77,10 @@ isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path,
 isovae_status iv_checkpoint_read(iv_trainer *trainer, const char *path, bool *found,
                                  isovae_error *err) ISOVAE_MUST_CHECK;
 
-/* start.c: weights of every dense node, uniform in +-1/sqrt(fan in), keyed by (seed, parameter);
- * multimodal: first layers with weights twice that and normal biases of SD 0.5 (encoder) and 1
- * (decoder), which spreads the first units over the modes of the data. */
+/* start.c: kinds with a fixed start (normalisations, GDN) get it; weights of every dense node,
+ * uniform in +-1/sqrt(fan in), keyed by (seed, parameter); multimodal: first layers with weights
+ * twice that and normal biases of SD 0.5 (encoder) and 1 (decoder), which spreads the first units
+ * over the modes of the data. */
 isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -81,12 +81,21 @@ check "sample: another seed, other rows" bash -c '! cmp -s out s.csv'
 run "$isovae" sample m.safetensors -n 4 -s 5 --noise
 check "sample --noise: near the rows without" close out s.csv 1
 
-run "$isovae" traverse m.safetensors --points 9 --latents 2
+run "$isovae" traverse m.safetensors --steps 9 --latents 0,1
 check "traverse: 2 latents of 9 points" test "$status $(wc -l <out)" = "0 19"
 check "traverse: equal steps of y" awk -F, 'NR > 2 && $2 > 1 { s = $3 - y; if (s0 && (s - s0) ^ 2 > 1e-9) exit 1 }
     NR > 1 { s0 = $2 > 1 ? $3 - y : 0; y = $3 }' out
 check "traverse: measured distance near the step in y" awk -F, 'NR > 1 && $2 > 2 && $2 < 7 {
     r = $5 / ($3 - y); if (r < 0.8 || r > 1.25) exit 1 } NR > 1 { y = $3 }' out
+run "$isovae" traverse m.safetensors --steps 3 --latents 2 --range 0.5y
+check "traverse --range in y" awk -F, 'NR > 1 && ($1 != 2 || ($3 - 0.5 * ($2 - 1)) ^ 2 > 1e-12) { exit 1 }
+    END { exit NR != 4 }' out
+run "$isovae" traverse m.safetensors $data --row 7 --steps 3 --latents 0-2
+cp out around.csv
+run "$isovae" encode m.safetensors $data --isometric
+check "traverse from a row: y in the middle is that of the row" \
+    awk -F, 'NR == FNR { if (FNR == 8) for (i = 0; i < 3; i++) y[i] = $(i + 2); next }
+        FNR > 1 && $2 == 1 && ($3 - y[$1]) ^ 2 > 1e-8 { exit 1 }' out around.csv
 run "$isovae" traverse m.safetensors $data --row 7 -o t.json
 check "traverse from a row, JSON" grep -q '"format": "isovae-traversal/1"' t.json
 
@@ -98,8 +107,17 @@ check "traverse from a row, JSON" grep -q '"format": "isovae-traversal/1"' t.jso
 } >images.npy
 run "$isovae" fit images.npy -o images.safetensors --steps 300 -n 3 --arch mlp:32
 check "fit on images" test "$status" = 0
-run "$isovae" traverse images.safetensors --latents 2 --points 5 -o sheet.png
-check "traverse draws a sheet" test "$status $(od -An -tx1 -j 16 -N 8 sheet.png | tr -d ' ')" = "0 0000001e0000000c"
+size_of() { # FILE.png: "width height"
+    od -An -tu1 -j 16 -N 8 "$1" | awk '{ print ($3 * 256 + $4), ($7 * 256 + $8) }'
+}
+run "$isovae" traverse images.safetensors --latents 0-1 --steps 5 --range 2 -o sheet.png
+# as wide as its title of 56 letters; title and heads, 2 rows of 48 + 3 + 11 for the numbers
+check "traverse draws a labelled sheet" test "$status $(size_of sheet.png)" = "0 348 158"
+run "$isovae" traverse images.safetensors images.npy --row 2 --latents 0-1 --steps 5 -o row.png
+check "around a row: another sheet of the same size" \
+    test "$(size_of row.png) $(cmp -s sheet.png row.png; echo $?)" = "348 158 1"
+run "$isovae" sample images.safetensors -n 13 -o many.png
+check "sample draws images, ten a row" test "$status $(size_of many.png)" = "0 522 114"
 run "$isovae" report images.safetensors images.npy --html images.html
 check "report on images, page" test "$status" = 0 -a -s images.html
 finish

@@ -39,7 +39,8 @@ bytes 'PK\x03\x04garbage' garbage.npz
 bytes '\x89HDF\r\n\x1a\n' file.h5
 
 refuse no-such-file 4 fit nothing.csv
-refuse a-folder 4 fit .
+mkdir only-text && cp text.csv only-text
+refuse a-folder 3 fit only-text
 refuse empty-file 3 fit empty.csv
 refuse text-in-a-number-column 3 fit text.csv
 refuse text-column 3 fit names.csv
@@ -70,6 +71,31 @@ refuse init-from-no-model 3 fit toy:norm,n=100 --init-from text.csv
 refuse validation-file-not-there 4 fit toy:norm,n=100 --validation nothing.csv
 refuse validation-file-without-columns 3 fit one-row.csv --validation constant.csv
 
+# Pictures: 3 x 3 of RGB, and one of 2 x 4.
+picture() { base64 -d >"$1"; }
+mkdir pictures sizes
+picture pictures/0.png <<<iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAJklEQVR42mNgYGDg5OQUEhJiYBBU4pTSFlI2YWBQcuHU9hUyCQMAGjQCv86qPdgAAAAASUVORK5CYII=
+picture pictures/1.png <<<iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAJklEQVR42mMwMjKytrZ2cXFhMHIOsfaJdQlNYzAKKbOOrXdJ6wAAaU4IBR6GZwEAAAAASUVORK5CYII=
+picture pictures/2.png <<<iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAJklEQVR42mNISUnJzc0tKytjSClty63rL2ufwZDStiK3f2PZjF0AuGgNS9gF0K4AAAAASUVORK5CYII=
+picture pictures/3.png <<<iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAKUlEQVR42gEeAOH/AJaWlp+fn6ioqACWp7ifsMGoucoAlrjan8HjqMrsB5ESkWk5De4AAAAASUVORK5CYII=
+cp pictures/0.png sizes/a.png
+picture sizes/b.png <<<iVBORw0KGgoAAAANSUhEUgAAAAQAAAACCAIAAADwyuo0AAAAIklEQVR42mOIi4tLT08vKCiorKxkiMtvSK/oLGicVNk1GwCEmgrhOQTrSgAAAABJRU5ErkJggg==
+echo text >pictures/4.txt
+mkdir empty
+
+refuse picture-alone 3 fit pictures/0.png
+refuse pictures-strict 3 fit pictures --strict
+refuse pictures-of-two-sizes 3 fit sizes
+refuse pictures-crop-syntax 2 fit pictures --crop middle
+refuse pictures-size-syntax 2 fit pictures --size 64px
+refuse pictures-have-no-columns 2 fit pictures --columns 1-3
+refuse size-of-a-table 2 fit text.csv --size 64
+refuse folder-without-files 3 fit empty
+refuse memory-too-small 2 fit pictures --memory 5KB
+awk 'BEGIN { for (i = 0; i < 40000; i++) print i % 7, i % 5, i % 3, i % 11, i % 13, i % 17, i % 19 }' >toy-cache.csv
+refuse cache-cannot-be 4 fit toy-cache.csv --memory 1MB --cache text.csv
+refuse blobs-over-the-edge 2 fit blobs:x=30
+
 # What looks bad and is fine: a note, and a model.
 accept() { # NAME NOTE COMMAND...
     local name=$1 note=$2
@@ -90,6 +116,12 @@ accept "with --missing row a gap leaves out its row" "1 of 40 rows" fit gap.csv 
 accept "a file without header" "" fit <(tail -n +2 some.csv) --no-header
 accept "a checkpoint that is not there yet is a start from the beginning" "nothing.ckpt" \
     fit toy:norm,n=100 --resume nothing.ckpt
+accept "a folder of pictures" "1 of 5 files left out: 4.txt (neither JPEG nor PNG)" \
+    fit pictures --validation 0 --beta 1 --latent-dim 1
+accept "pictures of two sizes brought to one" "" fit sizes --size 2x3 --grey --validation 0
+accept "images with known factors" "" fit blobs:n=60,size=16
+accept "a row cache that is kept" "" fit toy-cache.csv --memory 1MB --cache kept
+accept "and used again" "" fit toy-cache.csv --memory 1MB --cache kept
 accept "names of rows" "" fit names.csv --id name --validation 0 --latent-dim 1
 from_pipe() { "$isovae" fit - -o m.safetensors --steps 20 <some.csv; }
 accept "CSV from standard input" "" from_pipe

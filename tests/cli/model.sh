@@ -61,7 +61,13 @@ refuse codes-with-too-many-columns 3 "$isovae" decode m.safetensors data.csv --n
 refuse codes-without-names 3 "$isovae" decode m.safetensors data.csv
 refuse row-not-there 2 "$isovae" traverse m.safetensors data.csv --row 301
 refuse row-without-data 2 "$isovae" traverse m.safetensors --row 3
+refuse latents-text 2 "$isovae" traverse m.safetensors --latents 3-1
+refuse latents-too-many 2 "$isovae" traverse m.safetensors --latents 0-99999999
+refuse latent-not-there 2 "$isovae" traverse m.safetensors --latents 0,700
+refuse range-negative 2 "$isovae" traverse m.safetensors --range -1y
+refuse range-unit 2 "$isovae" traverse m.safetensors --range 2px
 refuse picture-of-a-table 2 "$isovae" traverse m.safetensors -o sheet.png
+refuse sample-picture-of-a-table 2 "$isovae" sample m.safetensors -o sheet.png
 refuse truth-not-there 2 "$isovae" report m.safetensors data.csv --truth-density t
 refuse iwae-text 2 "$isovae" report m.safetensors data.csv --iwae many
 

@@ -32,11 +32,19 @@ refuse arch-unknown 2 "$isovae" fit t.csv -o m --arch other
 refuse activation-unknown 2 "$isovae" fit t.csv -o m --activation other
 refuse scale-unknown 2 "$isovae" fit t.csv -o m --scale other
 refuse isa-unknown 2 "$isovae" fit t.csv -o m --isa other
+refuse isa-unknown-environment 2 env ISOVAE_ISA=other "$isovae" fit t.csv -o m
 refuse validation-out-of-range 2 "$isovae" fit t.csv -o m --validation 1.5
+refuse quick-and-steps 2 "$isovae" fit t.csv -o m --quick --steps 5
 refuse epochs-and-steps 2 "$isovae" fit t.csv -o m --epochs 3 --steps 5
 refuse split-and-validation 2 "$isovae" fit t.csv -o m --split-by b --validation 0.2
 refuse header-and-no-header 2 "$isovae" fit t.csv -o m --header --no-header
 refuse threads-too-many 2 "$isovae" fit t.csv -o m --threads 5000
+refuse max-time-without-unit 2 "$isovae" fit t.csv -o m --max-time 30
+refuse max-time-nothing 2 "$isovae" fit t.csv -o m --max-time 0s
+refuse max-time-order 2 "$isovae" fit t.csv -o m --max-time 30m1h
+refuse checkpoint-every-text 2 "$isovae" fit t.csv -o m --checkpoint-every often
+refuse log-in-no-folder 4 "$isovae" fit toy:norm,n=100 -o m --steps 5 -q --log nowhere/run.jsonl
+refuse tensorboard-is-a-file 4 "$isovae" fit toy:norm,n=100 -o m --steps 5 -q --tensorboard t.csv
 refuse lr-negative 2 "$isovae" fit t.csv -o m --lr -0.1
 refuse suffix-unknown 2 "$isovae" score m t.csv -o scores.xls
 refuse estimate-unknown 2 "$isovae" score m t.csv --estimate other
