@@ -17,8 +17,8 @@ typedef struct iv_trainer {
     size_t *validation_rows; /* in the data, or in options->validation_data */
 
     /* Workspace of a step. */
-    size_t *order;  /* rows of the batch */
-    float *x; /* batch x d: staging before the upload */
+    size_t *order; /* rows of the batch */
+    float *x;      /* batch x d: staging before the upload */
     void *grads;
     double seconds_reported; /* when progress was last told, monotonic clock */
     double seconds_saved;    /* likewise, the last checkpoint */
