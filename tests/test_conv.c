@@ -3,6 +3,7 @@
 #include "support_graph.h"
 #include "support_npz.h"
 
+#include "base/pool.h"
 #include "graph/exec_state.h"
 
 #include <jansson.h>
@@ -470,6 +471,66 @@ static void test_bytes(void **state)
     }
 }
 
+static void gradient_task(void *argument, size_t task)
+{
+    net *n = argument;
+    iv_exec_param_gradient(n->exec, n->params, n->grads, n->rows, task);
+}
+
+/* Parameter gradients on more threads than the workspace has lanes: they share the work memory of
+ * its lanes, and the bytes are those of one thread. */
+static void test_threads(void **state)
+{
+    (void)state;
+    const iv_shape in = {3, {8, 20, 20}};
+    iv_graph *graph;
+    size_t value;
+    MUST(iv_graph_new(&graph, err));
+    MUST(iv_graph_input(graph, "x", &in, &value, err));
+    static const char *const names[] = {"c1", "c2", "c3"};
+    static const char *const outputs[] = {"a", "b", "y"};
+    for (size_t i = 0; i < 3; i++) {
+        iv_node_spec spec = {.kind = i == 1 ? "conv_transpose" : "conv",
+                             .name = names[i],
+                             .n_inputs = 1,
+                             .inputs = {value},
+                             .n_outputs = 1,
+                             .outputs = {outputs[i]},
+                             .units = 24,
+                             .attributes = {.conv = {.kernel = {5, 5}, .stride = {2, 2}}}};
+        MUST(iv_graph_node(graph, &spec, &value, err));
+    }
+    MUST(iv_graph_output(graph, value, err));
+    net n = net_open(graph, iv_kernels_get(IV_PRECISION_F32, NULL),
+                     &(iv_exec_plan){.rows = 12, .reverse = true, .lanes = 2});
+    double *params = noises(graph->param_elements, 1), *x = noises(12 * 3200, 2);
+    double *u = noises(12 * graph->values[value].size, 3);
+    n.k->upload(n.params, params, graph->param_elements);
+    net_set(&n, "x", x);
+    net_forward(&n);
+    net_seed(&n, "y", u);
+    net_reverse(&n);
+    size_t bytes = graph->param_elements * n.k->size;
+    void *want = malloc(bytes);
+    assert_non_null(want);
+    memcpy(want, n.grads, bytes);
+    iv_pool *pool;
+    MUST(iv_pool_new(&pool, 4, err));
+    assert_true(iv_exec_param_tasks(n.exec) >= 6);
+    for (size_t i = 0; i < 100; i++) {
+        memset(n.grads, 0, bytes);
+        iv_pool_run(pool, iv_exec_param_tasks(n.exec), gradient_task, &n);
+        assert_memory_equal(n.grads, want, bytes);
+    }
+    iv_pool_free(pool);
+    free(want);
+    free(params);
+    free(x);
+    free(u);
+    net_close(&n);
+    iv_graph_free(graph);
+}
+
 /* A network in which values between convolutions are channels last, and the same nodes one by one,
  * where every value is a port and so in logical order. */
 static const char network[] =
@@ -846,11 +907,17 @@ static void test_builder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),   cmocka_unit_test(test_random),
-        cmocka_unit_test(test_real_shapes), cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_layout),      cmocka_unit_test(test_layout_unwanted),
-        cmocka_unit_test(test_json),        cmocka_unit_test(test_fuse),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_builder),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_real_shapes),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_layout_unwanted),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_fuse),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_builder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,8 +297,9 @@ static size_t kernel_rows(const iv_conv *conv)
     return conv->parts * conv->kernel[0];
 }
 
-/* Some rows of the kernel in a block, so that the product has a hundred rows and more; two million
- * operations or more, at most 16 blocks. */
+/* Some rows of the kernel in a block: a hundred rows of the product or more, and enough sums that
+ * going through the images once more for them does not show (conv_weight.c); two million operations
+ * or more, at most 16 blocks. */
 size_t iv_conv_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows)
 {
     if (role == BIAS) return 1;
@@ -306,7 +307,9 @@ size_t iv_conv_param_blocks(const iv_graph *graph, const iv_node *node, size_t r
     double work = 2.0 * (double)rows * (double)(conv.small[0] * conv.small[1]) *
                   (double)graph->params[node->params[WEIGHT]].size;
     size_t each = conv.kernel[1] * conv.joined * conv.big_each; /* rows of the product */
-    size_t together = (96 + each - 1) / each, most = kernel_rows(&conv) / together;
+    size_t sums = each * conv.joined * conv.small_each;
+    size_t by_rows = (96 + each - 1) / each, by_sums = 40960 / sums;
+    size_t most = kernel_rows(&conv) / (by_rows > by_sums ? by_rows : by_sums);
     size_t wanted = work >= 32e6 ? 16 : (size_t)(work / 2e6);
     if (wanted > most) wanted = most;
     return wanted == 0 ? 1 : wanted;
