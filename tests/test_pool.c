@@ -246,12 +246,13 @@ static void test_environment(void **state)
 }
 
 /* Runs of these times until the mode changes; how many they were, `most` at most. */
-static size_t runs_until_change(iv_watch *watch, double seconds, double waited, size_t most)
+static size_t runs_until_change(iv_watch *watch, double seconds, double waited, bool helped,
+                                size_t most)
 {
     iv_watch_mode mode = watch->mode;
     size_t runs = 0;
     while (runs < most && watch->mode == mode) {
-        iv_watch_run(watch, seconds, waited);
+        iv_watch_run(watch, seconds, waited, helped);
         runs++;
     }
     return runs;
@@ -260,39 +261,48 @@ static size_t runs_until_change(iv_watch *watch, double seconds, double waited, 
 static void test_watch(void **state)
 {
     (void)state;
+    const double run = 3e-5, held = 1.5e-5; /* waited for half of the time */
     iv_watch watch = {0};
     /* little waiting: together for ever */
-    assert_int_equal(runs_until_change(&watch, 1, 0.3, 5000), 5000);
+    assert_int_equal(runs_until_change(&watch, run, run * 0.3, true, 5000), 5000);
     /* held up, and alone is faster: alone for a while, then another chance */
     watch = (iv_watch){0};
-    assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, run, held, true, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_TRIAL);
-    assert_int_equal(runs_until_change(&watch, 0.9, 0, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, run * 0.9, 0, false, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_ALONE);
-    assert_int_equal(runs_until_change(&watch, 1e-4, 0, 5000), IV_WHILE);
+    assert_int_equal(runs_until_change(&watch, 3e-4, 0, false, 5000), 67); /* 0.02 s */
     assert_int_equal(watch.mode, IV_TOGETHER);
-    /* and so again: alone for twice as long, but not for longer than a second */
+    /* and so again, though some stretches went well: alone for twice as long */
     iv_watch again = watch;
-    assert_int_equal(runs_until_change(&again, 1, 0.5, 5000), IV_STRETCH);
-    assert_int_equal(runs_until_change(&again, 0.9, 0, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&again, run, 0, true, 3 * IV_STRETCH), 3 * IV_STRETCH);
+    assert_int_equal(runs_until_change(&again, run, held, true, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&again, run * 0.9, 0, false, 5000), IV_STRETCH);
     assert_int_equal(again.mode, IV_ALONE);
-    iv_watch slow = again;
-    assert_int_equal(runs_until_change(&again, 1e-4, 0, 5000), 2 * IV_WHILE);
-    assert_int_equal(runs_until_change(&slow, 0.3, 0, 5000), 4);
+    assert_int_equal(runs_until_change(&again, 3e-4, 0, false, 5000), 134);
+    /* after a good while together it begins with the short time again */
+    assert_int_equal(runs_until_change(&again, run, 0, true, 2000), 2000);
+    assert_int_equal(again.confirmed, 0);
     /* held up, but alone is slower: together, and not asked again for a while */
-    assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_STRETCH);
-    assert_int_equal(runs_until_change(&watch, 1.1, 0, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, run, held, true, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, run * 1.1, 0, false, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_TOGETHER);
-    assert_int_equal(runs_until_change(&watch, 1, 0.5, 5000), IV_WHILE);
+    assert_int_equal(runs_until_change(&watch, run, held, true, 5000), IV_TRUST);
+    assert_int_equal(watch.mode, IV_TRIAL);
+    /* one long wait is enough */
+    watch = (iv_watch){0};
+    assert_int_equal(runs_until_change(&watch, 4e-3, 3.9e-3, true, 5000), 1);
     assert_int_equal(watch.mode, IV_TRIAL);
     /* very short runs are tried alone too */
     watch = (iv_watch){0};
-    assert_int_equal(runs_until_change(&watch, 2e-6, 0, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, 2e-6, 0, true, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_TRIAL);
-    assert_int_equal(runs_until_change(&watch, 1e-6, 0, 5000), IV_STRETCH);
+    assert_int_equal(runs_until_change(&watch, 1e-6, 0, false, 5000), IV_STRETCH);
     assert_int_equal(watch.mode, IV_ALONE);
+    /* nobody comes: the same */
     watch = (iv_watch){0};
-    assert_int_equal(runs_until_change(&watch, 2e-5, 0, 5000), 5000);
+    assert_int_equal(runs_until_change(&watch, run, 0, false, 5000), IV_STRETCH);
+    assert_int_equal(watch.mode, IV_TRIAL);
 }
 
 int main(void)

@@ -40,6 +40,7 @@ struct iv_pool {
 
     _Alignas(64) atomic_uint_fast64_t job; /* odd: open */
     _Alignas(64) atomic_size_t joined;     /* workers on it */
+    atomic_size_t helped;                  /* of all jobs so far: how often one took part */
     _Alignas(64) atomic_size_t sleepers;   /* workers that sleep, or are about to */
     atomic_bool waiting;                   /* the caller sleeps, or is about to */
     atomic_bool stop;
@@ -82,6 +83,7 @@ static void join_job(iv_pool *pool, uint_fast64_t job)
     if (atomic_load(&pool->job) == job) {
         /* Rounding and flush-to-zero as in the caller: which thread runs a task must not show. */
         fesetenv(&pool->environment);
+        atomic_fetch_add_explicit(&pool->helped, 1, memory_order_relaxed);
         claim_tasks(pool, pool->count, pool->task, pool->argument);
     }
     leave_job(pool);
@@ -164,6 +166,7 @@ isovae_status iv_pool_new(iv_pool **out, size_t threads, isovae_error *err)
     pool->owner = getpid();
     atomic_init(&pool->job, 0);
     atomic_init(&pool->joined, 0);
+    atomic_init(&pool->helped, 0);
     atomic_init(&pool->next, 0);
     atomic_init(&pool->sleepers, 0);
     atomic_init(&pool->waiting, false);
@@ -264,9 +267,10 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
     double begun = now();
     if (pool->watch.mode != IV_TOGETHER) {
         run_alone(count, task, argument);
-        iv_watch_run(&pool->watch, now() - begun, 0);
+        iv_watch_run(&pool->watch, now() - begun, 0, false);
         return;
     }
+    size_t helped = atomic_load_explicit(&pool->helped, memory_order_relaxed);
     pool->task = task;
     pool->argument = argument;
     pool->count = count;
@@ -285,5 +289,6 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
     double done = now();
     wait_for_workers(pool);
     double ended = now();
-    iv_watch_run(&pool->watch, ended - begun, ended - done);
+    bool was_helped = atomic_load_explicit(&pool->helped, memory_order_relaxed) != helped;
+    iv_watch_run(&pool->watch, ended - begun, ended - done, was_helped);
 }

@@ -1,47 +1,56 @@
 #include "base/watch.h"
 
-#include <stdbool.h>
-
 /* Seconds of a run: below that, meeting may cost more than is shared. */
-static const double worth_sharing = 5e-6;
+static const double worth_sharing = 2e-5;
+/* A stretch in which so much was waited for needs no further proof. */
+static const double long_wait = 2e-3;
 
 static void enter(iv_watch *watch, iv_watch_mode mode)
 {
     watch->mode = mode;
-    watch->runs = 0;
+    watch->runs = watch->helped = 0;
     watch->seconds = watch->waited = 0;
 }
 
-/* Runs may become longer meanwhile, so time ends it too. */
-static const double longest_alone = 1;
+static bool is_held_up(const iv_watch *watch)
+{
+    return watch->waited > watch->seconds / 3;
+}
 
 static bool has_ended(const iv_watch *watch)
 {
-    if (watch->mode != IV_ALONE) return watch->runs >= IV_STRETCH;
-    return watch->runs >= (size_t)IV_WHILE << watch->confirmed || watch->seconds > longest_alone;
+    switch (watch->mode) {
+    case IV_TOGETHER:
+        if (watch->trust == 0 && watch->waited > long_wait && is_held_up(watch)) return true;
+        break;
+    case IV_ALONE: return watch->seconds > IV_ALONE_SECONDS * (double)(1u << watch->confirmed);
+    case IV_TRIAL: break;
+    }
+    return watch->runs >= IV_STRETCH;
 }
 
-void iv_watch_run(iv_watch *watch, double seconds, double waited)
+void iv_watch_run(iv_watch *watch, double seconds, double waited, bool helped)
 {
     watch->runs++;
+    watch->helped += helped;
     watch->seconds += seconds;
     watch->waited += waited;
     if (!has_ended(watch)) return;
+    double each = watch->seconds / (double)watch->runs;
     switch (watch->mode) {
     case IV_TOGETHER: {
-        watch->trust = watch->trust > IV_STRETCH ? watch->trust - IV_STRETCH : 0;
-        watch->together = watch->seconds;
-        bool held_up = watch->waited > watch->seconds / 3;
-        bool short_runs = watch->seconds < IV_STRETCH * worth_sharing;
-        bool doubt = watch->trust == 0 && (held_up || short_runs);
-        if (!doubt) watch->confirmed = 0;
+        watch->trust = watch->trust > watch->runs ? watch->trust - watch->runs : 0;
+        watch->together = each;
+        bool missed = watch->helped < watch->runs / 2;
+        bool doubt = watch->trust == 0 && (is_held_up(watch) || missed || each < worth_sharing);
+        watch->good = doubt ? 0 : watch->good + watch->seconds;
+        if (watch->good > IV_GOOD_SECONDS) watch->confirmed = 0;
         enter(watch, doubt ? IV_TRIAL : IV_TOGETHER);
         break;
     }
     case IV_TRIAL:
-        if (watch->seconds >= watch->together) {
-            watch->trust = IV_WHILE;
-            watch->confirmed = 0;
+        if (each >= watch->together) {
+            watch->trust = IV_TRUST;
             enter(watch, IV_TOGETHER);
         } else {
             enter(watch, IV_ALONE);
