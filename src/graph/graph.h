@@ -144,9 +144,12 @@ void iv_graph_fuse(iv_graph *graph);
  * shapes of parameters come from `shape_of` (the tensors of the file). */
 typedef bool iv_param_shape_fn(void *user, const char *name, iv_shape *out);
 json_t *iv_graph_to_json(const iv_graph *graph);
+/* The same nodes under the same names, with parameters of the same shapes. False also where memory
+ * is short. */
+bool iv_graph_same(const iv_graph *a, const iv_graph *b);
 /* Without `shape_of` the list is a draft of a network to be: what parameters it needs follows from
  * the kinds ("bias": false leaves the optional one of that name out, "units" is the width of dense
- * and the channels of convolutions, whose kernels are an attribute). */
+ * and the channels of convolutions, "kernel" the latter's extent). */
 isovae_status iv_graph_from_json(const json_t *nodes, const char *input,
                                  const iv_shape *input_shape, const char *const *outputs,
                                  size_t n_outputs, iv_param_shape_fn *shape_of, void *user,

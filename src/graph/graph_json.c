@@ -381,6 +381,12 @@ static isovae_status read_draft(const reader *r, const iv_node_kind *kind, const
     const json_t *units = json_object_get(object, "units"), *bias = json_object_get(object, "bias");
     const json_t *kernel = json_object_get(object, "kernel");
     if (r->shape_of != NULL) return ISOVAE_OK; /* check_keys refused them */
+    bool takes_units = (kind->flags & IV_NODE_FUSES) != 0;
+    bool takes_kernel = takes_units && (kind->flags & IV_NODE_SPATIAL) != 0;
+    if ((units != NULL && !takes_units) || (kernel != NULL && !takes_kernel)) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': %s takes no '%s'", r->name, kind->name,
+                       units != NULL && !takes_units ? "units" : "kernel");
+    }
     if (units != NULL) {
         if (!json_is_integer(units) || json_integer_value(units) < 1 ||
             json_integer_value(units) > MOST_UNITS) {
@@ -586,6 +592,19 @@ static isovae_status read_graph(reader *r, const char *input, const iv_shape *in
         IV_TRY(iv_graph_output(r->graph, value, err));
     }
     return ISOVAE_OK;
+}
+
+bool iv_graph_same(const iv_graph *a, const iv_graph *b)
+{
+    if (a->n_params != b->n_params) return false;
+    for (size_t i = 0; i < a->n_params; i++) {
+        if (!iv_shape_equal(&a->params[i].shape, &b->params[i].shape)) return false;
+    }
+    json_t *first = iv_graph_to_json(a), *second = iv_graph_to_json(b);
+    bool same = first != NULL && second != NULL && json_equal(first, second);
+    json_decref(first);
+    json_decref(second);
+    return same;
 }
 
 isovae_status iv_graph_from_json(const json_t *nodes, const char *input,

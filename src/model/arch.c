@@ -2,8 +2,13 @@
 #include "model/arch.h"
 
 #include "base/memory.h"
+#include "graph/node.h"
 
 #include <string.h>
+
+/* What a network may ask for: parameters, and numbers that one row makes on its way. The largest
+ * networks of use have a hundredth of it. */
+enum { MOST_PARAMETERS = 1 << 30, MOST_VALUES = 1 << 26 };
 
 static bool has_image(const json_t *draft)
 {
@@ -12,7 +17,7 @@ static bool has_image(const json_t *draft)
 
 static isovae_status check_draft(const json_t *draft, const iv_arch_image *image, isovae_error *err)
 {
-    static const char *const known[] = {"format", "pictures", "encoder", "decoder", "about"};
+    static const char *const known[] = {"format", "about", "pictures", "encoder", "decoder"};
     const char *key, *format = json_string_value(json_object_get(draft, "format"));
     const json_t *pictures = json_object_get(draft, "pictures");
     json_t *value;
@@ -26,17 +31,51 @@ static isovae_status check_draft(const json_t *draft, const iv_arch_image *image
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
             found = found || strcmp(known[i], key) == 0;
         if (!found) {
+            IV_TRY(iv_graph_check_name("member", key, err));
             return iv_fail(err, ISOVAE_ERR_FORMAT,
-                           "it has a member '%.40s'; there are format, about, pictures, encoder "
-                           "and decoder",
+                           "it has a member '%s'; there are format, about, pictures, encoder and "
+                           "decoder",
                            key);
         }
     }
     if (pictures != NULL && !json_is_boolean(pictures))
         return iv_fail(err, ISOVAE_ERR_FORMAT, "'pictures' must be true or false");
-    if (has_image(draft) && image->height == 0)
-        return iv_fail(err, ISOVAE_ERR_FORMAT, "the network is for pictures, the data are none");
+    for (size_t i = 3; i < 5; i++) {
+        if (!json_is_array(json_object_get(draft, known[i])))
+            return iv_fail(err, ISOVAE_ERR_FORMAT, "'%s' must be a list of nodes", known[i]);
+    }
+    if (has_image(draft) && image->height == 0) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "the network is for pictures (\"pictures\": true), and the data are none");
+    }
     return ISOVAE_OK;
+}
+
+static bool is_name(const json_t *value, const char *name)
+{
+    return json_is_string(value) && strcmp(json_string_value(value), name) == 0;
+}
+
+/* The decoder of pictures ends in "image"; what makes "out" of it is ours. */
+static isovae_status check_image(const json_t *nodes, isovae_error *err)
+{
+    bool image = false, out = false;
+    size_t i, j;
+    json_t *node, *value;
+    json_array_foreach(nodes, i, node)
+    {
+        image = image || is_name(json_object_get(node, "output"), "image");
+        out = out || is_name(json_object_get(node, "output"), "out");
+        json_array_foreach(json_object_get(node, "outputs"), j, value)
+        {
+            image = image || is_name(value, "image");
+            out = out || is_name(value, "out");
+        }
+    }
+    if (image && !out) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_FORMAT,
+                   image ? "'out' is made from 'image' by itself; no node may make it"
+                         : "no node makes the output 'image'");
 }
 
 /* "units": "latents" and "features" become numbers. */
@@ -50,8 +89,11 @@ static isovae_status put_numbers(json_t *nodes, size_t d, size_t n, isovae_error
         if (units == NULL) continue;
         bool latents = strcmp(units, "latents") == 0;
         if (!latents && strcmp(units, "features") != 0) {
+            const char *name = json_string_value(json_object_get(node, "name"));
+            IV_TRY(iv_graph_check_name("node", name, err));
             return iv_fail(err, ISOVAE_ERR_FORMAT,
-                           "node %zu: 'units' must be a number, \"latents\" or \"features\"", i);
+                           "node '%s': 'units' must be a number, \"latents\" or \"features\"",
+                           name);
         }
         if (json_object_set_new(node, "units", json_integer((json_int_t)(latents ? n : d))) != 0)
             return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for a network");
@@ -108,6 +150,32 @@ static isovae_status check_output(const iv_graph *graph, const char *name, size_
                    name, iv_shape_text(&graph->values[value].shape, text), size);
 }
 
+static isovae_status check_size(const iv_graph *encoder, const iv_graph *decoder, isovae_error *err)
+{
+    const iv_graph *graphs[2] = {encoder, decoder};
+    size_t parameters = 0;
+    for (size_t g = 0; g < 2; g++) {
+        size_t values = 0;
+        for (size_t i = 0; i < graphs[g]->n_values; i++) {
+            if (!iv_size_add(values, graphs[g]->values[i].size, &values) || values > MOST_VALUES) {
+                return iv_fail(err, ISOVAE_ERR_FORMAT,
+                               "one row makes more than %d numbers on its way to '%s' (%s)",
+                               MOST_VALUES, graphs[g]->values[i].name,
+                               g == 0 ? "encoder" : "decoder");
+            }
+        }
+        for (size_t i = 0; i < graphs[g]->n_params; i++) {
+            if (!iv_size_add(parameters, graphs[g]->params[i].size, &parameters) ||
+                parameters > MOST_PARAMETERS) {
+                return iv_fail(err, ISOVAE_ERR_FORMAT,
+                               "with '%s' the network has more than %d parameters",
+                               graphs[g]->params[i].name, MOST_PARAMETERS);
+            }
+        }
+    }
+    return ISOVAE_OK;
+}
+
 static isovae_status make_encoder(json_t *nodes, const iv_arch_image *image, size_t d, size_t n,
                                   iv_graph **out, isovae_error *err)
 {
@@ -127,6 +195,7 @@ static isovae_status make_decoder(json_t *nodes, const iv_arch_image *image, siz
     static const char *const outputs[] = {"out"};
     iv_shape shape = {1, {n}};
     IV_TRY(put_numbers(nodes, d, n, err));
+    if (image != NULL) IV_TRY(check_image(nodes, err));
     if (image != NULL && !lead_out(nodes, image))
         return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for a network");
     IV_TRY(iv_graph_from_json(nodes, "z", &shape, outputs, 1, NULL, NULL, out, err));
@@ -159,6 +228,7 @@ isovae_status iv_arch_graphs(const json_t *draft, const iv_arch_image *image, si
         if (status != ISOVAE_OK) status = iv_fail_prefix(err, status, "decoder");
     }
     json_decref(copy);
+    if (status == ISOVAE_OK) status = check_size(*encoder, *decoder, err);
     if (status == ISOVAE_OK) return ISOVAE_OK;
     iv_graph_free(*encoder);
     iv_graph_free(*decoder);

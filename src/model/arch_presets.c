@@ -103,7 +103,7 @@ static void append_norm(chain *c, const preset *p, const char *prefix, size_t i,
     if (p->dense > 0) {
         (void)snprintf(name, sizeof name, "%s.gdn%zu", prefix, i);
         (void)snprintf(output, sizeof output, "%s.g%zu", prefix, i);
-        append(c, name, inverse ? "igdn" : "gdn", output, json_object());
+        append(c, name, inverse ? "gdn_inverse" : "gdn", output, json_object());
         return;
     }
     (void)snprintf(name, sizeof name, "%s.norm%zu", prefix, i);

@@ -117,7 +117,11 @@ static isovae_status drafted(const char *arch, const iv_model_plan *plan, iv_gra
         json_error_t where;
         draft = json_loads(plan->draft, JSON_REJECT_DUPLICATES, &where);
         if (draft == NULL) {
-            return iv_fail(err, ISOVAE_ERR_FORMAT, "--arch: %.100s: line %d: %s", arch, where.line,
+            if (json_error_code(&where) == json_error_out_of_memory || where.text[0] == '\0')
+                return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for a network");
+            for (char *c = where.text; *c != '\0'; c++) /* it quotes the file */
+                if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+            return iv_fail(err, ISOVAE_ERR_FORMAT, "--arch: %s: line %d: %s", arch, where.line,
                            where.text);
         }
     } else {
@@ -132,7 +136,7 @@ static isovae_status drafted(const char *arch, const iv_model_plan *plan, iv_gra
         iv_arch_graphs(draft, &plan->image, plan->d, plan->n, encoder, decoder, err);
     json_decref(draft);
     if (status == ISOVAE_OK) return status;
-    return iv_fail_prefix(err, status, "--arch: %.100s", arch);
+    return iv_fail_prefix(err, status, "--arch: %s", arch);
 }
 
 isovae_status iv_model_build_plan(iv_model *model, const char *arch, const iv_model_plan *plan,

@@ -61,7 +61,9 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     if (status) return status;
     if (from->d != model->d || from->n != model->n ||
         from->param_elements != model->param_elements || from->dtype != model->dtype ||
-        strcmp(from->arch ? from->arch : "", model->arch) != 0)
+        strcmp(from->arch ? from->arch : "", model->arch) != 0 ||
+        !iv_graph_same(from->encoder, model->encoder) ||
+        !iv_graph_same(from->decoder, model->decoder))
         status = iv_fail(
             err, ISOVAE_ERR_ARGUMENT,
             "--init-from %s: its network (%s, %zu features, %zu latents) is not the one to "
