@@ -610,7 +610,7 @@ static void wrong_drafts_are_refused(void **state)
                  "u", "upsample_nearest", "h", "i",
                  ", \"attributes\": {\"scale\": [6000, 6000]}") ", " NODE("p",
                                                                           "global_average_pool",
-                                                                          "i", "j",
+                                                                          "h", "j",
                                                                           "") ", " NODE("f",
                                                                                         "flatten",
                                                                                         "j", "k",

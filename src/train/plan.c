@@ -188,7 +188,7 @@ static isovae_status take_arch(const char *arch, iv_fit_plan *plan, isovae_error
         if (status != ISOVAE_OK) return iv_fail_prefix(err, status, "--arch");
         plan->draft = (char *)text;
         if (strlen(plan->draft) != length)
-            return iv_fail(err, ISOVAE_ERR_FORMAT, "--arch %s: there is a NUL byte in it", arch);
+            return iv_fail(err, ISOVAE_ERR_FORMAT, "--arch: %s: there is a NUL byte in it", arch);
         const char *slash = strrchr(arch, '/');
         if (slash) arch = slash + 1;
     }
