@@ -31,6 +31,12 @@ fits arch-residual-mlp t.csv "$examples/residual-mlp.json" residual-mlp.json --s
 fits arch-small-conv pictures "$examples/small-conv.json" small-conv.json --steps 80 --lr 0.003 -n 3
 fits arch-conv-small pictures conv-small conv-small --steps 80 --lr 0.003 -n 3
 
+# the drafts that docs/architectures.md shows
+awk -v n=0 '/^```json/ { file = "doc" ++n ".json"; next } /^```/ { file = ""; next }
+    file != "" { print >file }' "$root/docs/architectures.md"
+fits arch-doc-table t.csv doc1.json doc1.json --steps 50 --lr 0.01
+fits arch-doc-pictures pictures doc2.json doc2.json --steps 80 --lr 0.003 -n 3
+
 for file in docs/architectures.schema.json examples/arch/residual-mlp.json examples/arch/small-conv.json; do
     if ! command -v python3 >/dev/null; then
         skip "$file is JSON" "there is no python3"
@@ -39,14 +45,15 @@ for file in docs/architectures.schema.json examples/arch/residual-mlp.json examp
     fi
 done
 if python3 -c 'import jsonschema' 2>/dev/null; then
-    for file in residual-mlp small-conv; do
-        check "examples/arch/$file.json keeps to the schema" python3 -c '
+    cp "$examples"/*.json .
+    for file in residual-mlp small-conv doc1 doc2; do
+        check "$file.json keeps to the schema" python3 -c '
 import json, sys, jsonschema
 jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))' \
-            "$examples/$file.json" "$root/docs/architectures.schema.json"
+            "$file.json" "$root/docs/architectures.schema.json"
     done
 else
-    skip "the examples keep to the schema" "there is no Python module jsonschema"
+    skip "the drafts keep to the schema" "there is no Python module jsonschema"
 fi
 
 # files that are wrong: the message names file and node
@@ -67,6 +74,19 @@ draft units-text "$heads" "${out/features/all}"
 draft wrong-size "$heads" "${out/\"features\"/5}"
 draft no-heads "$out" "$out"
 draft no-out "$heads" ""
+if python3 -c 'import jsonschema' 2>/dev/null; then
+    for file in good:0 units-negative:1 units-text:1 unknown-kind:1 unknown-member:1; do
+        python3 -c '
+import json, sys, jsonschema
+jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))' \
+            "${file%:*}.json" "$root/docs/architectures.schema.json" 2>/dev/null
+        if [ $? = "${file#*:}" ]; then
+            pass "the schema of ${file%:*}.json"
+        else
+            fail "the schema of ${file%:*}.json" "accepted or refused wrongly"
+        fi
+    done
+fi
 draft too-large "$heads" "{\"name\": \"a\", \"kind\": \"dense\", \"inputs\": [\"z\"], \"output\": \"h\", \"units\": 1000000},
     {\"name\": \"b\", \"kind\": \"dense\", \"inputs\": [\"h\"], \"output\": \"i\", \"units\": 1000000}, ${out/\"z\"/\"i\"}"
 sed 's/"encoder"/"coder"/' good.json >no-encoder.json
