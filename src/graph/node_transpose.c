@@ -47,7 +47,7 @@ static void transpose(const iv_node_call *call, bool backwards, size_t rows, con
     const iv_kernels *k = call->kernels;
     const iv_shape *in = &call->graph->values[call->node->inputs[0]].shape;
     const iv_shape *out = &call->graph->values[call->node->outputs[0]].shape;
-    ptrdiff_t of_in[IV_MAX_RANK], of_out[IV_MAX_RANK];
+    ptrdiff_t of_in[IV_MAX_RANK] = {0}, of_out[IV_MAX_RANK] = {0};
     size_t size = call->in_size[0];
     strides_of(in, call->in_last[0], of_in);
     strides_of(out, call->out_last[0], of_out);

@@ -142,8 +142,8 @@ static void make_decoder(chain *c, const preset *p, size_t layers, const size_t 
 {
     size_t deepest = layers > 0 ? p->layers[layers - 1].channels : image_channels;
     if (p->dense > 0) append_dense(c, "dec.fc", "dec.h", p->dense, "softplus");
-    append_dense(c, "dec.spread", "dec.features", (json_int_t)(deepest * h[layers] * w[layers]),
-                 NULL);
+    size_t features = deepest * h[layers] * w[layers];
+    append_dense(c, "dec.spread", "dec.features", (json_int_t)features, NULL);
     append(c, "dec.planes", "reshape", layers > 0 ? "dec.p" : "image",
            json_pack("{s:{s:[I, I, I]}}", "attributes", "shape", (json_int_t)deepest,
                      (json_int_t)h[layers], (json_int_t)w[layers]));
