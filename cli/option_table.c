@@ -52,10 +52,12 @@ const cli_option cli_options[] = {
      "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
      CLI_FIT, model_group},
     {OPT_ARCH, "arch", 0, CLI_TEXT, "NAME", NULL, "mlp:64,64 for tables, mlp:400 for images",
-     "Network: mlp:A,B,... is the encoder, the decoder its mirror; linear has no hidden layer.",
+     "Network: mlp:A,B,... is the encoder, the decoder its mirror; linear has no hidden layer; "
+     "conv64 and conv-small are for images; FILE.json describes one (docs/architectures.md).",
      CLI_FIT, model_group},
     {OPT_ACTIVATION, "activation", 0, CLI_TEXT, "NAME", NULL, "silu; tanh with --init multimodal",
-     "Activation of hidden layers: silu, tanh, relu, leaky_relu, elu, gelu, softplus, sigmoid.",
+     "Activation of the hidden layers of mlp: silu, tanh, relu, leaky_relu, elu, gelu, softplus, "
+     "sigmoid.",
      CLI_FIT, model_group},
     {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
      "Distance between data and reconstruction, summed over features: sse; bce (values in [0, 1]); "
@@ -94,11 +96,12 @@ const cli_option cli_options[] = {
      "then; densities of data far from Gaussian gain by the full length.",
      CLI_FIT, training_group},
     {OPT_BATCH_SIZE, "batch-size", 0, CLI_COUNT, "N", NULL,
-     "400 where the widest layer has at most 128 units, else 200", "Rows per step.", CLI_FIT,
-     training_group},
+     "400 where the widest layer has at most 128 units, else 200; 64 for conv64, conv-small, "
+     "FILE.json",
+     "Rows per step.", CLI_FIT, training_group},
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
-     "0.01 where the widest layer has at most 128 units, else 0.001", "Learning rate of Adam.",
-     CLI_FIT, training_group},
+     "0.01 where the widest layer of mlp has at most 128 units, else 0.001",
+     "Learning rate of Adam.", CLI_FIT, training_group},
     {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant", NULL, "cosine",
      "How the rate falls over the steps.", CLI_FIT, training_group},
     {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",

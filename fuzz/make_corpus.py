@@ -4,6 +4,7 @@
 Run in this folder; needs nothing but Python. The files are the same on every run."""
 import gzip
 import io
+import json
 import pathlib
 import struct
 import zipfile
@@ -88,7 +89,67 @@ def meta(rows, cols, names, note=b""):
     return numbers + counted(bytes(rows)) + counted(note) + b"".join(map(counted, names))
 
 
+def node(kind, source, output, **rest):
+    inputs = source if isinstance(source, list) else [source]
+    return {"name": output + "." + kind, "kind": kind, "inputs": inputs, "output": output, **rest}
+
+
+def arch(use, encoder, decoder, **rest):
+    """`use`: what the fuzzer makes it for: 0 a table of 3, 1: 8x8x1, 2: 5x4x3."""
+    heads = [node("dense", "h", name, units="latents") for name in ("mu", "logvar")]
+    draft = {"format": "isovae-arch/1", "encoder": encoder + heads, "decoder": decoder, **rest}
+    return bytes([use]) + json.dumps(draft).encode()
+
+
+def archs():
+    act = {"activation": "silu"}
+    keep("arch", "dense", arch(0, [node("dense", "x", "h", units=4, attributes=act)],
+                               [node("dense", "z", "out", units="features", bias=False)]))
+    keep("arch", "residual", arch(0, [node("dense", "x", "a", units=4),
+                                      node("layer_norm", "a", "b"),
+                                      node("dense", "b", "c", units=4, params={"weight": "w"}),
+                                      node("dense", "c", "e", params={"weight": "w"}),
+                                      node("add", ["a", "e"], "h")],
+                                  [node("leaky_relu", "z", "a", attributes={"slope": 0.1}),
+                                   node("concat", ["z", "a"], "b"), node("softmax", "b", "c"),
+                                   node("dense", "c", "out", units=3)]))
+    conv = {"stride": 2, "pads": 1}
+    keep("arch", "conv", arch(1, [node("conv", "image", "a", units=4, kernel=4, attributes=conv),
+                                  node("gdn", "a", "b"), node("batch_norm", "b", "c"),
+                                  node("flatten", "c", "h")],
+                              [node("dense", "z", "a", units=64),
+                               node("reshape", "a", "b", attributes={"shape": [4, 4, 4]}),
+                               node("gdn_inverse", "b", "c"),
+                               node("conv_transpose", "c", "image", units=1, kernel=[4, 4],
+                                    attributes={**conv, "output_padding": [0, 0]})],
+                              pictures=True))
+    keep("arch", "pools", arch(2, [node("max_pool", "image", "a",
+                                        attributes={"kernel": [2, 1], "stride": [2, 1]}),
+                                   node("average_pool", "a", "b", attributes={
+                                       "kernel": 2, "pads": [1, 0, 0, 1], "count_include_pad": 1}),
+                                   node("transpose", "b", "c", attributes={"perm": [3, 1, 2]}),
+                                   {"name": "s", "kind": "split", "inputs": ["c"],
+                                    "outputs": ["d", "e"], "attributes": {"axis": 1}},
+                                   node("global_average_pool", "d", "g"),
+                                   node("multiply", ["d", "g"], "i"), node("flatten", "i", "h")],
+                               [node("dense", "z", "a", units=60),
+                                node("reshape", "a", "b", attributes={"shape": [3, 5, 4]}),
+                                node("group_norm", "b", "image", attributes={"groups": 3})],
+                               pictures=True))
+    keep("arch", "resize", arch(1, [node("flatten", "image", "h")],
+                                [node("dense", "z", "a", units=16),
+                                 node("reshape", "a", "b", attributes={"shape": [4, 2, 2]}),
+                                 node("pixel_shuffle", "b", "c", attributes={"factor": 2}),
+                                 node("upsample_nearest", "c", "d", attributes={"scale": [2, 1]}),
+                                 node("upsample_bilinear", "d", "image",
+                                      attributes={"scale": [1, 2]})], pictures=True))
+    keep("arch", "large", arch(0, [node("dense", "x", "h", units=1 << 20)],
+                               [node("dense", "z", "a", units=1 << 20),
+                                node("dense", "a", "out", units=1 << 20)]))
+
+
 def main():
+    archs()
     small = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
     keep("npy", "f4", npy("<f4", "(3, 2)", small))
     keep("npy", "f8_big_fortran", npy(">f8", "(2, 2)", struct.pack(">4d", 1, 2, 3, 4), fortran=True))

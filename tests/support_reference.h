@@ -55,40 +55,37 @@ static inline double ref_element(const iv_tensor *tensor, size_t k)
     return npz_number(at, 'f', iv_dtype_size(tensor->dtype));
 }
 
-/* The nodes as they are listed: activations are nodes of their own. */
-static inline iv_graph *ref_graph(const json_t *nodes, const char *input, size_t size,
-                                  const char *const *outputs, size_t n_outputs,
-                                  const iv_safetensors *weights)
+static inline bool ref_shape(void *user, const char *name, iv_shape *out)
 {
+    const iv_tensor *tensor = iv_safetensors_find(user, name);
+    if (tensor == NULL) return false;
+    *out = tensor->shape;
+    return true;
+}
+
+/* The nodes as they are listed: activations are nodes of their own. Some kinds have another name.
+ */
+static inline iv_graph *ref_graph(json_t *nodes, const char *input, const iv_shape *shape,
+                                  const char *const *outputs, size_t n_outputs,
+                                  iv_safetensors *weights)
+{
+    static const char *const names[][2] = {{"conv2d", "conv"},
+                                           {"conv_transpose2d", "conv_transpose"},
+                                           {"batch_norm_inference", "batch_norm"}};
     isovae_error err;
     iv_graph *graph;
-    iv_shape shape = {.rank = 1, .dim = {size}};
-    size_t value;
-    ref_ok(iv_graph_new(&graph, &err), &err);
-    ref_ok(iv_graph_input(graph, input, &shape, &value, &err), &err);
     for (size_t i = 0; i < json_array_size(nodes); i++) {
-        const json_t *node = json_array_get(nodes, i);
-        const json_t *params = json_object_get(node, "params");
-        const char *weight = json_string_value(json_object_get(params, "weight"));
-        const char *from = json_string_value(json_array_get(json_object_get(node, "inputs"), 0));
-        iv_node_spec spec = {
-            .kind = json_string_value(json_object_get(node, "kind")),
-            .name = json_string_value(json_object_get(node, "name")),
-            .n_inputs = 1,
-            .inputs = {iv_graph_find_value(graph, from)},
-            .n_outputs = 1,
-            .outputs = {json_string_value(json_object_get(node, "output"))},
-        };
-        if (weight != NULL) {
-            spec.units = iv_safetensors_find(weights, weight)->shape.dim[0];
-            spec.params[0] = weight;
-            spec.params[1] = json_string_value(json_object_get(params, "bias"));
+        json_t *node = json_array_get(nodes, i);
+        const char *kind = json_string_value(json_object_get(node, "kind"));
+        for (size_t j = 0; j < sizeof names / sizeof names[0]; j++) {
+            if (strcmp(kind, names[j][0]) != 0) continue;
+            json_object_set_new(node, "kind", json_string(names[j][1]));
+            break;
         }
-        ref_ok(iv_graph_node(graph, &spec, &value, &err), &err);
     }
-    for (size_t i = 0; i < n_outputs; i++) {
-        ref_ok(iv_graph_output(graph, iv_graph_find_value(graph, outputs[i]), &err), &err);
-    }
+    ref_ok(iv_graph_from_json(nodes, input, shape, outputs, n_outputs, ref_shape, weights, &graph,
+                              &err),
+           &err);
     return graph;
 }
 
@@ -123,7 +120,7 @@ static inline void ref_identity_scaling(iv_model *model)
     for (size_t i = 0; i < model->d; i++) s->scale[i] = s->weight[i] = 1;
 }
 
-/* `folder` in the reference: "models/a_toy_random", "ppca/beta4", ... (MLPs only). Scaling
+/* `folder` in the reference: "models/a_toy_random", "ppca/beta4", ... Scaling
  * identity, metric and beta from arch.json, nothing calibrated. False where the reference is
  * absent: skip. */
 static inline bool ref_model(const char *folder, iv_dtype dtype, iv_model **out)
@@ -143,10 +140,14 @@ static inline bool ref_model(const char *folder, iv_dtype dtype, iv_model **out)
     ref_ok(iv_file_read(reference_path(file, path), (size_t)1 << 30, &bytes, &length, &err), &err);
     ref_ok(iv_safetensors_read(bytes, length, path, &weights, &err), &err);
 
-    size_t d = (size_t)json_integer_value(json_array_get(json_object_get(arch, "input_shape"), 0));
-    size_t n = (size_t)json_integer_value(json_object_get(arch, "latent_dim"));
-    iv_graph *encoder = ref_graph(json_object_get(arch, "encoder"), "x", d, heads, 2, &weights);
-    iv_graph *decoder = ref_graph(json_object_get(arch, "decoder"), "z", n, result, 1, &weights);
+    const json_t *sides = json_object_get(arch, "input_shape");
+    iv_shape in = {.rank = json_array_size(sides)};
+    for (size_t i = 0; i < in.rank; i++)
+        in.dim[i] = (size_t)json_integer_value(json_array_get(sides, i));
+    iv_shape latents = {1, {(size_t)json_integer_value(json_object_get(arch, "latent_dim"))}};
+    iv_graph *encoder = ref_graph(json_object_get(arch, "encoder"), "x", &in, heads, 2, &weights);
+    iv_graph *decoder =
+        ref_graph(json_object_get(arch, "decoder"), "z", &latents, result, 1, &weights);
     iv_model *model;
     ref_ok(iv_model_new(&model, &err), &err);
     ref_ok(iv_model_set_network(model, encoder, decoder, dtype, &err), &err);

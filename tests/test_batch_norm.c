@@ -573,77 +573,12 @@ static void resumed_runs_end_in_the_same_bytes(void **state)
 }
 
 /* The whole d_conv reference: convolutions and batch norm in inference form. */
-static bool tensor_shape(void *user, const char *name, iv_shape *out)
-{
-    const iv_tensor *tensor = iv_safetensors_find(user, name);
-    if (tensor == NULL) return false;
-    *out = tensor->shape;
-    return true;
-}
-
-static iv_graph *reference_graph(json_t *nodes, const char *input, const iv_shape *shape,
-                                 const char *const *outputs, size_t n_outputs,
-                                 iv_safetensors *weights)
-{
-    static const char *const names[][2] = {{"conv2d", "conv"},
-                                           {"conv_transpose2d", "conv_transpose"},
-                                           {"batch_norm_inference", "batch_norm"}};
-    isovae_error err;
-    iv_graph *graph;
-    for (size_t i = 0; i < json_array_size(nodes); i++) {
-        json_t *node = json_array_get(nodes, i);
-        const char *kind = json_string_value(json_object_get(node, "kind"));
-        for (size_t j = 0; j < 3; j++) {
-            if (strcmp(kind, names[j][0]) != 0) continue;
-            json_object_set_new(node, "kind", json_string(names[j][1]));
-            break;
-        }
-    }
-    ref_ok(iv_graph_from_json(nodes, input, shape, outputs, n_outputs, tensor_shape, weights,
-                              &graph, &err),
-           &err);
-    return graph;
-}
-
-static iv_model *reference_model(void)
-{
-    static const char *const heads[] = {"mu", "logvar"}, *const result[] = {"out"};
-    char path[1024];
-    isovae_error err;
-    iv_safetensors weights;
-    unsigned char *bytes;
-    size_t length;
-    if (access(reference_path("models/d_conv/arch.json", path), R_OK) != 0) return NULL;
-    json_t *arch = json_load_file(path, 0, NULL);
-    assert_non_null(arch);
-    ref_ok(iv_file_read(reference_path("models/d_conv/weights.safetensors", path), (size_t)1 << 30,
-                        &bytes, &length, &err),
-           &err);
-    ref_ok(iv_safetensors_read(bytes, length, path, &weights, &err), &err);
-    iv_graph *e = reference_graph(json_object_get(arch, "encoder"), "x",
-                                  &(iv_shape){3, {1, 16, 16}}, heads, 2, &weights);
-    iv_graph *d = reference_graph(json_object_get(arch, "decoder"), "z", &(iv_shape){1, {3}},
-                                  result, 1, &weights);
-    iv_model *model;
-    ref_ok(iv_model_new(&model, &err), &err);
-    ref_ok(iv_model_set_network(model, e, d, IV_F64, &err), &err);
-    ref_params(model, e, &weights);
-    ref_params(model, d, &weights);
-    ref_identity_scaling(model);
-    model->beta = json_number_value(json_object_get(arch, "beta"));
-    ref_ok(iv_metric_parse("sse", &model->metric, &err), &err);
-    json_decref(arch);
-    iv_safetensors_free(&weights);
-    iv_free(bytes);
-    return model;
-}
-
 static void reference_network(void **state)
 {
     (void)state;
     isovae_error err;
-    iv_model *model = reference_model();
-    if (model == NULL) skip();
+    iv_model *model;
+    if (!ref_model("models/d_conv", IV_F64, &model)) skip();
     npz data, expected;
     assert_true(npz_open(&data, "models/d_conv/data.npz"));
     assert_true(npz_open(&expected, "models/d_conv/expected.npz"));
