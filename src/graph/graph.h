@@ -40,7 +40,7 @@ typedef struct iv_attributes {
     double parameter; /* of the activation (slope, alpha); iv_graph_node: 0 is the default */
     size_t axis;      /* concat, split: counted with the batch (1 = first axis of a row) */
     size_t n_sizes;
-    size_t sizes[IV_MAX_PORTS]; /* split: extents of the outputs along axis */
+    size_t sizes[IV_MAX_PORTS]; /* split: extents of the outputs along axis; transpose: perm */
     iv_shape shape;             /* reshape: row shape of the output */
     double eps;                 /* normalisations: added to the variance; 0: 1e-5 */
     size_t scale[2];            /* upsampling: of height and width; pixel_shuffle: the first */
@@ -144,6 +144,12 @@ void iv_graph_fuse(iv_graph *graph);
  * shapes of parameters come from `shape_of` (the tensors of the file). */
 typedef bool iv_param_shape_fn(void *user, const char *name, iv_shape *out);
 json_t *iv_graph_to_json(const iv_graph *graph);
+/* The same nodes under the same names, with parameters of the same shapes. False also where memory
+ * is short. */
+bool iv_graph_same(const iv_graph *a, const iv_graph *b);
+/* Without `shape_of` the list is a draft of a network to be: what parameters it needs follows from
+ * the kinds ("bias": false leaves the optional one of that name out, "units" is the width of dense
+ * and the channels of convolutions, "kernel" the latter's extent). */
 isovae_status iv_graph_from_json(const json_t *nodes, const char *input,
                                  const iv_shape *input_shape, const char *const *outputs,
                                  size_t n_outputs, iv_param_shape_fn *shape_of, void *user,

@@ -185,6 +185,8 @@ json_t *iv_graph_to_json(const iv_graph *graph)
 
 /* Reading. */
 
+enum { MOST_UNITS = 1 << 20 };
+
 typedef struct reader {
     const json_t *nodes;
     size_t index;     /* of the node at hand */
@@ -349,7 +351,8 @@ static isovae_status read_params(const reader *r, const iv_node_kind *kind, cons
     if (map != NULL && !json_is_object(map)) {
         return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': 'params' must be an object", r->name);
     }
-    for (size_t i = 0; i < IV_MAX_ROLES; i++) spec->params[i] = ""; /* absent */
+    /* Absent where a file does not name it; a draft makes what it does not name. */
+    for (size_t i = 0; r->shape_of != NULL && i < IV_MAX_ROLES; i++) spec->params[i] = "";
     json_object_foreach(map, key, value)
     {
         size_t role = 0;
@@ -369,6 +372,45 @@ static isovae_status read_params(const reader *r, const iv_node_kind *kind, cons
         }
     }
     return ISOVAE_OK;
+}
+
+/* What a draft says of the parameters to be made: "units", "kernel" and "bias". */
+static isovae_status read_draft(const reader *r, const iv_node_kind *kind, const json_t *object,
+                                iv_node_spec *spec, isovae_error *err)
+{
+    const json_t *units = json_object_get(object, "units"), *bias = json_object_get(object, "bias");
+    const json_t *kernel = json_object_get(object, "kernel");
+    if (r->shape_of != NULL) return ISOVAE_OK; /* check_keys refused them */
+    bool takes_units = (kind->flags & IV_NODE_FUSES) != 0;
+    bool takes_kernel = takes_units && (kind->flags & IV_NODE_SPATIAL) != 0;
+    if ((units != NULL && !takes_units) || (kernel != NULL && !takes_kernel)) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': %s takes no '%s'", r->name, kind->name,
+                       units != NULL && !takes_units ? "units" : "kernel");
+    }
+    if (units != NULL) {
+        if (!json_is_integer(units) || json_integer_value(units) < 1 ||
+            json_integer_value(units) > MOST_UNITS) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': 'units' must be an integer from 1 to %d", r->name,
+                           MOST_UNITS);
+        }
+        spec->units = (size_t)json_integer_value(units);
+    }
+    if (kernel != NULL) {
+        conv_numbers numbers = conv_numbers_of(&spec->attributes, IV_ATTRIBUTE_KERNEL);
+        IV_TRY(read_conv_numbers(r, "kernel", kernel, &numbers, err));
+    }
+    if (bias == NULL || json_is_true(bias)) return ISOVAE_OK;
+    for (size_t i = 0; i < IV_MAX_ROLES && kind->roles[i] != NULL; i++) {
+        if (strcmp(kind->roles[i], "bias") != 0 || !kind->optional[i]) continue;
+        if (!json_is_false(bias)) break;
+        spec->params[i] = "";
+        return ISOVAE_OK;
+    }
+    return iv_fail(err, ISOVAE_ERR_FORMAT,
+                   "node '%s': 'bias' must be true, or false where %s can "
+                   "do without one",
+                   r->name, kind->name);
 }
 
 /* Where the list says how a tensor's values are to be read, it must be how this kind reads them. */
@@ -483,6 +525,7 @@ static isovae_status check_keys(const reader *r, json_t *object, isovae_error *e
 {
     static const char *const known[] = {"name",    "kind",   "inputs",     "output",
                                         "outputs", "params", "attributes", "parametrization"};
+    static const char *const drafted[] = {"units", "kernel", "bias"};
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
@@ -490,6 +533,9 @@ static isovae_status check_keys(const reader *r, json_t *object, isovae_error *e
         bool found = false;
         for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
             found = found || strcmp(known[i], key) == 0;
+        }
+        for (size_t i = 0; r->shape_of == NULL && i < sizeof drafted / sizeof drafted[0]; i++) {
+            found = found || strcmp(drafted[i], key) == 0;
         }
         if (!found) {
             IV_TRY(iv_graph_check_name("member", key, err));
@@ -525,6 +571,7 @@ static isovae_status read_node(reader *r, isovae_error *err)
     IV_TRY(read_params(r, kind, object, &spec, err));
     IV_TRY(check_parametrization(r, kind, object, err));
     IV_TRY(read_attributes(r, kind, object, &spec.attributes, err));
+    IV_TRY(read_draft(r, kind, object, &spec, err));
     return iv_graph_add(r->graph, kind, &spec, r->shape_of, r->user, NULL, err);
 }
 
@@ -545,6 +592,19 @@ static isovae_status read_graph(reader *r, const char *input, const iv_shape *in
         IV_TRY(iv_graph_output(r->graph, value, err));
     }
     return ISOVAE_OK;
+}
+
+bool iv_graph_same(const iv_graph *a, const iv_graph *b)
+{
+    if (a->n_params != b->n_params) return false;
+    for (size_t i = 0; i < a->n_params; i++) {
+        if (!iv_shape_equal(&a->params[i].shape, &b->params[i].shape)) return false;
+    }
+    json_t *first = iv_graph_to_json(a), *second = iv_graph_to_json(b);
+    bool same = first != NULL && second != NULL && json_equal(first, second);
+    json_decref(first);
+    json_decref(second);
+    return same;
 }
 
 isovae_status iv_graph_from_json(const json_t *nodes, const char *input,

@@ -244,6 +244,10 @@ size_t iv_reshape_scratch(const iv_graph *graph, const iv_node *node, bool tange
 void iv_reshape_forward(const iv_node_call *call);
 void iv_reshape_reverse(const iv_node_call *call);
 void iv_reshape_tangent(const iv_node_call *call);
+isovae_status iv_transpose_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_transpose_forward(const iv_node_call *call);
+void iv_transpose_reverse(const iv_node_call *call);
+void iv_transpose_tangent(const iv_node_call *call);
 
 /* batch_norm, layer_norm, group_norm */
 isovae_status iv_norm_eps(iv_node_shapes *shapes, isovae_error *err);

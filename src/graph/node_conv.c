@@ -63,10 +63,11 @@ static isovae_status complete(iv_node_shapes *shapes, bool transposed, size_t *c
     }
     IV_TRY(check_numbers(shapes, conv, err));
     if (*channels == 0) {
-        return iv_fail(err, ISOVAE_ERR_FORMAT,
-                       "node '%s': a convolution needs one output channel or more, and not more "
-                       "than can be addressed",
-                       shapes->name);
+        return iv_fail(
+            err, ISOVAE_ERR_FORMAT,
+            "node '%s': a convolution needs one output channel or more ('units'), and not "
+            "more than can be addressed",
+            shapes->name);
     }
     return ISOVAE_OK;
 }

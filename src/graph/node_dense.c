@@ -37,7 +37,7 @@ isovae_status iv_dense_shape(iv_node_shapes *shapes, isovae_error *err)
         out = shapes->params[WEIGHT].dim[0];
     }
     if (out == 0) {
-        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': dense needs at least one unit",
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': dense needs at least one unit ('units')",
                        shapes->name);
     }
     shapes->params[WEIGHT] = (iv_shape){2, {out, in->dim[0]}};

@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include "base/memory.h"
+#include "model/arch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,8 @@ static isovae_status bad_arch(const char *arch, const char *why, isovae_error *e
 {
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                    "--arch: '%.100s' %s; give mlp:A,B with the widths of the encoder's hidden "
-                   "layers (for example mlp:64,64), or linear",
+                   "layers (for example mlp:64,64), linear, conv64 or conv-small for pictures, or "
+                   "the name of a file that ends in .json",
                    arch, why);
 }
 
@@ -90,8 +92,9 @@ static isovae_status build_decoder(iv_graph *graph, size_t d, size_t n, const si
     return iv_graph_output(graph, out, err);
 }
 
-isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t n, iv_act act,
-                             iv_dtype dtype, isovae_error *err)
+/* Graphs of "mlp:A,B" or "linear". */
+static isovae_status layered(const char *arch, const iv_model_plan *plan, iv_graph **encoder,
+                             iv_graph **decoder, isovae_error *err)
 {
     static const char mlp[] = "mlp:";
     size_t widths[MAX_LAYERS], count = 0;
@@ -100,17 +103,56 @@ isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t
     } else if (strcmp(arch, "linear") != 0) {
         return bad_arch(arch, "is not known", err);
     }
-    if (d == 0 || n == 0) {
+    IV_TRY(iv_graph_new(encoder, err));
+    IV_TRY(iv_graph_new(decoder, err));
+    IV_TRY(build_encoder(*encoder, plan->d, plan->n, widths, count, plan->act, err));
+    return build_decoder(*decoder, plan->d, plan->n, widths, count, plan->act, err);
+}
+
+static isovae_status drafted(const char *arch, const iv_model_plan *plan, iv_graph **encoder,
+                             iv_graph **decoder, isovae_error *err)
+{
+    json_t *draft;
+    if (plan->draft != NULL) {
+        json_error_t where;
+        draft = json_loads(plan->draft, JSON_REJECT_DUPLICATES, &where);
+        if (draft == NULL) {
+            if (json_error_code(&where) == json_error_out_of_memory || where.text[0] == '\0')
+                return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for a network");
+            for (char *c = where.text; *c != '\0'; c++) /* it quotes the file */
+                if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+            return iv_fail(err, ISOVAE_ERR_FORMAT, "--arch: %s: line %d: %s", arch, where.line,
+                           where.text);
+        }
+    } else {
+        if (plan->image.height == 0) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "--arch: %s is a network for pictures, and the data are none", arch);
+        }
+        draft = iv_arch_preset(arch, &plan->image, plan->n);
+        if (draft == NULL) return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for a network");
+    }
+    isovae_status status =
+        iv_arch_graphs(draft, &plan->image, plan->d, plan->n, encoder, decoder, err);
+    json_decref(draft);
+    if (status == ISOVAE_OK) return status;
+    return iv_fail_prefix(err, status, "--arch: %s", arch);
+}
+
+isovae_status iv_model_build_plan(iv_model *model, const char *arch, const iv_model_plan *plan,
+                                  isovae_error *err)
+{
+    if (plan->d == 0 || plan->n == 0) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "a model needs at least one feature and one latent, not %zu and %zu", d, n);
+                       "a model needs at least one feature and one latent, not %zu and %zu",
+                       plan->d, plan->n);
     }
     char *copy;
     iv_graph *encoder = NULL, *decoder = NULL;
     IV_TRY(iv_strdup(&copy, arch, err));
-    isovae_status status = iv_graph_new(&encoder, err);
-    if (status == ISOVAE_OK) status = iv_graph_new(&decoder, err);
-    if (status == ISOVAE_OK) status = build_encoder(encoder, d, n, widths, count, act, err);
-    if (status == ISOVAE_OK) status = build_decoder(decoder, d, n, widths, count, act, err);
+    bool from_draft = plan->draft != NULL || iv_arch_is_preset(arch);
+    isovae_status status = from_draft ? drafted(arch, plan, &encoder, &decoder, err)
+                                      : layered(arch, plan, &encoder, &decoder, err);
     if (status != ISOVAE_OK) {
         iv_graph_free(encoder);
         iv_graph_free(decoder);
@@ -119,5 +161,12 @@ isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t
     }
     iv_free(model->arch);
     model->arch = copy;
-    return iv_model_set_network(model, encoder, decoder, dtype, err);
+    return iv_model_set_network(model, encoder, decoder, plan->dtype, err);
+}
+
+isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t n, iv_act act,
+                             iv_dtype dtype, isovae_error *err)
+{
+    iv_model_plan plan = {.d = d, .n = n, .act = act, .dtype = dtype};
+    return iv_model_build_plan(model, arch, &plan, err);
 }

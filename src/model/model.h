@@ -84,6 +84,25 @@ void iv_model_free(iv_model *model);
 isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph *decoder,
                                    iv_dtype dtype, isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Rows that are pictures, height x width x channels (channels fastest); height 0: they are none. */
+typedef struct iv_arch_image {
+    size_t height, width, channels;
+} iv_arch_image;
+
+/* What a network is made for. */
+typedef struct iv_model_plan {
+    size_t d, n;
+    iv_act act; /* of mlp */
+    iv_dtype dtype;
+    iv_arch_image image;
+    const char *draft; /* the text of an architecture file (docs/architectures.md), or NULL */
+} iv_model_plan;
+
+/* A network by its name, or by a draft, whose name `arch` then is. "conv64" and "conv-small" are
+ * for pictures. */
+isovae_status iv_model_build_plan(iv_model *model, const char *arch, const iv_model_plan *plan,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* A network by its name: "mlp:A,B" (encoder d-A-B-(n, n), decoder n-B-A-d), "linear". */
 isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t n, iv_act act,
                              iv_dtype dtype, isovae_error *err) ISOVAE_MUST_CHECK;

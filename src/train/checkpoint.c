@@ -193,7 +193,8 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "%s: its training state is incomplete; delete it to begin anew", path);
     size_t size = model->param_elements;
-    if (saved->param_elements != size)
+    if (saved->param_elements != size || !iv_graph_same(saved->encoder, model->encoder) ||
+        !iv_graph_same(saved->decoder, model->decoder))
         return iv_fail(err, ISOVAE_ERR_FORMAT, "%s: holds another network; delete it to begin anew",
                        path);
     void *staged;

@@ -18,7 +18,13 @@ static isovae_status make_model(const iv_dataset *data, const iv_fit_options *op
     IV_TRY(iv_model_new(out, err));
     iv_model *model = *out;
     iv_dtype dtype = options->precision == IV_PRECISION_F64_REFERENCE ? IV_F64 : IV_F32;
-    IV_TRY(iv_model_build(model, plan->arch, plan->d, plan->n, plan->act, dtype, err));
+    iv_model_plan network = {.d = plan->d,
+                             .n = plan->n,
+                             .act = plan->act,
+                             .dtype = dtype,
+                             .image = {data->height, data->width, data->channels},
+                             .draft = plan->draft};
+    IV_TRY(iv_model_build_plan(model, plan->arch, &network, err));
     model->metric = plan->metric;
     model->beta = plan->beta;
     model->beta_auto = plan->beta_auto;
@@ -54,7 +60,9 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     if (status) return status;
     if (from->d != model->d || from->n != model->n ||
         from->param_elements != model->param_elements || from->dtype != model->dtype ||
-        strcmp(from->arch ? from->arch : "", model->arch) != 0)
+        strcmp(from->arch ? from->arch : "", model->arch) != 0 ||
+        !iv_graph_same(from->encoder, model->encoder) ||
+        !iv_graph_same(from->decoder, model->decoder))
         status = iv_fail(
             err, ISOVAE_ERR_ARGUMENT,
             "--init-from %s: its network (%s, %zu features, %zu latents) is not the one to "

@@ -1,7 +1,9 @@
 #include "train/plan.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "linalg/linalg.h"
+#include "model/arch.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -14,7 +16,7 @@ static const double survives = 2.2;
 /* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09
  * all axes of the toy data live, at 0.9 the weakest one dies for good. */
 static const double start_share = 0.09;
-enum { most_pca_rows = 5000, measured_rows = 10000 };
+enum { most_pca_rows = 5000, measured_rows = 10000, most_draft = 1 << 20 };
 
 void iv_fit_options_init(iv_fit_options *options)
 {
@@ -175,6 +177,26 @@ static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
     }
 }
 
+/* A name, or a file that describes a network: then its name without the folder. */
+static isovae_status take_arch(const char *arch, iv_fit_plan *plan, isovae_error *err)
+{
+    static const char ending[] = ".json";
+    size_t length = strlen(arch), tail = sizeof ending - 1;
+    if (length > tail && strcmp(arch + length - tail, ending) == 0) {
+        unsigned char *text;
+        isovae_status status = iv_file_read(arch, most_draft, &text, &length, err);
+        if (status != ISOVAE_OK) return iv_fail_prefix(err, status, "--arch");
+        plan->draft = (char *)text;
+        if (strlen(plan->draft) != length)
+            return iv_fail(err, ISOVAE_ERR_FORMAT, "--arch %s: there is a NUL byte in it", arch);
+        const char *slash = strrchr(arch, '/');
+        if (slash) arch = slash + 1;
+    }
+    if (strlen(arch) >= sizeof plan->arch) return bad(err, "--arch", "too long a name");
+    strcpy(plan->arch, arch);
+    return ISOVAE_OK;
+}
+
 isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
                                iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err)
 {
@@ -199,8 +221,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->init = options->init;
     plan->seed = options->seed;
     const char *arch = options->arch ? options->arch : image ? "mlp:400" : "mlp:64,64";
-    if (strlen(arch) >= sizeof plan->arch) return bad(err, "--arch", "too long a name");
-    strcpy(plan->arch, arch);
+    IV_TRY(take_arch(arch, plan, err));
     plan->act = options->activation >= 0              ? (iv_act)options->activation
                 : options->init == IV_INIT_MULTIMODAL ? IV_ACT_TANH
                                                       : IV_ACT_SILU;
@@ -250,7 +271,11 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     size_t rows = plan->split.n_train;
     /* Small networks are quick: twice the rows a step halve the noise of sigma. */
     size_t widest = widest_layer(plan->arch);
-    plan->batch = options->batch_size ? options->batch_size : widest <= 128 ? 400 : 200;
+    bool drafted = plan->draft || iv_arch_is_preset(plan->arch);
+    plan->batch = options->batch_size ? options->batch_size
+                  : drafted           ? 64
+                  : widest <= 128     ? 400
+                                      : 200;
     if (plan->batch > rows) {
         if (options->batch_size)
             iv_fit_tell(
@@ -265,7 +290,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
                      : options->epochs            ? options->epochs * per_epoch
                      : epochs * per_epoch > least ? epochs * per_epoch
                                                   : least;
-    plan->rate = !isnan(options->rate) ? options->rate : widest <= 128 ? 1e-2 : 1e-3;
+    plan->rate = !isnan(options->rate) ? options->rate : widest <= 128 && !drafted ? 1e-2 : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;
     plan->kl_warmup = options->kl_warmup;
@@ -293,6 +318,8 @@ void iv_fit_plan_free(iv_fit_plan *plan)
     iv_split_free(&plan->split);
     iv_scaling_free(&plan->scaling);
     iv_free(plan->measured);
+    iv_free(plan->draft);
+    plan->draft = NULL;
     iv_free(plan->pca_rows);
     iv_free(plan->pca);
     plan->measured = plan->pca_rows = NULL;

@@ -14,7 +14,8 @@ typedef struct iv_fit_plan {
     double weight_decay, kl_warmup;
     iv_metric_spec metric;
     iv_objective_kind objective;
-    char arch[128];
+    char arch[128]; /* its name */
+    char *draft;    /* the text of an architecture file, or NULL */
     iv_act act;
     iv_init init;
     iv_scale_kind scale;

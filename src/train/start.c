@@ -35,6 +35,19 @@ static void start_fixed(iv_model *model, const iv_graph *graph, const iv_node *n
     }
 }
 
+/* Terms of a sum that makes one output. Of a transposed convolution, whose weights are (in, out, h,
+ * w), those taps that meet an input: one in stride x stride. */
+static double fan_in(const iv_graph *graph, const iv_node *node, const iv_param *weight)
+{
+    double taps = (double)weight->size / (double)weight->shape.dim[0];
+    if (strcmp(node->kind->name, "conv_transpose") != 0) return taps;
+    const iv_conv_attributes *conv = &node->attributes.conv;
+    double in = (double)graph->values[node->inputs[0]].shape.dim[0] / (double)conv->groups;
+    taps = in * (double)(weight->shape.dim[2] * weight->shape.dim[3]) /
+           (double)(conv->stride[0] * conv->stride[1]);
+    return taps > 1 ? taps : 1;
+}
+
 /* `salt` keeps the encoder's and the decoder's numbers apart. */
 static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_t seed,
                                  uint64_t salt, iv_init init, double first_bias_sd,
@@ -48,16 +61,16 @@ static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_
         }
         if (node->n_params == 0 || node->params[0] == SIZE_MAX) continue;
         const iv_param *weight = &graph->params[node->params[0]];
-        if (weight->shape.rank != 2)
-            return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                           "node '%s': no start is known for weights of %s", node->name,
-                           node->kind->name);
-        size_t out = weight->shape.dim[0], in = weight->shape.dim[1];
+        size_t out = weight->shape.dim[0], in = weight->size / out;
         bool first = init == IV_INIT_MULTIMODAL && reads_input(graph, node) &&
                      strcmp(node->name, "dec.out") != 0;
-        double bound = 1.0 / sqrt((double)in), gain = first ? 2.0 : 1.0;
+        double bound = 1.0 / sqrt(fan_in(graph, node, weight)), gain = first ? 2.0 : 1.0;
+        const iv_param *bias = node->n_params > 1 && node->params[1] != SIZE_MAX
+                                   ? &graph->params[node->params[1]]
+                                   : NULL;
+        size_t most = bias != NULL && bias->size > in ? bias->size : in;
         double *draws;
-        IV_TRY(IV_NEW(draws, in > out ? in : out, "random weights", err));
+        IV_TRY(IV_NEW(draws, most, "random weights", err));
         iv_key key = {.seed = seed, .purpose = IV_PURPOSE_INIT, .step = salt + node->params[0]};
         for (size_t row = 0; row < out; row++) {
             key.row = row;
@@ -65,14 +78,13 @@ static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_
             for (size_t j = 0; j < in; j++)
                 store(model, weight->offset + row * in + j, gain * bound * (2.0 * draws[j] - 1.0));
         }
-        if (node->n_params > 1 && node->params[1] != SIZE_MAX) {
-            const iv_param *bias = &graph->params[node->params[1]];
+        if (bias != NULL) {
             key.row = out;
             if (first)
-                iv_normals_f64(&key, out, draws);
+                iv_normals_f64(&key, bias->size, draws);
             else
-                iv_uniforms_f64(&key, out, draws);
-            for (size_t j = 0; j < out; j++)
+                iv_uniforms_f64(&key, bias->size, draws);
+            for (size_t j = 0; j < bias->size; j++)
                 store(model, bias->offset + j,
                       first ? first_bias_sd * draws[j] : bound * (2.0 * draws[j] - 1.0));
         }
