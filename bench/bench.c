@@ -20,26 +20,38 @@
 #include <string.h>
 #include <time.h>
 
+#define STEP                                                                                       \
+    .start = bench_step_start, .once = bench_step_once, .check = bench_step_check,                 \
+    .stop = bench_step_stop
+#define TRAIN                                                                                      \
+    .start = bench_train_start, .once = bench_train_once, .stop = bench_train_stop,                \
+    .units = BENCH_TRAIN_STEPS
+#define JACOBIAN                                                                                   \
+    .start = bench_jacobian_start, .once = bench_jacobian_once, .check = bench_jacobian_check,     \
+    .stop = bench_jacobian_stop
+#define SCORE                                                                                      \
+    .start = bench_score_start, .once = bench_score_once, .check = bench_score_check,              \
+    .stop = bench_score_stop
+#define FIT                                                                                        \
+    .start = bench_fit_start, .once = bench_fit_once, .quality = bench_fit_quality,                \
+    .stop = bench_fit_stop
+
 const bench_work bench_works[] = {
-    {"toy-step", bench_step_start, bench_step_once, bench_step_check, NULL, bench_step_stop, 0.02,
-     0},
-    {"mnist-step", bench_step_start, bench_step_once, bench_step_check, NULL, bench_step_stop, 0.02,
-     0},
-    {"toy-train", bench_train_start, bench_train_once, NULL, NULL, bench_train_stop, 0,
-     BENCH_TRAIN_STEPS},
-    {"mnist-train", bench_train_start, bench_train_once, NULL, NULL, bench_train_stop, 0,
-     BENCH_TRAIN_STEPS},
-    {"toy-jacobian", bench_jacobian_start, bench_jacobian_once, bench_jacobian_check, NULL,
-     bench_jacobian_stop, 0.02, 0},
-    {"mnist-jacobian", bench_jacobian_start, bench_jacobian_once, bench_jacobian_check, NULL,
-     bench_jacobian_stop, 0.02, 0},
-    {"score", bench_score_start, bench_score_once, bench_score_check, NULL, bench_score_stop, 0.02,
-     0},
-    {"mnist-score", bench_score_start, bench_score_once, bench_score_check, NULL, bench_score_stop,
-     0.02, 0},
-    {"toy-fit", bench_fit_start, bench_fit_once, NULL, bench_fit_quality, bench_fit_stop, 0, 0},
-    {"toy-fit-quick", bench_fit_start, bench_fit_once, NULL, bench_fit_quality, bench_fit_stop, 0,
-     0},
+    {"toy-step", STEP, .seconds = 0.02},
+    {"mnist-step", STEP, .seconds = 0.02},
+    {"toy-train", TRAIN},
+    {"mnist-train", TRAIN},
+    {"toy-jacobian", JACOBIAN, .seconds = 0.02},
+    {"mnist-jacobian", JACOBIAN, .seconds = 0.02},
+    {"score", SCORE, .seconds = 0.02},
+    {"mnist-score", SCORE, .seconds = 0.02},
+    {"toy-fit", FIT},
+    {"toy-fit-quick", FIT},
+    {"conv64-step", STEP},
+    {"conv-small-step", STEP},
+    {"conv64-jacobian", JACOBIAN},
+    {"decode-jpegs", .start = bench_decode_start, .once = bench_decode_once,
+     .stop = bench_decode_stop, .here = bench_decode_here},
 };
 const size_t bench_n_works = sizeof bench_works / sizeof *bench_works;
 
@@ -76,12 +88,17 @@ static void leave(current *c)
     *c = (current){0};
 }
 
+static bool is_here(const bench_work *work)
+{
+    return work->here == NULL || work->here();
+}
+
 static bool enter(bench *b, current *c, const char *name)
 {
     if (c->work != NULL && strcmp(c->work->name, name) == 0) return true;
     leave(c);
     for (size_t i = 0; i < bench_n_works; i++) {
-        if (strcmp(bench_works[i].name, name) != 0) continue;
+        if (strcmp(bench_works[i].name, name) != 0 || !is_here(&bench_works[i])) continue;
         c->work = &bench_works[i];
         c->state = c->work->start(b, name);
         return true;
@@ -127,7 +144,8 @@ static json_t *hello(const bench *b)
 {
     json_t *works = json_array();
     for (size_t i = 0; i < bench_n_works; i++) {
-        json_array_append_new(works, json_string(bench_works[i].name));
+        if (is_here(&bench_works[i]))
+            json_array_append_new(works, json_string(bench_works[i].name));
     }
     return json_pack("{s:s, s:s, s:s, s:I, s:o}", "name", "isovae", "version", ISOVAE_VERSION,
                      "isa", b->k->isa, "threads", (json_int_t)b->threads, "works", works);

@@ -10,16 +10,20 @@
 #include <jansson.h>
 
 enum { BENCH_ROWS = 10000, BENCH_JACOBIAN_ROWS = 1000 };
+/* Of the networks for pictures: eight batches; a check takes the first few latents. */
+enum { BENCH_PICTURES = 512, BENCH_PICTURE_JACOBIANS = 100, BENCH_PICTURE_CHECKS = 10 };
 
 /* A network with weights and data that every contender shares (nets.c). */
 typedef struct bench_net {
-    const char *name; /* "toy", "mnist" */
+    const char *name; /* "toy", "mnist", "conv64", "conv-small" */
     size_t batch;
-    iv_model *model;
-    iv_dataset *data; /* BENCH_ROWS rows */
-    float *x;         /* the same rows, BENCH_ROWS x d */
-    float *eps;       /* batch x n: the noise of checks */
-    double *z;        /* BENCH_JACOBIAN_ROWS x n: where Jacobians are taken */
+    double rate;                     /* of Adam */
+    size_t rows, z_rows, check_rows; /* of x; of z; those of z that a check takes */
+    iv_model *model;                 /* NULL: not made yet */
+    iv_dataset *data;                /* the rows; NULL for pictures */
+    float *x;                        /* the same rows, rows x d */
+    float *eps;                      /* batch x n: the noise of checks */
+    double *z;                       /* z_rows x n: where Jacobians are taken */
 } bench_net;
 
 typedef struct bench {
@@ -27,7 +31,7 @@ typedef struct bench {
     const char *isa; /* NULL: the best */
     iv_pool *pool;
     const iv_kernels *k;
-    bench_net toy, mnist;
+    bench_net toy, mnist, conv64, conv_small;
 } bench;
 
 /* The program ends with a message where the library fails: there is nothing to measure then. */
@@ -36,9 +40,11 @@ void bench_must(isovae_status status, const isovae_error *err);
 double bench_seconds(void); /* monotonic clock */
 
 void bench_make_nets(bench *b);
+/* The network of a work, made at its first use where it is one for pictures. */
+const bench_net *bench_net_of(bench *b, const char *work);
 void bench_free_nets(bench *b);
 /* Writes weights and data for the other contenders into `folder`: NET.f32, NET.json, fit.json. */
-void bench_export(const bench *b, const char *folder);
+void bench_export(bench *b, const char *folder);
 
 /* A unit of work that is timed. `once` runs it; `check` says what it computes on the shared numbers
  * (a JSON object that the driver compares between contenders; NULL: nothing to compare); `quality`
@@ -50,8 +56,9 @@ typedef struct bench_work {
     json_t *(*check)(void *state);
     json_t *(*quality)(void *state);
     void (*stop)(void *state);
-    double seconds; /* a repeat runs it as often as fills this time; 0: once */
-    double units;   /* how many of what is reported one run holds (steps); 0: 1 */
+    double seconds;     /* a repeat runs it as often as fills this time; 0: once */
+    double units;       /* how many of what is reported one run holds (steps); 0: 1 */
+    bool (*here)(void); /* whether it can run on this machine; NULL: everywhere */
 } bench_work;
 
 extern const bench_work bench_works[];
@@ -82,6 +89,12 @@ void *bench_score_start(bench *b, const char *name);
 void bench_score_once(void *state);
 json_t *bench_score_check(void *state);
 void bench_score_stop(void *state);
+
+/* works_data.c: pictures decoded, cropped and resized; only where they lie on this machine. */
+bool bench_decode_here(void);
+void *bench_decode_start(bench *b, const char *name);
+void bench_decode_once(void *state);
+void bench_decode_stop(void *state);
 
 /* works_fit.c */
 void *bench_fit_start(bench *b, const char *name);

@@ -1,51 +1,71 @@
-/* The two networks of the benchmark, with weights and data that every contender shares. Weights are
- * the library's ordinary start: the speed does not depend on them but for how many ReLU units are
- * on (about half of them here). */
+/* The networks of the benchmark, with weights and data that every contender shares. Weights are the
+ * library's ordinary start: the speed does not depend on them but for how many ReLU units are on
+ * (about half of them here). */
 #include "bench.h"
 
 #include "base/memory.h"
 #include "base/random.h"
 #include "train/trainer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static void make_model(bench_net *net, const char *arch, size_t d, size_t n, iv_act act,
+static void make_model(bench_net *net, const char *arch, const iv_model_plan *plan,
                        const char *loss, double beta)
 {
     isovae_error err = {0};
     iv_model *model;
     bench_must(iv_model_new(&model, &err), &err);
-    bench_must(iv_model_build(model, arch, d, n, act, IV_F32, &err), &err);
+    bench_must(iv_model_build_plan(model, arch, plan, &err), &err);
     bench_must(iv_metric_parse(loss, &model->metric, &err), &err);
     bench_must(iv_start_weights(model, 1, IV_INIT_DEFAULT, &err), &err);
     model->beta = beta;
-    memset(model->active, 1, n);
+    memset(model->active, 1, model->n);
     net->model = model;
 }
 
-/* Rows of data, noise and latents, all keyed: the same in every process. */
-static void make_data(bench_net *net, const double *values)
+/* Noise and latents, all keyed: the same in every process. */
+static void make_draws(bench_net *net)
 {
     isovae_error err = {0};
-    size_t d = net->model->d, n = net->model->n;
-    bench_must(iv_dataset_from_rows(values, BENCH_ROWS, d, NULL, &net->data, &err), &err);
-    bench_must(IV_NEW(net->x, BENCH_ROWS * d, "data", &err), &err);
+    size_t n = net->model->n;
+    float *row;
     bench_must(IV_NEW(net->eps, net->batch * n, "noise", &err), &err);
-    bench_must(IV_NEW(net->z, BENCH_JACOBIAN_ROWS * n, "latents", &err), &err);
-    for (size_t i = 0; i < BENCH_ROWS * d; i++) net->x[i] = (float)values[i];
+    bench_must(IV_NEW(net->z, net->z_rows * n, "latents", &err), &err);
+    bench_must(IV_NEW(row, n, "latents", &err), &err);
     iv_key key = {.seed = 2, .purpose = IV_PURPOSE_NOISE};
     for (size_t r = 0; r < net->batch; r++) {
         key.row = r;
         iv_normals_f32(&key, n, net->eps + r * n);
     }
     key.purpose = IV_PURPOSE_ANALYSIS;
-    for (size_t r = 0; r < BENCH_JACOBIAN_ROWS; r++) {
-        float row[64];
+    for (size_t r = 0; r < net->z_rows; r++) {
         key.row = r;
         iv_normals_f32(&key, n, row);
         for (size_t j = 0; j < n; j++) net->z[r * n + j] = (double)row[j];
     }
+    iv_free(row);
+}
+
+static void make_data(bench_net *net, const double *values)
+{
+    isovae_error err = {0};
+    size_t d = net->model->d;
+    bench_must(iv_dataset_from_rows(values, net->rows, d, NULL, &net->data, &err), &err);
+    bench_must(IV_NEW(net->x, net->rows * d, "data", &err), &err);
+    for (size_t i = 0; i < net->rows * d; i++) net->x[i] = (float)values[i];
+    make_draws(net);
+}
+
+static bench_net vector_net(const char *name, size_t batch)
+{
+    return (bench_net){.name = name,
+                       .batch = batch,
+                       .rate = 1e-3,
+                       .rows = BENCH_ROWS,
+                       .z_rows = BENCH_JACOBIAN_ROWS,
+                       .check_rows = BENCH_JACOBIAN_ROWS};
 }
 
 static void make_toy(bench_net *net)
@@ -54,8 +74,9 @@ static void make_toy(bench_net *net)
     iv_data_options options;
     iv_dataset *toy;
     double *values;
-    *net = (bench_net){.name = "toy", .batch = 100};
-    make_model(net, "mlp:128,128", 16, 3, IV_ACT_SILU, "sse", 0.1);
+    *net = vector_net("toy", 100);
+    iv_model_plan plan = {.d = 16, .n = 3, .act = IV_ACT_SILU, .dtype = IV_F32};
+    make_model(net, "mlp:128,128", &plan, "sse", 0.1);
     iv_data_options_init(&options);
     bench_must(iv_dataset_open("toy:norm,n=10000", &options, &toy, &err), &err);
     bench_must(IV_NEW(values, BENCH_ROWS * toy->cols, "data", &err), &err);
@@ -71,8 +92,9 @@ static void make_mnist(bench_net *net)
     isovae_error err = {0};
     double *values;
     size_t d = 784;
-    *net = (bench_net){.name = "mnist", .batch = 128};
-    make_model(net, "mlp:400", d, 20, IV_ACT_RELU, "bce", 1.0);
+    *net = vector_net("mnist", 128);
+    iv_model_plan plan = {.d = d, .n = 20, .act = IV_ACT_RELU, .dtype = IV_F32};
+    make_model(net, "mlp:400", &plan, "bce", 1.0);
     bench_must(IV_NEW(values, BENCH_ROWS * d, "data", &err), &err);
     iv_key key = {.seed = 3, .purpose = IV_PURPOSE_TOY};
     for (size_t r = 0; r < BENCH_ROWS; r++) {
@@ -83,6 +105,50 @@ static void make_mnist(bench_net *net)
     }
     make_data(net, values);
     iv_free(values);
+}
+
+/* Pictures of 64 x 64 x 3 in [0, 1]: a slanted wave in each channel. */
+static void make_pictures(bench_net *net, const char *name, size_t n, double beta)
+{
+    enum { SIDE = 64, CHANNELS = 3, D = SIDE * SIDE * CHANNELS };
+    isovae_error err = {0};
+    *net = (bench_net){.name = name,
+                       .batch = 64,
+                       .rate = 1e-4,
+                       .rows = BENCH_PICTURES,
+                       .z_rows = BENCH_PICTURE_JACOBIANS,
+                       .check_rows = BENCH_PICTURE_CHECKS};
+    iv_model_plan plan = {.d = D, .n = n, .dtype = IV_F32, .image = {SIDE, SIDE, CHANNELS}};
+    make_model(net, name, &plan, "sse", beta);
+    bench_must(IV_NEW(net->x, net->rows * D, "data", &err), &err);
+    iv_key key = {.seed = 4, .purpose = IV_PURPOSE_TOY};
+    for (size_t r = 0; r < net->rows; r++) {
+        double wave[3 * CHANNELS]; /* turns across, down and at the corner */
+        key.row = r;
+        iv_uniforms_f64(&key, 3 * CHANNELS, wave);
+        for (size_t i = 0; i < D; i++) {
+            const double *w = wave + i % CHANNELS * 3;
+            double across = (double)(i / CHANNELS % SIDE) / SIDE,
+                   down = (double)(i / CHANNELS / SIDE) / SIDE;
+            double turns = 3 * w[0] * across + 3 * w[1] * down + w[2];
+            net->x[r * D + i] = (float)(0.5 + 0.5 * sin(6.283185307179586 * turns));
+        }
+    }
+    make_draws(net);
+}
+
+const bench_net *bench_net_of(bench *b, const char *work)
+{
+    if (strncmp(work, "mnist", 5) == 0) return &b->mnist;
+    if (strncmp(work, "conv64", 6) == 0) {
+        if (b->conv64.model == NULL) make_pictures(&b->conv64, "conv64", 256, 0.12288);
+        return &b->conv64;
+    }
+    if (strncmp(work, "conv-small", 10) == 0) {
+        if (b->conv_small.model == NULL) make_pictures(&b->conv_small, "conv-small", 64, 0.12288);
+        return &b->conv_small;
+    }
+    return &b->toy; /* "score" is the toy's */
 }
 
 void bench_make_nets(bench *b)
@@ -104,6 +170,8 @@ void bench_free_nets(bench *b)
 {
     free_net(&b->toy);
     free_net(&b->mnist);
+    free_net(&b->conv64);
+    free_net(&b->conv_small);
 }
 
 /* ---- for the other contenders ---- */
@@ -124,12 +192,13 @@ static void put(writer *w, const char *name, const float *values, size_t rows, s
     w->elements += rows * cols;
 }
 
-/* Weights are (out, in), biases one row. */
+/* Weights are (out, in), those of convolutions with the rest of their axes behind; what has one
+ * axis is one row. */
 static void put_graph(writer *w, const iv_model *model, const iv_graph *graph)
 {
     for (size_t i = 0; i < graph->n_params; i++) {
         const iv_param *p = &graph->params[i];
-        size_t rows = p->shape.rank == 2 ? p->shape.dim[0] : 1;
+        size_t rows = p->shape.rank >= 2 ? p->shape.dim[0] : 1;
         put(w, p->name, (const float *)model->params + p->offset, rows, p->size / rows);
     }
 }
@@ -146,13 +215,13 @@ static void export_net(const bench_net *net, const char *folder)
         (void)snprintf(err.message, sizeof err.message, "cannot write %.900s", path);
         bench_die(&err);
     }
-    bench_must(IV_NEW(z, BENCH_JACOBIAN_ROWS * n, "latents", &err), &err);
-    for (size_t i = 0; i < BENCH_JACOBIAN_ROWS * n; i++) z[i] = (float)net->z[i];
+    bench_must(IV_NEW(z, net->z_rows * n, "latents", &err), &err);
+    for (size_t i = 0; i < net->z_rows * n; i++) z[i] = (float)net->z[i];
     put_graph(&w, net->model, net->model->encoder);
     put_graph(&w, net->model, net->model->decoder);
-    put(&w, "x", net->x, BENCH_ROWS, d);
+    put(&w, "x", net->x, net->rows, d);
     put(&w, "eps", net->eps, net->batch, n);
-    put(&w, "z", z, BENCH_JACOBIAN_ROWS, n);
+    put(&w, "z", z, net->z_rows, n);
     iv_free(z);
     fclose(w.file);
     json_t *all = json_pack("{s:s, s:f, s:I, s:o}", "name", net->name, "beta", net->model->beta,
@@ -186,9 +255,11 @@ static void export_fit(const char *folder)
     json_decref(recipe);
 }
 
-void bench_export(const bench *b, const char *folder)
+void bench_export(bench *b, const char *folder)
 {
     export_net(&b->toy, folder);
     export_net(&b->mnist, folder);
+    export_net(bench_net_of(b, "conv64"), folder);
+    export_net(bench_net_of(b, "conv-small"), folder);
     export_fit(folder);
 }

@@ -31,6 +31,9 @@ TOLERANCE = 1e-4
 BLOCK = 5            # repeats in a turn
 BUDGET_S = 1000      # of `make bench`: beyond it whole fits of peers are left out
 SLOW_MS = 1000.0     # works above this are repeated less
+# Repeats of works on pictures: own and peers'; the same with --full.
+REPEATS = {"conv-step": ((10, 5), (30, 10)), "conv-jacobian": ((2, 1), (5, 3)),
+           "decode": ((3, 0), (5, 0))}
 PAUSE_S = 0.25       # before a turn: threads of the contender before may still wait in a loop
 
 
@@ -141,14 +144,26 @@ def compare(expected, got):
     return worst
 
 
-def check_all(own, peers, names, checks):
+def takes_part(peer, work, threads, options):
+    """Works on pictures take long: in the short run beside PyTorch 2 alone, with one thread."""
+    if work not in peer.hello["works"] or peer.dead:
+        return False
+    kind = works.WORKS[work][1]
+    if options.full or not kind.startswith("conv"):
+        return True
+    if kind == "conv-jacobian" and peer.name.endswith("compiled"):
+        return False
+    return threads == 1 and peer.label.startswith("venv-torch")
+
+
+def check_all(own, peers, names, checks, threads, options):
     """work -> contenders that compute the same."""
     able = {}
     for work in names:
         expected = own.ask("check " + work)
         able[work] = [own]
         for peer in peers:
-            if work not in peer.hello["works"] or peer.dead:
+            if not takes_part(peer, work, threads, options):
                 continue
             if not expected:  # nothing to compare: a whole fit, judged by its quality
                 able[work].append(peer)
@@ -173,6 +188,9 @@ def check_all(own, peers, names, checks):
 def repeats_of(contender, work, options, first_ms, own):
     if options.repeats:
         return options.repeats
+    kind = works.WORKS[work][1]
+    if kind in REPEATS:
+        return REPEATS[kind][options.full][contender is not own]
     if works.WORKS[work][1] == "fit":
         return 3 if contender is own else (3 if options.full else 1)
     if first_ms > SLOW_MS:
@@ -182,7 +200,7 @@ def repeats_of(contender, work, options, first_ms, own):
 
 def measure(work, contenders, options, own):
     """name -> {"ms": [...], "quality": ...}; contenders in turns."""
-    fit = works.WORKS[work][1] == "fit"
+    fit = works.WORKS[work][1] in ("fit", "conv-jacobian", "decode")
     result, left = {}, {}
     for c in contenders:
         left[c] = 1  # until the first answer says how long a repeat takes
@@ -327,6 +345,10 @@ def phase(threads, cpus, options, names, recipe, folder, report, logs):
     isa = ["--isa", options.isa] if options.isa else []
     own = Contender("isovae-%d" % threads,
                     [options.program, "--threads", str(threads)] + isa, cpus, logs)
+    missing = [w for w in names if w not in own.hello["works"]]
+    names = [w for w in names if w not in missing]
+    if missing and threads == int(options.threads.split(",")[0]):
+        report["notes"].append("left out, for want of its data: " + ", ".join(missing))
     peers = []
     wanted = [w for w in options.peers.split(",") if w]
     for label, command in peer_commands(wanted):
@@ -335,7 +357,7 @@ def phase(threads, cpus, options, names, recipe, folder, report, logs):
             peer.dead = False
             peers.append(peer)
     report["contenders"].update({p.name: p.hello["version"] for p in peers})
-    able = check_all(own, peers, names, report["checks"])
+    able = check_all(own, peers, names, report["checks"], threads, options)
     measured = []
     for work in names:
         contenders = [c for c in able[work] if c is own or not c.dead]

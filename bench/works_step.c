@@ -39,12 +39,13 @@ void *bench_step_start(bench *b, const char *name)
     step *s;
     bench_must(IV_NEW(s, 1, "a step", &err), &err);
     s->b = b;
-    s->net = strcmp(name, "toy-step") == 0 ? &b->toy : &b->mnist;
+    s->net = bench_net_of(b, name);
     const iv_model *model = s->net->model;
     iv_objective_config config = {.kind = IV_OBJECTIVE_CONVENTIONAL,
                                   .rows = s->net->batch,
                                   .draws = 1,
                                   .gradient = true,
+                                  .training = true,
                                   .pool = b->pool};
     bench_must(iv_objective_new(model, b->k, &config, &s->objective, &err), &err);
     void **vectors[] = {&s->params, &s->grads, &s->moment1, &s->moment2};
@@ -60,7 +61,7 @@ static void fill(void *user, size_t first, size_t count, void *x, void *eps, siz
 {
     step *s = user;
     const bench_net *net = s->net;
-    size_t d = net->model->d, n = net->model->n, batches = BENCH_ROWS / net->batch;
+    size_t d = net->model->d, n = net->model->n, batches = net->rows / net->batch;
     size_t start = s->fixed ? 0 : (size_t)(s->number % batches) * net->batch;
     (void)stride;
     s->b->k->upload_f32(x, net->x + (start + first) * d, count * d);
@@ -83,7 +84,7 @@ static void adam_task(void *argument, size_t task)
     const update *u = argument;
     const step *s = u->s;
     const iv_kernels *k = s->b->k;
-    size_t start = task * ADAM_BLOCK, size = s->net->model->param_elements - start;
+    size_t start = task * ADAM_BLOCK, size = s->net->model->trained_elements - start;
     if (size > ADAM_BLOCK) size = ADAM_BLOCK;
     unsigned fp = iv_fp_enter();
     k->adam(size, &u->adam, iv_at(k, s->params, start), iv_at(k, s->grads, start),
@@ -107,11 +108,15 @@ void bench_step_once(void *state)
     iv_objective_means means;
     iv_objective_gradient(s->objective, s->params, s->grads, &call, &means);
     s->loss = means.loss;
-    update u = {
-        .s = s,
-        .adam = {.rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .step = ++s->number}};
-    size_t blocks = (s->net->model->param_elements + ADAM_BLOCK - 1) / ADAM_BLOCK;
+    update u = {.s = s,
+                .adam = {.rate = s->net->rate,
+                         .beta1 = 0.9,
+                         .beta2 = 0.999,
+                         .epsilon = 1e-8,
+                         .step = ++s->number}};
+    size_t blocks = (s->net->model->trained_elements + ADAM_BLOCK - 1) / ADAM_BLOCK;
     iv_pool_run(s->b->pool, blocks, adam_task, &u);
+    iv_objective_update_buffers(s->objective, s->params);
 }
 
 /* The loss and the length of its gradient at the shared weights, and the loss after three steps. */
@@ -124,7 +129,7 @@ json_t *bench_step_check(void *state)
     reset(s);
     iv_objective_gradient(s->objective, s->params, s->grads, &call, &means);
     double loss = means.loss;
-    double length = sqrt(s->b->k->sum_squares(s->net->model->param_elements, s->grads));
+    double length = sqrt(s->b->k->sum_squares(s->net->model->trained_elements, s->grads));
     for (int i = 0; i < 3; i++) bench_step_once(s);
     iv_objective_value(s->objective, s->params, false, &call, &means);
     s->fixed = false;

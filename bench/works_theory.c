@@ -8,16 +8,12 @@
 #include <math.h>
 #include <string.h>
 
-static const bench_net *net_of(const bench *b, const char *name)
-{
-    return strncmp(name, "mnist", 5) == 0 ? &b->mnist : &b->toy; /* "score" is the toy's */
-}
-
 /* ---- J^T G J at given latents: decoder, its tangents, G, all pairs ---- */
 
 typedef struct jacobian {
     const bench_net *net;
     iv_pass *pass;
+    size_t rows;
     double *diagonal, *square; /* of each row, where a check wants them; else NULL */
 } jacobian;
 
@@ -26,11 +22,12 @@ void *bench_jacobian_start(bench *b, const char *name)
     isovae_error err = {0};
     jacobian *j;
     bench_must(IV_NEW(j, 1, "a Jacobian", &err), &err);
-    j->net = net_of(b, name);
+    j->net = bench_net_of(b, name);
+    j->rows = j->net->z_rows;
     iv_pass_plan plan = {.precision = IV_PRECISION_F32,
                          .isa = b->isa,
                          .pool = b->pool,
-                         .rows = BENCH_JACOBIAN_ROWS,
+                         .rows = j->rows,
                          .full_gram = true};
     bench_must(iv_pass_new(j->net->model, NULL, &plan, &j->pass, &err), &err);
     return j;
@@ -53,7 +50,7 @@ void bench_jacobian_once(void *state)
 {
     jacobian *j = state;
     isovae_error err = {0};
-    bench_must(iv_pass_run(j->pass, "Gram", BENCH_JACOBIAN_ROWS, gram_chunk, NULL, j, &err), &err);
+    bench_must(iv_pass_run(j->pass, "Gram", j->rows, gram_chunk, NULL, j, &err), &err);
 }
 
 static double mean_of(const double *values, size_t count)
@@ -67,14 +64,16 @@ json_t *bench_jacobian_check(void *state)
 {
     jacobian *j = state;
     isovae_error err = {0};
-    bench_must(IV_NEW(j->diagonal, BENCH_JACOBIAN_ROWS, "sums", &err), &err);
-    bench_must(IV_NEW(j->square, BENCH_JACOBIAN_ROWS, "sums", &err), &err);
+    j->rows = j->net->check_rows;
+    bench_must(IV_NEW(j->diagonal, j->rows, "sums", &err), &err);
+    bench_must(IV_NEW(j->square, j->rows, "sums", &err), &err);
     bench_jacobian_once(j);
-    json_t *answer = json_pack("{s:f, s:f}", "trace", mean_of(j->diagonal, BENCH_JACOBIAN_ROWS),
-                               "norm", sqrt(mean_of(j->square, BENCH_JACOBIAN_ROWS)));
+    json_t *answer = json_pack("{s:f, s:f}", "trace", mean_of(j->diagonal, j->rows), "norm",
+                               sqrt(mean_of(j->square, j->rows)));
     iv_free(j->diagonal);
     iv_free(j->square);
     j->diagonal = j->square = NULL;
+    j->rows = j->net->z_rows;
     return answer;
 }
 
@@ -100,7 +99,7 @@ void *bench_score_start(bench *b, const char *name)
     scoring *s;
     bench_must(IV_NEW(s, 1, "scoring", &err), &err);
     s->b = b;
-    s->net = net_of(b, name);
+    s->net = bench_net_of(b, name);
     bench_must(IV_NEW(s->rows, BENCH_ROWS, "rows", &err), &err);
     bench_must(IV_NEW(s->out, BENCH_ROWS, "scores", &err), &err);
     for (size_t i = 0; i < BENCH_ROWS; i++) s->rows[i] = i;

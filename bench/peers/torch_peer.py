@@ -14,7 +14,9 @@ from torch import nn
 
 sys.dont_write_bytecode = True
 import common  # noqa: E402
+import torch_conv  # noqa: E402
 from common import Work, works  # noqa: E402
+from torch_steps import CompiledStepper, DefaultStepper, kl_of  # noqa: E402
 
 try:  # PyTorch 2
     from torch.func import jacfwd, vmap
@@ -64,10 +66,6 @@ class VAE(nn.Module):
                 [m for m in self.decoder if isinstance(m, nn.Linear)])
 
 
-def kl_of(mu, logvar):
-    return -0.5 * (1 + logvar - mu ** 2 - logvar.exp()).sum(1)
-
-
 def shared_model(net, arrays):
     model = VAE(net)
     encoder, heads, decoder = common.dense_names(net)
@@ -78,62 +76,7 @@ def shared_model(net, arrays):
     return model
 
 
-# ---- one step, three ways; step(x, rate, beta, eps) returns distortion and KL (means) ----
-
-
-class DefaultStepper:
-    def __init__(self, model, batch, weight=1.0):
-        self.model, self.weight = model, weight
-        self.optimizer = self.make_optimizer(model)
-
-    def make_optimizer(self, model):
-        return torch.optim.Adam(model.parameters(), lr=1e-3)
-
-    def terms(self, x, eps):
-        out, mu, logvar = self.model(x, eps)
-        return self.model.distortion(out, x).mean() * self.weight, kl_of(mu, logvar).mean()
-
-    def step(self, x, rate, beta, eps=None):
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.zero_grad()
-        distortion, kl = self.terms(x, eps)
-        (distortion / beta + kl).backward()
-        self.optimizer.step()
-        return distortion, kl
-
-    def value(self, x, beta, eps):
-        with torch.no_grad():
-            distortion, kl = DefaultStepper.terms(self, x, eps)
-            return float(distortion / beta + kl)
-
-    def gradient(self, x, beta, eps):
-        """Its length, of D/beta + KL."""
-        self.optimizer.zero_grad()
-        distortion, kl = self.terms(x, eps)
-        (distortion / beta + kl).backward()
-        return float(torch.cat([p.grad.reshape(-1) for p in self.model.parameters()]).norm())
-
-    def snapshot(self):
-        return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-
-    def restore(self, state):
-        self.model.load_state_dict(state)
-
-    def finish(self):
-        return self.model
-
-
-class CompiledStepper(DefaultStepper):
-    def __init__(self, model, batch, weight=1.0):
-        super().__init__(model, batch, weight)
-        terms = super().terms
-        self.compiled = torch.compile(lambda x, eps: terms(x, eps))
-
-    def make_optimizer(self, model):
-        return torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-
-    def terms(self, x, eps):
-        return self.compiled(x, eps)
+# ---- one step by hand ----
 
 
 class FlatAdam:
@@ -517,6 +460,7 @@ def main():
         factories[net + "-step"] = lambda net=net: Step(variant, folder, net)
         factories[net + "-jacobian"] = lambda net=net: Jacobian(variant, folder, net)
         factories[works.SCORE_OF[net]] = lambda net=net: Score(variant, folder, net)
+    factories.update(torch_conv.factories(variant, folder))
     factories["toy-fit"] = lambda: Fit(variant, folder)
     common.serve({"name": "torch-%s-%s" % (version, variant), "version": torch.__version__,
                   "threads": torch.get_num_threads()}, factories)

@@ -167,14 +167,60 @@ void iv_exec_prepare_all(iv_exec *exec, const void *params)
     for (size_t i = 0; i < exec->n_prepare_tasks; i++) iv_exec_prepare(exec, params, i);
 }
 
-static void forward_nodes(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
-                          size_t count, size_t lane)
+/* Rows that a node works on at once. Pictures are many numbers and few weights: some rows at a time
+ * go through neighbouring nodes, so that what one wrote is still in the second cache for the next.
+ * Elsewhere all rows, for the sake of the weights. */
+static size_t rows_at_once(const iv_exec *exec, size_t node_index)
 {
-    if (count == 0) return;
+    enum { ELEMENTS = 65536, RANK = 3 };
+    const iv_node *node = &exec->graph->nodes[node_index];
+    size_t largest = 1;
+    for (size_t i = 0; i < node->n_inputs + node->n_outputs; i++) {
+        size_t value = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
+        const iv_value *v = &exec->graph->values[value];
+        if (v->shape.rank != RANK) return SIZE_MAX;
+        if (v->size > largest) largest = v->size;
+    }
+    return largest >= ELEMENTS ? 1 : ELEMENTS / largest;
+}
+
+/* The nodes [from, to) take the rows in pieces of `rows` in both directions: the end of the run of
+ * such nodes that starts with `from`, or the start of the one that ends with `to`. */
+static size_t run_end(const iv_exec *exec, size_t from, size_t to, size_t *rows)
+{
+    *rows = rows_at_once(exec, from);
+    size_t end = from + 1;
+    while (end < to && rows_at_once(exec, end) == *rows) end++;
+    return end;
+}
+
+static size_t run_start(const iv_exec *exec, size_t from, size_t to, size_t *rows)
+{
+    *rows = rows_at_once(exec, to - 1);
+    size_t start = to - 1;
+    while (start > from && rows_at_once(exec, start - 1) == *rows) start--;
+    return start;
+}
+
+static void forward_run(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
+                        size_t count, size_t lane)
+{
     for (size_t i = from; i < to; i++) {
         iv_node_call call;
         iv_exec_call(exec, params, i, first, count, lane, &call);
         call.node->kind->forward(&call);
+    }
+}
+
+static void forward_nodes(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
+                          size_t count, size_t lane)
+{
+    for (size_t i = from, end, rows; i < to && count > 0; i = end) {
+        end = run_end(exec, i, to, &rows);
+        for (size_t done = 0, n; done < count; done += n) {
+            n = count - done < rows ? count - done : rows;
+            forward_run(exec, params, i, end, first + done, n, lane);
+        }
     }
 }
 
@@ -198,10 +244,9 @@ static void *gradient_rows(const iv_exec *exec, size_t value, size_t first)
                  first * exec->graph->values[value].size);
 }
 
-static void reverse_nodes(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
-                          size_t count, bool to_inputs, size_t lane)
+static void reverse_run(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
+                        size_t count, bool to_inputs, size_t lane)
 {
-    if (count == 0) return;
     for (size_t i = to; i-- > from;) {
         const iv_node *node = &exec->graph->nodes[i];
         const iv_node_plan *plan = &exec->nodes[i];
@@ -225,6 +270,18 @@ static void reverse_nodes(iv_exec *exec, const void *params, size_t from, size_t
             }
         }
         node->kind->reverse(&call);
+    }
+}
+
+static void reverse_nodes(iv_exec *exec, const void *params, size_t from, size_t to, size_t first,
+                          size_t count, bool to_inputs, size_t lane)
+{
+    for (size_t end = to, start, rows; end > from && count > 0; end = start) {
+        start = run_start(exec, from, end, &rows);
+        for (size_t done = 0, n; done < count; done += n) {
+            n = count - done < rows ? count - done : rows;
+            reverse_run(exec, params, start, end, first + done, n, to_inputs, lane);
+        }
     }
 }
 

@@ -124,27 +124,52 @@ void iv_gdn_prepare(const iv_node_call *call, size_t task)
 typedef struct extent {
     size_t channels, pixels, size;
     bool last;
+    size_t piece; /* pixels (rows where channels are not last) that go through all steps at once */
     places at;
 } extent;
+
+/* Four buffers of a piece lie in the second cache; whole tiles of the product. */
+static size_t piece_pixels(size_t channels)
+{
+    enum { ELEMENTS = 16384, TILES = 84 };
+    size_t tiles = ELEMENTS / channels / TILES;
+    return tiles == 0 ? TILES : tiles * TILES;
+}
 
 static extent extent_of(const iv_node_call *call)
 {
     extent e = {.channels = channels_of(call->graph, call->node), .size = call->in_size[0]};
     e.pixels = e.size / e.channels;
     e.last = call->in_last[0] || e.pixels == 1;
+    e.piece = e.last ? piece_pixels(e.channels) : 1;
     e.at = places_of(call->kernels, e.channels, true);
     return e;
 }
 
-/* out = gamma in, or gamma^T in, for every pixel; + beta. */
-static void mix(const iv_node_call *call, const extent *e, bool transposed, bool beta,
+/* A piece of a value: first element, elements, and its pixels or rows. */
+typedef struct piece {
+    size_t at, size, count;
+} piece;
+
+static bool next_piece(const iv_node_call *call, const extent *e, piece *p)
+{
+    size_t each = e->last ? e->channels : e->size, end = call->rows * e->size;
+    p->at += p->size;
+    p->count = (end - p->at) / each;
+    if (p->count > e->piece) p->count = e->piece;
+    p->size = p->count * each;
+    return p->count > 0;
+}
+
+/* out = gamma in, or gamma^T in, for every pixel; + beta. `count` pixels or rows. */
+static void mix(const iv_node_call *call, const extent *e, size_t count, bool transposed, bool beta,
                 const void *in, void *out)
 {
     const iv_kernels *k = call->kernels;
     size_t c = e->channels;
     const void *gamma = iv_at(k, call->prepared, e->at.gamma);
     if (e->last) {
-        iv_product p = {.m = call->rows * e->pixels,
+        iv_product p = {.m = count,
                         .n = c,
                         .k = c,
                         .a = in,
@@ -159,7 +184,7 @@ static void mix(const iv_node_call *call, const extent *e, bool transposed, bool
         k->product(&p);
         return;
     }
-    for (size_t r = 0; r < call->rows; r++) {
+    for (size_t r = 0; r < count; r++) {
         iv_product p = {.m = c,
                         .n = e->pixels,
                         .k = c,
@@ -173,20 +198,23 @@ static void mix(const iv_node_call *call, const extent *e, bool transposed, bool
         k->product(&p);
     }
     if (beta)
-        k->channel_affine(call->rows, c, e->pixels, iv_at(k, call->prepared, e->at.add_beta), out,
-                          NULL, out, false);
+        k->channel_affine(count, c, e->pixels, iv_at(k, call->prepared, e->at.add_beta), out, NULL,
+                          out, false);
 }
 
 static void forward(const iv_node_call *call, bool inverse)
 {
     const iv_kernels *k = call->kernels;
     extent e = extent_of(call);
-    size_t n = call->rows * e.size;
-    k->multiply(n, call->in[0], call->in[0], call->scratch);
-    void *r = call->saved != NULL ? call->saved : call->out[0]; /* kept for derivatives only */
-    mix(call, &e, false, true, call->scratch, r);
-    k->root(n, !inverse, r, r);
-    k->multiply(n, call->in[0], r, call->out[0]);
+    void *roots = call->saved != NULL ? call->saved : call->out[0]; /* kept for derivatives only */
+    for (piece p = {0}; next_piece(call, &e, &p);) {
+        const void *x = iv_at(k, call->in[0], p.at);
+        void *r = iv_at(k, roots, p.at);
+        k->multiply(p.size, x, x, call->scratch);
+        mix(call, &e, p.count, false, true, call->scratch, r);
+        k->root(p.size, !inverse, r, r);
+        k->multiply(p.size, x, r, iv_at(k, call->out[0], p.at));
+    }
 }
 
 void iv_gdn_forward(const iv_node_call *call)
@@ -204,16 +232,19 @@ void iv_gdn_reverse(const iv_node_call *call)
 {
     const iv_kernels *k = call->kernels;
     extent e = extent_of(call);
-    size_t n = call->rows * e.size;
-    void *g = call->grad_out[0], *g_x = call->grad_in[0];
-    if (g_x != NULL && call->accumulate[0])
-        k->multiply_add(n, g, call->saved, g_x);
-    else if (g_x != NULL)
-        k->multiply(n, g, call->saved, g_x);
-    k->root_reverse(n, !is_inverse(call->node), g, call->in[0], call->saved, g);
-    if (g_x == NULL) return;
-    mix(call, &e, true, false, g, call->scratch);
-    k->multiply_add(n, call->in[0], call->scratch, g_x);
+    for (piece p = {0}; next_piece(call, &e, &p);) {
+        const void *x = iv_at(k, call->in[0], p.at), *r = iv_at(k, call->saved, p.at);
+        void *g = iv_at(k, call->grad_out[0], p.at);
+        void *g_x = call->grad_in[0] != NULL ? iv_at(k, call->grad_in[0], p.at) : NULL;
+        if (g_x != NULL && call->accumulate[0])
+            k->multiply_add(p.size, g, r, g_x);
+        else if (g_x != NULL)
+            k->multiply(p.size, g, r, g_x);
+        k->root_reverse(p.size, !is_inverse(call->node), g, x, r, g);
+        if (g_x == NULL) continue;
+        mix(call, &e, p.count, true, false, g, call->scratch);
+        k->multiply_add(p.size, x, call->scratch, g_x);
+    }
 }
 
 size_t iv_gdn_param_blocks(const iv_graph *graph, const iv_node *node, size_t role, size_t rows)
@@ -256,7 +287,7 @@ void iv_gdn_param_gradient(const iv_node_call *call, size_t role, void *grad, bo
         size_t rows = call->rows - r < step ? call->rows - r : step;
         const void *x = iv_at(k, call->in[0], r * e.size);
         k->multiply(rows * e.size, x, x, call->work);
-        k->scale_rows(1, rows * e.size, &half, call->work, call->work, false);
+        if (accumulate) k->scale_rows(1, rows * e.size, &half, call->work, call->work, false);
         const void *h =
             iv_at(k, call->grad_out[0], r * e.size + (e.last ? channel : channel * e.pixels));
         iv_product p = {.m = count / c,
@@ -273,6 +304,8 @@ void iv_gdn_param_gradient(const iv_node_call *call, size_t role, void *grad, bo
                         .accumulate = accumulate || r > 0};
         k->product(&p);
     }
+    void *sums = iv_at(k, grad, first);
+    if (!accumulate) k->scale_rows(1, count, &half, sums, sums, false);
 }
 
 void iv_gdn_tangent(const iv_node_call *call)
@@ -280,13 +313,16 @@ void iv_gdn_tangent(const iv_node_call *call)
     const iv_kernels *k = call->kernels;
     extent e = extent_of(call);
     size_t n = call->rows * e.size;
-    for (size_t t = 0; t < call->tangents; t++) {
-        const void *v = iv_at(k, call->tangent_in[0], t * n);
-        void *out = iv_at(k, call->tangent_out[0], t * n);
-        k->multiply(n, call->in[0], v, call->scratch);
-        mix(call, &e, false, false, call->scratch, out);
-        k->root_reverse(n, !is_inverse(call->node), out, call->in[0], call->saved, out);
-        k->multiply_add(n, call->saved, v, out);
+    for (piece p = {0}; next_piece(call, &e, &p);) {
+        const void *x = iv_at(k, call->in[0], p.at), *r = iv_at(k, call->saved, p.at);
+        for (size_t t = 0; t < call->tangents; t++) {
+            const void *v = iv_at(k, call->tangent_in[0], t * n + p.at);
+            void *out = iv_at(k, call->tangent_out[0], t * n + p.at);
+            k->multiply(p.size, x, v, call->scratch);
+            mix(call, &e, p.count, false, false, call->scratch, out);
+            k->root_reverse(p.size, !is_inverse(call->node), out, x, r, out);
+            k->multiply_add(p.size, r, v, out);
+        }
     }
 }
 
