@@ -248,34 +248,39 @@ class Jacobian(Work):
     """The fastest of the ways that the variant has, tried on a few rows."""
 
     timed_seconds = 0
+    share = works.CONV_PEER_ROWS / works.CONV_JACOBIAN_ROWS
 
     def __init__(self, variant, folder, name):
         _, arrays = common.load(folder, name)
         net = works.CONV_NETS[name]
+        self.compiled = variant == "compiled"
         ways, layouts, chunks = [gram_jacfwd], FORMATS[1:], (1, 5)
         if variant == "tuned":
             ways, layouts = [gram_by_hand, gram_jvp, gram_double_backward], FORMATS
-        if variant == "compiled":
+        if self.compiled:
             ways, chunks = [torch.compile(gram_by_hand, dynamic=False)], (1,)
         z, self.best = torch.from_numpy(arrays["z"].copy()), None
         for way in ways:
             for layout in layouts:
                 model = shared_model(net, arrays).to(memory_format=layout)
                 self.try_out(z[:2], 2, way, model)
+                print("%s: %.0f ms a row" % (getattr(way, "__name__", way), 1e3 * self.took),
+                      file=sys.stderr)
         for size in chunks:
             self.try_out(z[:size], size, *self.best[2:])
         _, self.size, way, self.model = self.best
         self.function = way
         print("Jacobian: %s, %d rows at once" % (getattr(way, "__name__", way), self.size),
               file=sys.stderr)
-        self.rows, self.few = z, z[:works.CONV_CHECK_ROWS]
+        self.rows, self.few = z[:works.CONV_PEER_ROWS], z[:works.CONV_CHECK_ROWS]
 
     def try_out(self, rows, size, way, model):
         self.rows, self.size, self.function, self.model = rows, size, way, model
-        self.once()  # to compile, to fill the caches
-        took = common._time(self, 1) / size
-        if self.best is None or took < self.best[0]:
-            self.best = (took, size, way, model)
+        if self.compiled:
+            self.once()
+        self.took = common._time(self, 1) / size
+        if self.best is None or self.took < self.best[0]:
+            self.best = (self.took, size, way, model)
 
     def once(self):
         with torch.no_grad():
