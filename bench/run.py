@@ -32,7 +32,7 @@ BLOCK = 5            # repeats in a turn
 BUDGET_S = 1000      # of `make bench`: beyond it whole fits of peers are left out
 SLOW_MS = 1000.0     # works above this are repeated less
 # Repeats of works on pictures: own and peers'; the same with --full.
-REPEATS = {"conv-step": ((10, 5), (30, 10)), "conv-jacobian": ((2, 1), (5, 3)),
+REPEATS = {"conv-step": ((10, 5), (30, 10)), "conv-jacobian": ((2, 2), (5, 3)),
            "decode": ((3, 0), (5, 0))}
 PAUSE_S = 0.25       # before a turn: threads of the contender before may still wait in a loop
 

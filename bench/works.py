@@ -42,6 +42,7 @@ CONV_NETS = {
 }
 CONV_JACOBIAN_ROWS = 100
 CONV_CHECK_ROWS = 10  # of them, for what a check compares
+CONV_PEER_ROWS = 20   # of them, that peers are timed on: they take one to five at a time
 SCORE_OF = {"toy": "score", "mnist": "mnist-score"}
 JACOBIAN_ROWS = 1000
 SCORE_ROWS = 10000

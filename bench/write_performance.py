@@ -50,7 +50,8 @@ and quartiles in brackets. `OPENBLAS_CORETYPE` and `OPENBLAS_L2_SIZE` are unset 
 - **jit**: JAX, the whole step one compiled function with donated state; Jacobians by `vmap(jvp)`.
 
 The works on pictures (`conv*`) are steps of {conv} repeats (peers: {conv_peers}), Jacobians of {jacobian} (peers:
-{jacobian_peers}); what all compute is compared on the first 10 rows of the Jacobian. Here PyTorch's **default** is autograd
+{jacobian_peers}, each on 20 of the 100 rows, times five); what all compute is compared on the first 10
+rows of the Jacobian. Here PyTorch's **default** is autograd
 with channels first; **tuned** is autograd with the faster of channels last and channels first and the
 fused Adam; for the Jacobian it is the fastest, on a few rows, of tangents by hand (one convolution for
 those of all rows), `vmap(jvp)` and double backward. The raw parameters of GDN are trained by all

@@ -84,6 +84,7 @@ class Work:
     """once() is timed; check() gives what the driver compares; quality() judges the last result."""
 
     timed_seconds = REPEAT_SECONDS
+    share = 1.0  # of the work, that once() does
 
     def once(self):
         raise NotImplementedError
@@ -101,7 +102,8 @@ def _run(work, repeats):
     inner = getattr(work, "inner", 1)
     if work.timed_seconds:
         work.once()
-    answer = {"ms": [1e3 * _time(work, inner) / inner for _ in range(repeats)], "inner": inner}
+    units = inner * work.share
+    answer = {"ms": [1e3 * _time(work, inner) / units for _ in range(repeats)], "inner": inner}
     if work.quality is not None:
         answer["quality"] = work.quality()
     return answer

@@ -248,36 +248,43 @@ class Jacobian(Work):
     """The fastest of the ways that the variant has, tried on a few rows."""
 
     timed_seconds = 0
+    share = works.CONV_PEER_ROWS / works.CONV_JACOBIAN_ROWS
 
     def __init__(self, variant, folder, name):
         _, arrays = common.load(folder, name)
         net = works.CONV_NETS[name]
-        ways, layouts, chunks = [gram_jacfwd], FORMATS[1:], (1, 2, 5)
+        self.compiled = variant == "compiled"
+        ways, layouts, chunks = [gram_jacfwd], FORMATS[1:], (1, 5)
         if variant == "tuned":
             ways, layouts = [gram_by_hand, gram_jvp, gram_double_backward], FORMATS
-        if variant == "compiled":
-            ways, chunks = [torch.compile(gram_by_hand, dynamic=False)], (1, 5)
-        z, best = torch.from_numpy(arrays["z"].copy()), None
+        if self.compiled:
+            ways, chunks = [torch.compile(gram_by_hand, dynamic=False)], (1,)
+        z, self.best = torch.from_numpy(arrays["z"].copy()), None
         for way in ways:
             for layout in layouts:
                 model = shared_model(net, arrays).to(memory_format=layout)
-                for size in chunks:
-                    self.function, self.size, self.rows = (
-                        lambda c, way=way, model=model: way(model, c)), size, z[:size]
-                    self.once()
-                    took = common._time(self, 1) / size
-                    if best is None or took < best[0]:
-                        best = (took, self.function, size, way, layout)
-                    if took > 3 * best[0]:
-                        break
-        _, self.function, self.size, way, layout = best
-        print("Jacobian: %s, %s, %d rows" % (getattr(way, "__name__", way), layout, self.size),
+                self.try_out(z[:2], 2, way, model)
+                print("%s: %.0f ms a row" % (getattr(way, "__name__", way), 1e3 * self.took),
+                      file=sys.stderr)
+        for size in chunks:
+            self.try_out(z[:size], size, *self.best[2:])
+        _, self.size, way, self.model = self.best
+        self.function = way
+        print("Jacobian: %s, %d rows at once" % (getattr(way, "__name__", way), self.size),
               file=sys.stderr)
-        self.rows, self.few = z, z[:works.CONV_CHECK_ROWS]
+        self.rows, self.few = z[:works.CONV_PEER_ROWS], z[:works.CONV_CHECK_ROWS]
+
+    def try_out(self, rows, size, way, model):
+        self.rows, self.size, self.function, self.model = rows, size, way, model
+        if self.compiled:
+            self.once()
+        self.took = common._time(self, 1) / size
+        if self.best is None or self.took < self.best[0]:
+            self.best = (self.took, size, way, model)
 
     def once(self):
         with torch.no_grad():
-            self.result = [self.function(c) for c in self.rows.split(self.size)]
+            self.result = [self.function(self.model, c) for c in self.rows.split(self.size)]
 
     def check(self):
         all_rows, self.rows = self.rows, self.few
