@@ -120,6 +120,13 @@ static const bench_net *net_named(const bench *b, const char *name)
     return strcmp(name, "toy") == 0 ? &b->toy : strcmp(name, "mnist") == 0 ? &b->mnist : NULL;
 }
 
+static size_t elements_of(const iv_graph *graph)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < graph->n_params; i++) sum += graph->params[i].size;
+    return sum;
+}
+
 json_t *bench_latency(bench *b, const char *name, const char *what, size_t count)
 {
     const bench_net *net = net_named(b, name);
@@ -135,10 +142,9 @@ json_t *bench_latency(bench *b, const char *name, const char *what, size_t count
     for (size_t i = 0; i < 100; i++) c.call(&c, i);
     serve_client(&c);
     json_t *answer = percentiles(c.micros, count);
-    size_t elements = c.call == score_one    ? net->model->param_elements
-                      : c.call == encode_one ? net->model->encoder->param_elements
-                                             : net->model->decoder->param_elements -
-                                                   net->model->encoder->param_elements;
+    size_t elements = 0;
+    if (c.call != decode_one) elements += elements_of(net->model->encoder);
+    if (c.call != encode_one) elements += elements_of(net->model->decoder);
     json_object_set_new(answer, "weight_bytes",
                         json_integer((json_int_t)(elements * sizeof(float))));
     close_client(&c);
