@@ -53,7 +53,9 @@ jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))'
             "$file.json" "$root/docs/architectures.schema.json"
     done
 else
-    skip "the drafts keep to the schema" "there is no Python module jsonschema"
+    for file in residual-mlp small-conv doc1 doc2; do
+        skip "$file.json keeps to the schema" "there is no Python module jsonschema"
+    done
 fi
 
 # files that are wrong: the message names file and node
@@ -85,6 +87,10 @@ jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))'
         else
             fail "the schema of ${file%:*}.json" "accepted or refused wrongly"
         fi
+    done
+else
+    for file in good units-negative units-text unknown-kind unknown-member; do
+        skip "the schema of $file.json" "there is no Python module jsonschema"
     done
 fi
 draft too-large "$heads" "{\"name\": \"a\", \"kind\": \"dense\", \"inputs\": [\"z\"], \"output\": \"h\", \"units\": 1000000},
