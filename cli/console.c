@@ -1,6 +1,7 @@
 /* Standard error, standard output and Ctrl-C. */
 #include "cli.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The one place where a status becomes an exit code. */
@@ -145,13 +145,6 @@ void cli_complain(cli *c, const char *message)
 
 /* ---- progress ---- */
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 void cli_bar_clear(cli *c)
 {
     if (!c->bar.shown) return;
@@ -214,7 +207,7 @@ static bool on_progress(void *user, const iv_progress_info *info)
     cli *c = user;
     cli_bar *bar = &c->bar;
     const char *stage = info->stage != NULL ? info->stage : "working";
-    double time = now();
+    double time = iv_clock();
     if (info->done > 0 && strcmp(stage, "reading") != 0) cli_tell_held(c);
     /* a stage that goes back, as a run that begins anew, is timed anew */
     if (strncmp(bar->stage, stage, sizeof bar->stage - 1) != 0 || info->done < bar->last_done) {

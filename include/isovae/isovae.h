@@ -2,7 +2,8 @@
  *
  * The one public header. Handles are opaque, configurations are plain structs filled by an init
  * function, every call returns a status and may explain itself in a caller-owned isovae_error.
- * The library never exits, aborts or prints, and holds no global state.
+ * The library never exits, aborts or prints, and holds no global state but the lock under which it
+ * calls libhdf5, which has some of its own.
  *
  * libisovae-runtime is the same library without data readers, training and reports, for programs
  * that only run models (docs/service.md). Its package files define ISOVAE_RUNTIME_ONLY, which

@@ -11,6 +11,7 @@
  * goes to sleep says so before looking a last time. */
 #include "base/pool.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/watch.h"
 
@@ -21,7 +22,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/types.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SPINS = 2000, MAX_THREADS = 1024 };
@@ -242,13 +242,6 @@ static void wait_for_workers(iv_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void run_alone(size_t count, iv_task *task, void *argument)
 {
     for (size_t i = 0; i < count; i++) task(argument, i);
@@ -264,10 +257,10 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
         run_alone(count, task, argument);
         return;
     }
-    double begun = now();
+    double begun = iv_clock();
     if (pool->watch.mode != IV_TOGETHER) {
         run_alone(count, task, argument);
-        iv_watch_run(&pool->watch, now() - begun, 0, false);
+        iv_watch_run(&pool->watch, iv_clock() - begun, 0, false);
         return;
     }
     size_t helped = atomic_load_explicit(&pool->helped, memory_order_relaxed);
@@ -286,9 +279,9 @@ void iv_pool_run(iv_pool *pool, size_t count, iv_task *task, void *argument)
     claim_tasks(pool, count, task, argument);
 
     atomic_fetch_add(&pool->job, 1);
-    double done = now();
+    double done = iv_clock();
     wait_for_workers(pool);
-    double ended = now();
+    double ended = iv_clock();
     bool was_helped = atomic_load_explicit(&pool->helped, memory_order_relaxed) != helped;
     iv_watch_run(&pool->watch, ended - begun, ended - done, was_helped);
 }

@@ -248,13 +248,7 @@ isovae_status iv_blobs_open(const char *spec, const iv_data_options *options, iv
 {
     iv_blobs blobs;
     *out = NULL;
-    if (options->columns != NULL || options->drop != NULL || options->id != NULL ||
-        options->split_by != NULL || options->truth_density != NULL) {
-        return iv_fail(
-            err, ISOVAE_ERR_ARGUMENT,
-            "the built-in sets have fixed columns; --columns, --drop, --id, --split-by and "
-            "--truth-density do not apply");
-    }
+    IV_TRY(iv_build_whole(options, err));
     IV_TRY(iv_blobs_parse(spec, &blobs, err));
     size_t limit = iv_build_limit(options), bytes, cols = blobs.size * blobs.size;
     size_t per_row = cols * sizeof(float) + (IV_BLOBS_FACTORS + 1) * sizeof(double);

@@ -14,6 +14,8 @@ isovae_status iv_build_new_cached(size_t rows, size_t cols, bool bytes,
                                   const iv_data_options *options, uint64_t key, iv_dataset **out,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
 size_t iv_build_memory(const iv_data_options *options); /* the limit between the two, in bytes */
+/* For built-in sets: an error where the options choose columns. */
+isovae_status iv_build_whole(const iv_data_options *options, isovae_error *err) ISOVAE_MUST_CHECK;
 uint64_t iv_build_hash(const iv_dataset *data);
 /* Copies the names of `columns` (NULL: the first cols), or makes up "c1", ... by column number
  * where names is NULL. */

@@ -162,6 +162,16 @@ static void cells_passed(void *data, size_t bytes)
     if (of->store != NULL) iv_store_passed(of->store, bytes);
 }
 
+isovae_status iv_build_whole(const iv_data_options *options, isovae_error *err)
+{
+    if (options->columns == NULL && options->drop == NULL && options->id == NULL &&
+        options->split_by == NULL && options->truth_density == NULL)
+        return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                   "the built-in sets have fixed columns; --columns, --drop, --id, --split-by and "
+                   "--truth-density do not apply");
+}
+
 /* XXH3 chained over shape, names, status and contents. */
 uint64_t iv_build_hash(const iv_dataset *data)
 {

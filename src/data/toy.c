@@ -296,13 +296,7 @@ isovae_status iv_toy_open(const char *spec, const iv_data_options *options, iv_d
 {
     toy_spec parsed;
     *out = NULL;
-    if (options->columns != NULL || options->drop != NULL || options->id != NULL ||
-        options->split_by != NULL || options->truth_density != NULL) {
-        return iv_fail(
-            err, ISOVAE_ERR_ARGUMENT,
-            "the built-in sets have fixed columns; --columns, --drop, --id, --split-by and "
-            "--truth-density do not apply");
-    }
+    IV_TRY(iv_build_whole(options, err));
     IV_TRY(parse_spec(spec, &parsed, err));
     size_t limit = iv_build_limit(options), bytes;
     size_t per_row = IV_TOY_COLS * sizeof(float) + (IV_TOY_FACTORS + 1) * sizeof(double);

@@ -217,25 +217,28 @@ typedef struct exp_parts {
     vf n, r, q;
 } exp_parts;
 
-/* hi + lo = n ln 2 + r */
-INLINE exp_parts exp_split_pair(vf hi, vf lo, vf whole)
+/* x / ln 2, rounded to whole numbers; and what x has beside n ln 2 */
+INLINE vf exp_whole(vf x)
 {
-    const vf shift = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to whole numbers */
-    exp_parts e;
-    e.n = madd(whole, set1(1.44269504089f), shift) - shift;
-    e.r = madd(e.n, set1(-LN2_LOW), madd(e.n, set1(-LN2_HIGH), hi)) + lo;
-    e.q = polynomial(exp_terms, 4, e.r);
-    return e;
+    const vf shift = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds */
+    return madd(x, set1(1.44269504089f), shift) - shift;
+}
+INLINE vf exp_rest(vf x, vf n)
+{
+    return madd(n, set1(-LN2_LOW), madd(n, set1(-LN2_HIGH), x));
 }
 
 INLINE exp_parts exp_split(vf x)
 {
-    const vf shift = set1(12582912.0f);
-    exp_parts e;
-    e.n = madd(x, set1(1.44269504089f), shift) - shift;
-    e.r = madd(e.n, set1(-LN2_LOW), madd(e.n, set1(-LN2_HIGH), x));
-    e.q = polynomial(exp_terms, 4, e.r);
-    return e;
+    vf n = exp_whole(x), r = exp_rest(x, n);
+    return (exp_parts){n, r, polynomial(exp_terms, 4, r)};
+}
+
+/* of hi + lo */
+INLINE exp_parts exp_split_pair(vf hi, vf lo)
+{
+    vf n = exp_whole(hi + lo), r = exp_rest(hi, n) + lo;
+    return (exp_parts){n, r, polynomial(exp_terms, 4, r)};
 }
 
 /* y 2^n for whole n from -150 to 128 */
@@ -352,7 +355,7 @@ INLINE exp_parts bell_split(vf x)
     vf top = (vf)((vi)x & -4096);
     vf rest = x - top;
     vf hi = set1(-0.5f) * (top * top), lo = set1(-0.5f) * (rest * (x + top));
-    return exp_split_pair(hi, lo, hi + lo);
+    return exp_split_pair(hi, lo);
 }
 
 typedef struct normal_parts {

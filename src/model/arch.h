@@ -7,6 +7,8 @@
 
 /* Is it a network of ours for pictures? */
 bool iv_arch_is_preset(const char *arch);
+/* The learning rate that suits a preset; 0 where it is none. */
+double iv_arch_preset_rate(const char *arch);
 
 /* The draft of a preset ("conv64", "conv-small"): a new object, NULL where memory is short. */
 json_t *iv_arch_preset(const char *arch, const iv_arch_image *image, size_t n);

@@ -22,11 +22,12 @@ typedef struct preset {
     layer layers[LAYERS];
     size_t least_side; /* of the picture at a layer's input; smaller ones get fewer layers */
     int dense;         /* units of the layer between convolutions and latents; 0: none */
+    double rate;       /* GDN multiplies by what it learns: at 1e-3 it diverges at once */
 } preset;
 
 static const preset presets[] = {
-    {"conv64", {{9, 4, 64}, {5, 2, 64}, {5, 2, 64}, {5, 2, 64}}, 2, 8192},
-    {"conv-small", {{4, 1, 32}, {4, 1, 64}, {4, 1, 128}, {4, 1, 256}}, 4, 0},
+    {"conv64", {{9, 4, 64}, {5, 2, 64}, {5, 2, 64}, {5, 2, 64}}, 2, 8192, 1e-4},
+    {"conv-small", {{4, 1, 32}, {4, 1, 64}, {4, 1, 128}, {4, 1, 256}}, 4, 0, 1e-3},
 };
 
 static const preset *find(const char *arch)
@@ -39,6 +40,12 @@ static const preset *find(const char *arch)
 bool iv_arch_is_preset(const char *arch)
 {
     return find(arch) != NULL;
+}
+
+double iv_arch_preset_rate(const char *arch)
+{
+    const preset *p = find(arch);
+    return p != NULL ? p->rate : 0;
 }
 
 /* The chain of nodes so far: each node reads what the one before it made. */

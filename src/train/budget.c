@@ -1,7 +1,6 @@
 #include "train/budget.h"
 
 #include <math.h>
-#include <time.h>
 
 /* Shares of the limit: one look every so often; a rehearsal is at least one look long and at most
  * `longest`; plans aim at `aim`, so that a run that goes as planned never meets the limit. */
@@ -12,13 +11,6 @@ static const double slack = 1.03;
  * already, one that could still be made again exactly. */
 static const double unused_bent = 0.1, unused_planned = 0.5;
 enum { WARM_STEPS = 2, LEAST_STEPS = 8 };
-
-double iv_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 void iv_budget_start(iv_budget *b, double limit, double used, double now)
 {

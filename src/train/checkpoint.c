@@ -1,4 +1,5 @@
 /* A checkpoint is a model file with the optimiser's state beside it. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/file.h"

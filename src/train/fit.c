@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/memory.h"
 #include "model/file.h"
 #include "theory/analysis.h"

@@ -334,11 +334,11 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
                      : options->epochs            ? options->epochs * per_epoch
                      : epochs * per_epoch > least ? epochs * per_epoch
                                                   : least;
-    /* GDN multiplies by what it learns: conv64 diverges at once at rates that suit the others. */
-    double usual = strcmp(plan->arch, "conv64") == 0 ? 1e-4
-                   : widest <= 128 && !drafted       ? 1e-2
-                                                     : 1e-3;
-    plan->rate = !isnan(options->rate) ? options->rate : usual;
+    double of_preset = iv_arch_preset_rate(plan->arch);
+    plan->rate = !isnan(options->rate)       ? options->rate
+                 : of_preset > 0             ? of_preset
+                 : widest <= 128 && !drafted ? 1e-2
+                                             : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;
     plan->kl_warmup = options->kl_warmup;
