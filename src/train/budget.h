@@ -30,7 +30,6 @@ typedef enum iv_budget_word {
     IV_BUDGET_OUT    /* the time is over */
 } iv_budget_word;
 
-
 /* A session begins (with the limit and the seconds used before); an attempt begins or goes on at
  * `step` of the `asked` ones, its schedule bent already or not. */
 void iv_budget_start(iv_budget *b, double limit, double used, double now);
