@@ -240,16 +240,9 @@ static void matrix_of(const iv_kernels *k, const iv_conv *conv, bool up, const i
     }
 }
 
-/* Merged phases are summed over the rows of taps one by one. */
-static size_t pieces(const iv_conv *conv, bool up, const iv_phase *phase)
+size_t iv_conv_packed(const iv_kernels *k, const iv_phase *phase)
 {
-    return iv_conv_merged(conv, up) ? phase->gather.y.taps : 1;
-}
-
-size_t iv_conv_packed(const iv_kernels *k, const iv_conv *conv, bool up, const iv_phase *phase)
-{
-    size_t n = pieces(conv, up, phase);
-    return n * round_up(k->pack_size(phase->k / n, phase->n));
+    return round_up(k->pack_size(phase->k, phase->n));
 }
 
 /* Packed: the bias (one for each column of a merged phase), the matrix at work, then the packed
@@ -283,7 +276,7 @@ size_t iv_conv_pack_size(const iv_kernels *k, const iv_conv *conv, bool up)
     for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
         iv_phase phase;
         iv_conv_phase(conv, up, i, &phase);
-        size += conv->parts * iv_conv_packed(k, conv, up, &phase);
+        size += conv->parts * iv_conv_packed(k, &phase);
     }
     return size;
 }
@@ -306,12 +299,8 @@ void iv_conv_pack(const iv_kernels *k, const iv_conv *conv, bool up, const void 
         iv_conv_phase(conv, up, i, &phase);
         for (size_t part = 0; part < conv->parts; part++) {
             matrix_of(k, conv, up, &phase, part, weight, matrix);
-            size_t n = pieces(conv, up, &phase), depth = phase.k / n;
-            size_t size = iv_conv_packed(k, conv, up, &phase) / n;
-            for (size_t j = 0; j < n; j++, at += size) {
-                k->pack(depth, phase.n, iv_at(k, matrix, j * depth * phase.n), phase.n, false,
-                        iv_at(k, packed, at));
-            }
+            k->pack(phase.k, phase.n, matrix, phase.n, false, iv_at(k, packed, at));
+            at += iv_conv_packed(k, &phase);
         }
     }
 }

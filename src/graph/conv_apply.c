@@ -1,57 +1,32 @@
 /* Convolutions and transposed convolutions as products (conv.h): one pass over a run of images. */
 #include "graph/conv_phase.h"
 
-/* Where the columns, two tiles of results and the source in channels last lie in `work`. */
+/* Where the columns, two tiles of results and the source lie in `work`. */
 typedef struct work_plan {
-    size_t rows; /* of a tile */
+    iv_source source;
+    size_t rows; /* of a tile; less where columns are wide */
     size_t images;
-    size_t columns, tile, source;
+    size_t columns, tile; /* elements */
 } work_plan;
-
-/* Merged phases: rows of windows, worked on together, and the image rows that they see with zeros
- * at both ends. */
-static size_t padded_row(const iv_phase *phase)
-{
-    const iv_gather *g = &phase->gather;
-    return (g->x.windows + g->x.taps - 1) * g->channels;
-}
-
-static work_plan plan_merged(const iv_conv *conv, bool up)
-{
-    iv_phase phase;
-    iv_conv_phase(conv, up, 0, &phase);
-    const iv_window *y = &phase.gather.y;
-    size_t width = padded_row(&phase);
-    size_t widest = phase.gather.x.windows * phase.n;
-    size_t rows = iv_conv_tile_rows(width > widest ? width : widest, 1) / 8;
-    if (rows > y->windows) rows = y->windows;
-    work_plan w = {.rows = rows, .images = 1};
-    w.columns = (rows + y->taps - 1) * width + IV_GATHER_SLACK;
-    w.columns = (w.columns + 15) / 16 * 16;
-    w.tile = (rows * widest + 15) / 16 * 16;
-    w.source = conv->small[0] * conv->small[1] * conv->small_channels;
-    return w;
-}
 
 static work_plan plan_work(const iv_conv *conv, bool up)
 {
-    work_plan w = {.rows = 504};
-    size_t pixels = 1;
-    if (iv_conv_merged(conv, up)) return plan_merged(conv, up);
+    iv_phase phase;
+    iv_conv_phase(conv, up, 0, &phase);
+    work_plan w = {.source = iv_conv_source(conv, up, phase.n <= IV_PRODUCT_THIN),
+                   .rows = IV_CONV_TILE};
+    size_t pixels = 1, widest = 0, columns = 0;
     for (size_t i = 0; i < iv_conv_phases(conv, up); i++) {
-        iv_phase phase;
         iv_conv_phase(conv, up, i, &phase);
         size_t rows = iv_conv_tile_rows(phase.gather.ld, phase.n);
-        if (rows < w.rows) w.rows = rows;
+        if (rows < w.rows && !w.source.in_place) w.rows = rows;
         if (phase.pixels > pixels) pixels = phase.pixels;
-        size_t columns = rows * phase.gather.ld + IV_GATHER_SLACK;
-        if (columns > w.columns) w.columns = columns;
-        if (rows * phase.n > w.tile) w.tile = rows * phase.n;
+        if (phase.n > widest) widest = phase.n;
+        if (phase.gather.ld > columns) columns = phase.gather.ld;
     }
-    const size_t *side = up ? conv->small : conv->big;
-    size_t image = side[0] * side[1] * (up ? conv->small_channels : conv->big_channels);
-    w.images = iv_conv_group(w.rows, pixels, image);
-    w.source = w.images * image;
+    if (!w.source.in_place) w.columns = w.rows * columns + IV_GATHER_SLACK;
+    w.tile = (w.rows * widest + 15) / 16 * 16;
+    w.images = iv_conv_group(w.rows, pixels, w.source.image);
     return w;
 }
 
@@ -103,33 +78,28 @@ static void place(const iv_kernels *k, const tile_place *t, size_t first, size_t
     }
 }
 
-/* The output of a phase is the whole output, and lies as the product writes it. */
-static bool is_direct(const iv_conv_run *run, const iv_phase *phase)
+/* The product writes pixels where they belong: whole runs of channels, one window a pixel. */
+static bool is_direct(const iv_conv_run *run, const iv_phase *phase, size_t elements)
 {
-    return run->to_last && phase->axis[0].step == 1 && phase->axis[1].step == 1;
+    if (!run->to_last || phase->axis[0].width * phase->axis[1].width != 1) return false;
+    if (phase->axis[0].step == 1 && phase->axis[1].step == 1) return true;
+    return phase->n > IV_PRODUCT_THIN && elements <= UINT32_MAX; /* by pixel_rows */
 }
 
-/* The windows are the pixels themselves: no columns. */
-static bool is_identity(const iv_phase *phase)
+/* Where the pixels of windows first .. first + count - 1 of a run of images lie in the output. */
+static void pixel_rows(const tile_place *t, size_t first, size_t count, uint32_t *rows)
 {
-    const iv_window *windows[2] = {&phase->gather.y, &phase->gather.x};
-    for (size_t i = 0; i < 2; i++) {
-        const iv_window *w = windows[i];
-        if (w->taps != 1 || w->start != 0 || w->step != 1 || w->windows != w->extent) return false;
-    }
-    return true;
-}
-
-/* Rows first .. first + count - 1 of a run of images, each of phase->pixels windows. */
-void iv_conv_columns(const iv_kernels *k, const iv_gather *g, size_t pixels, size_t image_size,
-                     size_t first, size_t count, const void *source, void *columns)
-{
-    for (size_t done = 0; done < count;) {
-        size_t image = (first + done) / pixels, window = (first + done) % pixels;
-        size_t n = pixels - window < count - done ? pixels - window : count - done;
-        k->gather(g, window, n, iv_at(k, source, image * image_size),
-                  iv_at(k, columns, done * g->ld));
-        done += n;
+    const iv_phase_axis *ay = &t->phase->axis[0], *ax = &t->phase->axis[1];
+    size_t windows = t->phase->gather.x.windows;
+    size_t image = first / t->phase->pixels, window = first % t->phase->pixels;
+    for (size_t r = 0; r < count; r++) {
+        size_t y = (size_t)ay->first + window / windows * ay->step;
+        size_t x = (size_t)ax->first + window % windows * ax->step;
+        rows[r] = (uint32_t)(((image * t->height + y) * t->width + x) * t->channels);
+        if (++window == t->phase->pixels) {
+            window = 0;
+            image++;
+        }
     }
 }
 
@@ -165,94 +135,68 @@ static void place_tile(const iv_kernels *k, const iv_conv_run *run, const tile_p
 
 typedef struct group { /* of images that are worked on together */
     size_t first, count;
-    const void *source; /* channels last */
+    const void *source; /* as iv_conv_load left it */
 } group;
 
-/* The merged phases of one image. Their windows overlap so much that gathering them would take long
- * beside so few output channels; but along a row of windows each begins one pixel after the last,
- * so that with zeros at its ends a row of the image is, as it lies, the left operand of a row of
- * taps. */
-static void apply_merged(const iv_kernels *k, const iv_conv_run *run, const work_plan *w,
-                         const iv_phase *phase, const void *packed, const group *images)
+/* One tile of windows of a phase: its left operand. */
+static void set_windows(const iv_kernels *k, const iv_conv_run *run, const work_plan *w,
+                        const iv_phase *phase, const void *source, size_t first, size_t count,
+                        uint32_t *starts, iv_product *p)
 {
-    const iv_conv *conv = run->conv;
-    const iv_gather *g = &phase->gather;
-    tile_place t = {.phase = phase,
-                    .height = conv->big[0],
-                    .width = conv->big[1],
-                    .channels = conv->big_channels};
-    size_t width = padded_row(phase), windows = g->x.windows, taps = g->y.taps;
-    size_t piece = iv_conv_packed(k, conv, run->up, phase) / taps;
-    void *tile = iv_at(k, run->work, w->columns);
-    iv_gather rows = {.y = g->y, .x = g->x, .channels = g->channels, .pixel = g->pixel};
-    rows.x.windows = 1;
-    rows.x.taps = width / g->channels;
-    rows.y.taps = 1;
-    rows.ld = width;
-    for (size_t first = 0; first < g->y.windows; first += w->rows) {
-        size_t count = g->y.windows - first < w->rows ? g->y.windows - first : w->rows;
-        rows.y.start = g->y.start + (ptrdiff_t)first;
-        k->gather(&rows, 0, count + taps - 1, images->source, run->work);
-        for (size_t i = 0; i < count; i++) {
-            for (size_t j = 0; j < taps; j++) {
-                iv_product p = {.m = windows,
-                                .n = phase->n,
-                                .k = phase->k / taps,
-                                .a = iv_at(k, run->work, (i + j) * width),
-                                .lda = g->channels,
-                                .ldb = phase->n,
-                                .packed = iv_at(k, packed, j * piece),
-                                .c = iv_at(k, tile, i * windows * phase->n),
-                                .ldc = phase->n,
-                                .bias = j + 1 == taps && run->bias != NULL ? run->packed : NULL,
-                                .accumulate = j > 0};
-                k->product(&p);
-            }
-        }
-        place_tile(k, run, &t, t.height * t.width * t.channels, images->first, first * windows,
-                   count * windows, tile, iv_at(k, tile, w->tile));
+    if (!w->source.in_place) {
+        iv_conv_columns(k, &w->source, phase, first, count, source, run->work);
+        p->a = run->work;
+        p->lda = phase->gather.ld;
+        return;
     }
+    iv_conv_starts(&w->source, phase, first, count, starts);
+    p->a = source;
+    p->a_rows = starts;
+    p->pieces = phase->k > 0 ? phase->gather.y.taps : 0;
+    p->piece_step = iv_conv_run_step(&w->source, phase);
 }
 
 static void apply_phase(const iv_kernels *k, const iv_conv_run *run, const work_plan *w,
                         const iv_phase *phase, size_t part, const void *packed, const group *images)
 {
     const iv_conv *conv = run->conv;
-    const size_t *from = run->up ? conv->small : conv->big, *to = run->up ? conv->big : conv->small;
-    size_t from_size = from[0] * from[1] * phase->gather.pixel;
+    const size_t *to = run->up ? conv->big : conv->small;
     tile_place t = {.phase = phase,
                     .height = to[0],
                     .width = to[1],
                     .channels = run->up ? conv->big_channels : conv->small_channels,
                     .offset = part * phase->channels};
     size_t to_size = t.height * t.width * t.channels;
-    bool direct = is_direct(run, phase), identity = is_identity(phase);
+    bool direct = is_direct(run, phase, images->count * to_size),
+         whole = phase->axis[0].step * phase->axis[1].step == 1;
     const void *source = iv_at(k, images->source, part * phase->gather.channels);
     void *tile = iv_at(k, run->work, w->columns);
-    const void *bias = run->bias == NULL ? NULL : iv_at(k, run->bias, part * phase->channels);
-    size_t total = images->count * phase->pixels;
-    size_t most = iv_conv_tile_rows(phase->gather.ld, phase->n), tiles = (total + most - 1) / most;
+    /* Merged phases have the bias of each column beside the packed weights. */
+    bool merged = iv_conv_merged(conv, run->up);
+    const void *bias = run->bias == NULL ? NULL
+                       : merged          ? run->packed
+                                         : iv_at(k, run->bias, part * phase->channels);
+    size_t total = images->count * phase->pixels, tiles = (total + w->rows - 1) / w->rows;
+    uint32_t starts[IV_CONV_TILE], pixels[IV_CONV_TILE];
     for (size_t i = 0; i < tiles; i++) {
         size_t first = total * i / tiles, count = total * (i + 1) / tiles - first;
         iv_product p = {.m = count,
                         .n = phase->n,
                         .k = phase->k,
-                        .a = run->work,
-                        .lda = phase->gather.ld,
                         .ldb = phase->n,
                         .packed = packed,
                         .c = tile,
                         .ldc = phase->n,
                         .bias = bias};
-        if (identity) {
-            p.a = iv_at(k, source, first * phase->gather.pixel);
-            p.lda = phase->gather.pixel;
-        } else {
-            iv_conv_columns(k, &phase->gather, phase->pixels, from_size, first, count, source,
-                            run->work);
-        }
+        set_windows(k, run, w, phase, source, first, count, starts, &p);
         if (direct) {
-            size_t at = images->first * to_size + first * t.channels + t.offset;
+            size_t at = images->first * to_size + t.offset;
+            if (whole) {
+                at += first * t.channels;
+            } else {
+                pixel_rows(&t, first, count, pixels);
+                p.c_rows = pixels;
+            }
             p.c = iv_at(k, run->to, at);
             p.ldc = t.channels;
             p.act = run->act;
@@ -270,31 +214,23 @@ void iv_conv_apply(const iv_kernels *k, const iv_conv_run *run)
 {
     const iv_conv *conv = run->conv;
     const size_t *from = run->up ? conv->small : conv->big;
-    iv_shape shape = {3, {run->up ? conv->small_channels : conv->big_channels, from[0], from[1]}};
-    size_t from_size = shape.dim[0] * from[0] * from[1];
+    size_t channels = run->up ? conv->small_channels : conv->big_channels;
     work_plan w = plan_work(conv, run->up);
-    void *logical = iv_at(k, run->work, w.columns + 2 * w.tile);
-    bool merged = iv_conv_merged(conv, run->up);
+    void *room = iv_at(k, run->work, w.columns + 2 * w.tile);
     for (size_t first = 0; first < run->images; first += w.images) {
         group images = {.first = first, .count = run->images - first};
         if (images.count > w.images) images.count = w.images;
-        images.source = iv_at(k, run->from, first * from_size);
-        if (!run->from_last) {
-            iv_layout_to_last(k, &shape, images.count, images.source, logical, false);
-            images.source = logical;
-        }
+        images.source = iv_conv_load(k, &w.source, images.count,
+                                     iv_at(k, run->from, first * from[0] * from[1] * channels),
+                                     run->from_last, room);
         size_t at = iv_conv_packed_start(conv, run->up);
         for (size_t i = 0; i < iv_conv_phases(conv, run->up); i++) {
             iv_phase phase;
             iv_conv_phase(conv, run->up, i, &phase);
             for (size_t part = 0; part < conv->parts; part++) {
-                const void *packed = iv_at(k, run->packed, at);
-                if (merged) {
-                    apply_merged(k, run, &w, &phase, packed, &images);
-                } else if (phase.pixels > 0) {
-                    apply_phase(k, run, &w, &phase, part, packed, &images);
-                }
-                at += iv_conv_packed(k, conv, run->up, &phase);
+                if (phase.pixels > 0)
+                    apply_phase(k, run, &w, &phase, part, iv_at(k, run->packed, at), &images);
+                at += iv_conv_packed(k, &phase);
             }
         }
     }
@@ -305,7 +241,7 @@ size_t iv_conv_work_size(const iv_conv *conv)
     size_t most = iv_conv_weight_work(conv);
     for (size_t up = 0; up < 2; up++) {
         work_plan w = plan_work(conv, up == 1);
-        size_t size = w.columns + 2 * w.tile + w.source;
+        size_t size = w.columns + 2 * w.tile + iv_conv_source_work(&w.source, w.images);
         if (size > most) most = size;
     }
     return most;

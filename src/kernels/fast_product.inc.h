@@ -24,17 +24,20 @@
 #define DEPTH ((size_t)512)
 
 typedef struct tile_job {
-    size_t depth;   /* values of k in this block */
+    size_t depth;   /* values of k in this block, or in a piece of it */
     const float *a; /* first row (column, if transposed) of the tile at the block's first k */
     size_t lda;
-    const float *b;    /* panel at the block's first k */
-    size_t ldb;        /* PANEL where packed */
-    const float *from; /* what C holds already, or NULL to start from zero */
-    float *to;         /* where the sums go; both with ldc */
+    const uint32_t *a_rows; /* of the tile (of the block, if transposed), or NULL */
+    size_t pieces, step;    /* of the rows, if not transposed; at least 1 */
+    const float *b;         /* panel at the block's first k */
+    size_t ldb;             /* PANEL where packed */
+    const float *from;      /* what C holds already, or NULL to start from zero */
+    float *to;              /* where the sums go; both with ldc */
     size_t ldc;
-    size_t cols;        /* columns of C under the panel */
-    const float *bias;  /* of these columns, at the end of the sum, or NULL */
-    const float *scale; /* factors of the tile's elements, at the very end, or NULL */
+    const uint32_t *c_rows; /* of the tile, or NULL */
+    size_t cols;            /* columns of C under the panel */
+    const float *bias;      /* of these columns, at the end of the sum, or NULL */
+    const float *scale;     /* factors of the tile's elements, at the very end, or NULL */
     size_t lds;
     const uint32_t *index; /* the values of k to sum over, depth of them; or NULL for all */
 } tile_job;
@@ -49,8 +52,8 @@ typedef struct tile_job {
 #define EACH_ROW(X) X(1) X(2) X(3) X(4)
 #endif
 
-/* How A lies and which values of k count. */
-typedef enum tile_form { ALONG = 0, ACROSS = 1, CHOSEN = 2 } tile_form;
+/* How A lies and which values of k count. SCATTERED: across, from rows that lie anywhere. */
+typedef enum tile_form { ALONG = 0, ACROSS = 1, CHOSEN = 2, SCATTERED = 3 } tile_form;
 
 /* One tile. `rows`, `wide` and `form` are constants where it is used, so each use is compiled
  * for its own. Row r has two sums, s_r and t_r, and (A not transposed) a pointer a_r; they are
@@ -61,15 +64,15 @@ INLINE void tile(const size_t rows, const bool wide, const tile_form form, const
     const size_t cols_s = job->cols, cols_t = job->cols - (wide ? W : 0);
     const float *a = job->a, *b = job->b;
 
+    const uint32_t *c_rows = job->c_rows;
 #define ROW_START(r) vf s##r = set1(0.0f), t##r = s##r;
     EACH_ROW(ROW_START)
     if (job->from) {
-        const float *from = job->from;
 #define ROW_LOAD(r)                                                                                \
     if (r <= rows) {                                                                               \
+        const float *from = job->from + (c_rows ? c_rows[r - 1] : (r - 1) * ldc);                  \
         s##r = load_up_to(from, cols_s);                                                           \
         if (wide) t##r = load_up_to(from + W, cols_t);                                             \
-        from += ldc;                                                                               \
     }
         EACH_ROW(ROW_LOAD)
     }
@@ -86,20 +89,34 @@ INLINE void tile(const size_t rows, const bool wide, const tile_form form, const
 #define ROW_ADD_ACROSS(r) ROW_ADD(r, a[r - 1])
             EACH_ROW(ROW_ADD_ACROSS)
         }
+    } else if (form == SCATTERED) {
+        const uint32_t *a_rows = job->a_rows;
+        for (size_t p = 0; p < depth; p++, b += ldb) {
+            const float *at = a + a_rows[p];
+            vf b0 = load(b), b1 = wide ? load(b + W) : b0;
+#define ROW_ADD_SCATTERED(r) ROW_ADD(r, at[r - 1])
+            EACH_ROW(ROW_ADD_SCATTERED)
+        }
     } else {
-#define ROW_POINTER(r) const float *a##r = a + (r <= rows ? (r - 1) * lda : 0);
+        const uint32_t *index = job->index, *a_rows = job->a_rows;
+#define ROW_POINTER(r)                                                                             \
+    const float *a##r = a + (r > rows ? 0 : a_rows ? a_rows[r - 1] : (r - 1) * lda);
         EACH_ROW(ROW_POINTER)
-        const uint32_t *index = job->index;
-        for (size_t q = 0; q < depth; q++) {
-            const size_t p = form == CHOSEN ? index[q] : q;
-            const float *bp = b + p * ldb;
-            vf b0 = load(bp), b1 = wide ? load(bp + W) : b0;
+        for (size_t piece = job->pieces;;) {
+            for (size_t q = 0; q < depth; q++) {
+                const size_t p = form == CHOSEN ? index[q] : q;
+                const float *bp = b + p * ldb;
+                vf b0 = load(bp), b1 = wide ? load(bp + W) : b0;
 #define ROW_ADD_ALONG(r) ROW_ADD(r, a##r[p])
-            EACH_ROW(ROW_ADD_ALONG)
+                EACH_ROW(ROW_ADD_ALONG)
+            }
+            if (form == CHOSEN || --piece == 0) break;
+            b += depth * ldb;
+#define ROW_STEP(r) a##r += job->step;
+            EACH_ROW(ROW_STEP)
         }
     }
 
-    float *to = job->to;
     if (job->bias) {
         vf bias_s = load_up_to(job->bias, cols_s);
         vf bias_t = wide ? load_up_to(job->bias + W, cols_t) : bias_s;
@@ -119,12 +136,11 @@ INLINE void tile(const size_t rows, const bool wide, const tile_form form, const
     }
 #define ROW_STORE(r)                                                                               \
     if (r <= rows) {                                                                               \
+        float *to = job->to + (c_rows ? c_rows[r - 1] : (r - 1) * ldc);                            \
         store_up_to(to, s##r, cols_s);                                                             \
         if (wide) store_up_to(to + W, t##r, cols_t);                                               \
-        to += ldc;                                                                                 \
     }
     EACH_ROW(ROW_STORE)
-    (void)to;
 }
 
 #define TILE_FUNCTION(r, form, suffix)                                                             \
@@ -139,7 +155,8 @@ INLINE void tile(const size_t rows, const bool wide, const tile_form form, const
 #define TILE_FUNCTIONS(r)                                                                          \
     TILE_FUNCTION(r, ALONG, )                                                                      \
     TILE_FUNCTION(r, ACROSS, _across)                                                              \
-    TILE_FUNCTION(r, CHOSEN, _chosen)
+    TILE_FUNCTION(r, CHOSEN, _chosen)                                                              \
+    TILE_FUNCTION(r, SCATTERED, _scattered)
 EACH_ROW(TILE_FUNCTIONS)
 
 typedef void (*tile_function)(const tile_job *job);
@@ -150,10 +167,13 @@ typedef void (*tile_function)(const tile_job *job);
 #define WIDE_ACROSS(r) tile_##r##_wide_across,
 #define NARROW_CHOSEN(r) tile_##r##_narrow_chosen,
 #define WIDE_CHOSEN(r) tile_##r##_wide_chosen,
-static const tile_function tiles[3][2][TILE_ROWS] = {
+#define NARROW_SCATTERED(r) tile_##r##_narrow_scattered,
+#define WIDE_SCATTERED(r) tile_##r##_wide_scattered,
+static const tile_function tiles[4][2][TILE_ROWS] = {
     {{EACH_ROW(NARROW)}, {EACH_ROW(WIDE)}},
     {{EACH_ROW(NARROW_ACROSS)}, {EACH_ROW(WIDE_ACROSS)}},
-    {{EACH_ROW(NARROW_CHOSEN)}, {EACH_ROW(WIDE_CHOSEN)}}};
+    {{EACH_ROW(NARROW_CHOSEN)}, {EACH_ROW(WIDE_CHOSEN)}},
+    {{EACH_ROW(NARROW_SCATTERED)}, {EACH_ROW(WIDE_SCATTERED)}}};
 
 /* a0 b0 a1 b1 ... of the lower and of the upper halves */
 INLINE vf zip_low(vf a, vf b)
@@ -255,28 +275,54 @@ static void fast_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_tra
                    b_transposed, panel);
 }
 
+/* Element `at` of a stored row of A, which may lie in pieces. */
+static size_t in_pieces(const iv_product *p, size_t at, size_t length)
+{
+    return p->pieces <= 1 ? at : at / length * p->piece_step + at % length;
+}
+
+/* Slopes and activations of a tile. */
+static void finish_tile(const iv_product *p, const tile_job *job, size_t rows, size_t i, size_t j)
+{
+    float *slope = p->slope;
+    if (!slope && p->act == IV_ACT_NONE) return;
+    if (!job->c_rows) {
+        act_rows(p->act, p->act_parameter, rows, job->cols, job->to, job->to,
+                 slope ? slope + i * p->ldc + j : NULL, p->ldc);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        float *at = job->to + job->c_rows[r];
+        act_rows(p->act, p->act_parameter, 1, job->cols, at, at,
+                 slope ? slope + job->c_rows[r] + j : NULL, job->cols);
+    }
+}
+
 /* The tiles of C's rows [start, start + m) under one panel and one block of k; job has what they
  * share. `last`: k ends here. `in_tile`: the tiles multiply by the scale themselves. */
 static void panel_rows(const iv_product *p, tile_job *job, size_t start, size_t m, size_t j,
                        size_t q, bool last, bool in_tile)
 {
     const float *a = p->a;
-    float *c = p->c, *slope = p->slope;
-    const tile_function *table = tiles[p->a_transposed ? ACROSS : ALONG][job->cols > W];
+    float *c = p->c;
+    const tile_form form = !p->a_transposed ? ALONG : p->a_rows ? SCATTERED : ACROSS;
+    const tile_function *table = tiles[form][job->cols > W];
     const size_t count = (m + TILE_ROWS - 1) / TILE_ROWS;
     const size_t rows_each = m / count, rows_over = m % count;
     for (size_t t = 0, i = start; t < count; t++) {
         const size_t rows = rows_each + (t < rows_over);
-        float *at = c + i * p->ldc + j;
-        job->a = p->a_transposed ? a + q * p->lda + i : a + i * p->lda + q;
-        job->from = q > 0 || p->accumulate ? at : NULL;
-        job->to = at;
+        const size_t row = p->a_transposed ? q : i; /* of the stored A */
+        job->a = a + (p->a_rows ? 0 : row * p->lda);
+        if (p->a_rows) job->a_rows = p->a_rows + row;
+        job->a += p->a_transposed ? in_pieces(p, i, p->m / (p->pieces ? p->pieces : 1))
+                                  : in_pieces(p, q, p->k / (p->pieces ? p->pieces : 1));
+        job->c_rows = p->c_rows ? p->c_rows + i : NULL;
+        job->to = c + (p->c_rows ? 0 : i * p->ldc) + j;
+        job->from = q > 0 || p->accumulate ? job->to : NULL;
         if (last && in_tile) job->scale = (const float *)p->scale + (i - start) * p->n + j;
         table[rows - 1](job);
-        if (last && (slope || p->act != IV_ACT_NONE))
-            act_rows(p->act, p->act_parameter, rows, job->cols, at, at,
-                     slope ? slope + i * p->ldc + j : NULL, p->ldc);
-        if (last && p->scale && !in_tile) scale_tile(p, i, rows, j, job->cols, at);
+        if (last) finish_tile(p, job, rows, i, j);
+        if (last && p->scale && !in_tile) scale_tile(p, i, rows, j, job->cols, job->to);
         i += rows;
     }
 }
@@ -321,15 +367,23 @@ static void fast_product(const iv_product *p)
     const bool in_place = !packed && !p->b_transposed && m <= 2 * TILE_ROWS;
     /* Where the scale's rows come round within a tile, the tile cannot apply them. */
     const bool in_tile = p->scale && p->scale_rows >= TILE_ROWS;
-    const size_t band = in_tile ? p->scale_rows : m;
+    const size_t pieces = p->pieces > 1 ? p->pieces : 1;
+    const size_t band = in_tile ? p->scale_rows : p->a_transposed ? m / pieces : m;
+    /* Along k, blocks of whole pieces. */
+    const bool in_runs = pieces > 1 && !p->a_transposed;
+    const size_t length = in_runs ? k / pieces : 1;
+    const size_t depth = length >= DEPTH ? length : DEPTH / length * length;
     size_t j = 0;
-    if (m == 1 && packed)
+    if (m == 1 && packed && !p->a_rows && !p->c_rows && !in_runs)
         for (; j + RUN * PANEL <= n; j += RUN * PANEL) panel_run(p, j);
     for (; j < n; j += PANEL) {
         const size_t cols = n - j < PANEL ? n - j : PANEL;
-        for (size_t q = 0; q == 0 || q < k; q += DEPTH) {
-            const bool last = k - q <= DEPTH;
-            tile_job job = {.depth = last ? k - q : DEPTH,
+        for (size_t q = 0; q == 0 || q < k; q += depth) {
+            const bool last = k - q <= depth;
+            const size_t block = last ? k - q : depth;
+            tile_job job = {.depth = in_runs ? length : block,
+                            .pieces = in_runs ? block / length : 1,
+                            .step = p->piece_step,
                             .lda = p->lda,
                             .ldb = PANEL,
                             .ldc = p->ldc,
@@ -342,9 +396,8 @@ static void fast_product(const iv_product *p)
                 job.b = b + q * p->ldb + j;
                 job.ldb = p->ldb;
             } else {
-                pack_panel(job.depth, cols,
-                           p->b_transposed ? b + j * p->ldb + q : b + q * p->ldb + j, p->ldb,
-                           p->b_transposed, stack_panel);
+                pack_panel(block, cols, p->b_transposed ? b + j * p->ldb + q : b + q * p->ldb + j,
+                           p->ldb, p->b_transposed, stack_panel);
                 job.b = stack_panel;
             }
             for (size_t i = 0; i < m; i += band)
@@ -384,6 +437,7 @@ static void fast_product_masked(const iv_product *p, size_t rows, const void *ma
     float *c = p->c;
     for (size_t j = 0; j < n; j += PANEL) {
         tile_job job = {.lda = rows * p->lda,
+                        .pieces = 1,
                         .b = (const float *)p->packed + j * k,
                         .ldb = PANEL,
                         .ldc = rows * p->ldc,

@@ -4,7 +4,7 @@
  * Where A lies along k, so do the lanes: an element is W sums, each over every W-th k, folded in
  * halves. Where A lies across k, the lanes are rows of C, and an element is one chain over k. */
 
-enum { THIN = 4, THIN_ROWS = W / THIN, THIN_VECTORS = 4 };
+enum { THIN = IV_PRODUCT_THIN, THIN_ROWS = W / THIN, THIN_VECTORS = 4 };
 
 static bool is_thin(size_t k, size_t n)
 {

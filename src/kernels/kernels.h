@@ -54,7 +54,16 @@ typedef struct iv_product {
      * not. Not together with act. */
     const void *scale;
     size_t scale_rows;
+    /* Where the rows of the stored A (m; k where it is transposed) and those of C and slope (m)
+     * begin, in elements, if not at multiples of lda and ldc; NULL. The stored rows of A may come
+     * in `pieces` of equal length, each piece_step behind the one before (0 pieces: in one; more
+     * than one and not transposed: packed only). All this only where n > IV_PRODUCT_THIN, and
+     * without scale. So windows of an image are multiplied where they lie. */
+    const uint32_t *a_rows, *c_rows;
+    size_t pieces, piece_step;
 } iv_product;
+
+enum { IV_PRODUCT_THIN = 4 };
 
 /* A copy of an array of `rank` axes, each side with its own strides in elements (negative ones walk
  * backwards): y[sum i_a to_a] = x[sum i_a from_a]. The last axis is the innermost loop. */

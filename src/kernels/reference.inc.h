@@ -25,6 +25,16 @@ static void ref_pack(size_t k, size_t n, const void *bv, size_t ldb, bool b_tran
 static T act_value(iv_act act, T parameter, T x);
 static T act_slope(iv_act act, T parameter, T x);
 
+/* Element (i, q) of op(A) in the stored A. */
+static size_t ref_place(const iv_product *p, size_t i, size_t q)
+{
+    size_t row = p->a_transposed ? q : i, at = p->a_transposed ? i : q;
+    size_t start = p->a_rows ? p->a_rows[row] : row * p->lda;
+    if (p->pieces <= 1) return start + at;
+    size_t length = (p->a_transposed ? p->m : p->k) / p->pieces;
+    return start + at / length * p->piece_step + at % length;
+}
+
 /* Each element is a sum over k in order, started from zero: columns in blocks, so that a row of
  * sums can be kept beside the running row of B. */
 static void ref_product(const iv_product *p)
@@ -41,7 +51,7 @@ static void ref_product(const iv_product *p)
             size_t width = p->n - j0 < BLOCK ? p->n - j0 : BLOCK;
             for (size_t j = 0; j < width; j++) sum[j] = 0;
             for (size_t q = 0; q < p->k; q++) {
-                T s = p->a_transposed ? a[q * p->lda + i] : a[i * p->lda + q];
+                T s = a[ref_place(p, i, q)];
                 if (b_transposed) {
                     for (size_t j = 0; j < width; j++) sum[j] += s * b[(j0 + j) * ldb + q];
                 } else {
@@ -50,7 +60,7 @@ static void ref_product(const iv_product *p)
                 }
             }
             for (size_t j = 0; j < width; j++) {
-                size_t at = i * p->ldc + j0 + j;
+                size_t at = (p->c_rows ? p->c_rows[i] : i * p->ldc) + j0 + j;
                 T value = sum[j];
                 if (p->accumulate) value = c[at] + value;
                 if (bias) value += bias[j0 + j];
