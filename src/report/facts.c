@@ -10,6 +10,8 @@ const char *iv_facts_loss(const iv_model *model)
     case IV_LOSS_WEIGHTED: return "weighted";
     case IV_LOSS_BCE: return "bce";
     case IV_LOSS_SSIM: return "ssim";
+    case IV_LOSS_NOISE: return "sse:feature";
+    case IV_LOSS_STUDENT: return "student";
     }
     return "sse";
 }

@@ -80,7 +80,8 @@ typedef struct iv_analysis {
         double coding;    /* E D(xhat, xbreve) */
         double coding_jacobian;
         double coding_predicted; /* E7 */
-        double residual;         /* total - n_active beta/2 */
+        double normaliser;       /* D(x, x), of a learned metric; it is in total and transform */
+        double residual;         /* total - normaliser - n_active beta/2 */
     } distortion;
     double rate_nats, elbo_nats, elbo_se;
     double train_elbo_nats, validation_gap_nats; /* training minus these rows; NaN where unknown */

@@ -48,6 +48,7 @@ struct iv_pass {
     iv_scaling identity; /* used where the model has no scaling */
     const iv_scaling *scaling;
     void *scale; /* d, backend: the scaling's, where there is a gram_data */
+    double *weight; /* d: the diagonal of G where it has one, up to a(x); network units */
     size_t n, d;
     size_t chunk, tile; /* rows of a chunk, of a Jacobian tile */
     size_t n_lanes;

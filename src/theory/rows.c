@@ -28,6 +28,11 @@ void iv_keyed_draw(void *user, size_t row, size_t draw, size_t n, double *eps)
 
 double iv_e6_normaliser(const iv_model *model, const iv_scaling *scaling)
 {
+    if (iv_loss_learned(model->metric.loss)) { /* D has its own normaliser, in network units */
+        double sum = 0;
+        for (size_t i = 0; i < scaling->cols; i++) sum += log(scaling->scale[i]);
+        return -sum;
+    }
     if (model->metric.loss != IV_LOSS_SSE) return 0;
     return -0.5 * (double)model->d * (log_pi + log(model->beta)) - iv_scaling_log_volume(scaling);
 }

@@ -22,7 +22,11 @@ typedef struct iv_fit_options {
     double beta_floor; /* auto: lower limit as a share of the mean feature variance; 0.005 */
     double beta_start; /* NaN: from the PCA spectrum; equal to beta: no annealing */
     double kl_warmup;  /* share of the steps over which the KL weight grows from 0; 0 */
-    const char *loss;  /* "sse", "bce", "weighted:..." */
+    const char *loss;  /* "sse", "bce", "weighted:...", "student" */
+    int noise;         /* of sse: 0 common, 1 learned per feature; -1: common */
+    double noise_floor; /* of learned noise: its variance is at least this share of the features'
+                           mean variance. NaN: 0.005, student 0.1 */
+    double denoise;     /* SD of noise on the encoder's input, in scaled units; 0 */
     iv_objective_kind objective;
     const char *arch;     /* NULL: mlp:64,64, or mlp:400 for images */
     int activation;       /* iv_act, or -1: silu */
