@@ -74,7 +74,8 @@ const cli_option cli_options[] = {
      "Learned noise: its variance s^2 is at least this share of the mean feature variance, in "
      "scaled units. Above 0.",
      CLI_FIT, model_group},
-    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL, "auto; 1 for bce, student and --noise feature; none for ssim",
+    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL,
+     "auto; 1 for bce, student and --noise feature; none for ssim",
      "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "
      "variance of the decoder; auto lets it follow the residual variance per feature.",
      CLI_FIT, model_group},

@@ -10,9 +10,9 @@
 #include <string.h>
 
 /* By iv_loss. */
-static const iv_metric_kind *const kinds[] = {&iv_metric_sse, &iv_metric_weighted, &iv_metric_bce,
-                                              &iv_metric_ssim, &iv_metric_noise,
-                                              &iv_metric_student};
+static const iv_metric_kind *const kinds[] = {&iv_metric_sse,   &iv_metric_weighted,
+                                              &iv_metric_bce,   &iv_metric_ssim,
+                                              &iv_metric_noise, &iv_metric_student};
 
 /* The paper's weights: a(x) = 2/3 + 2 |x|^2/21 (down-convex) or its inverse (up-convex). */
 static const double paper_c0 = 2.0 / 3, paper_c1 = 2.0 / 21;
@@ -21,7 +21,8 @@ static isovae_status bad_spec(const char *text, isovae_error *err)
 {
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                    "--loss: '%.60s' is not known; give sse, sse:feature, student, bce, ssim, "
-                   "ssim:RANGE, weighted:down, weighted:up, weighted:C0,C1 or weighted:inverse,C0,C1 with C0 > 0, C1 >= 0",
+                   "ssim:RANGE, weighted:down, weighted:up, weighted:C0,C1 or "
+                   "weighted:inverse,C0,C1 with C0 > 0, C1 >= 0",
                    text);
 }
 
@@ -263,7 +264,8 @@ void iv_metric_limit(const iv_metric *m, double log_floor, void *learned)
 {
     for (size_t p = 0; p < m->kind->n_learned; p++) {
         void *vector = iv_at(m->k, learned, p * m->d);
-        double lo = p == 0 ? log_floor : 0, hi = p == 0 ? IV_METRIC_MAX_LOG_S : log(IV_METRIC_MAX_NU);
+        double lo = p == 0 ? log_floor : 0,
+               hi = p == 0 ? IV_METRIC_MAX_LOG_S : log(IV_METRIC_MAX_NU);
         m->k->download(m->stage, vector, m->d);
         for (size_t i = 0; i < m->d; i++) m->stage[i] = fmin(fmax(m->stage[i], lo), hi);
         m->k->upload(vector, m->stage, m->d);

@@ -97,8 +97,8 @@ struct iv_metric {
     void *scratch;              /* lanes x scratch_size, backend */
     /* Learned parameters in double (host), a vector of d beside them, and what is made of them. */
     double *learned, *stage;
-    double constant;      /* D(x, x) */
-    void *inner, *outer;  /* d, backend; student: 1/(nu s^2), (nu + 1)/2 */
+    double constant;     /* D(x, x) */
+    void *inner, *outer; /* d, backend; student: 1/(nu s^2), (nu + 1)/2 */
 };
 
 /* A specification that is stored with the model: "sse", "bce", "weighted:down" (2/3, 2/21),

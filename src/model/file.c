@@ -85,10 +85,9 @@ static isovae_status write_file(const iv_model *model, const iv_extra_tensor *ex
 {
     iv_tensor *list;
     size_t n = 0;
-    IV_TRY(IV_NEW(list,
-                  model->encoder->n_params + model->decoder->n_params + IV_METRIC_MAX_LEARNED +
-                      n_extra,
-                  "the list of tensors", err));
+    IV_TRY(IV_NEW(
+        list, model->encoder->n_params + model->decoder->n_params + IV_METRIC_MAX_LEARNED + n_extra,
+        "the list of tensors", err));
     add_params(model, model->encoder, list, &n);
     add_params(model, model->decoder, list, &n);
     add_learned(model, list, &n);
@@ -197,8 +196,7 @@ static isovae_status check_extra(const iv_model *model, const iv_safetensors *fi
     for (size_t i = 0; i < file->n; i++) {
         const char *tensor = file->tensors[i].name;
         if (iv_graph_find_param(model->encoder, tensor) == SIZE_MAX &&
-            iv_graph_find_param(model->decoder, tensor) == SIZE_MAX &&
-            !is_learned(model, tensor)) {
+            iv_graph_find_param(model->decoder, tensor) == SIZE_MAX && !is_learned(model, tensor)) {
             return iv_fail(err, ISOVAE_ERR_FORMAT,
                            "%s: tensor '%.100s' is no parameter of the network", name, tensor);
         }

@@ -13,9 +13,9 @@ struct iv_objective {
     iv_objective_kind kind;
     iv_pool *pool;
     size_t rows, draws, slices, d, n;
-    size_t hat_blocks;        /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
-    void *eps;                /* draws x rows x n */
-    void *clean;              /* rows x d: the rows without noise; NULL: the encoder sees them */
+    size_t hat_blocks; /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
+    void *eps;         /* draws x rows x n */
+    void *clean;       /* rows x d: the rows without noise; NULL: the encoder sees them */
     double denoise;
     double *learned;          /* gradients of what the metric learns */
     void *g_mu, *g_logvar;    /* rows x n, one draw's share; only with several draws */
@@ -352,8 +352,8 @@ static void learn_task(const batch *b, size_t task)
     if (o->hat_blocks) m->kind->learn(m, rows, first, columns, x, hat, weight, false, o->learned);
     for (size_t draw = 0; draw < o->draws; draw++)
         m->kind->learn(m, rows, first, columns, o->hat_blocks ? hat : x,
-                       block_at(b, out, draw + o->hat_blocks, 0, o->d), per_draw,
-                       o->hat_blocks > 0, o->learned);
+                       block_at(b, out, draw + o->hat_blocks, 0, o->d), per_draw, o->hat_blocks > 0,
+                       o->learned);
 }
 
 static void gradient_task(void *argument, size_t task)
@@ -399,8 +399,7 @@ static void run(batch *b, bool same_params, iv_objective_means *means)
         b->encoder_tasks = iv_exec_param_tasks(o->encoder);
         b->network_tasks = b->encoder_tasks + iv_exec_param_tasks(o->decoder);
         iv_pool_run(o->pool, b->network_tasks + blocks, gradient_task, b);
-        if (learned)
-            o->k->upload(iv_at(o->k, b->grads, o->model->learned_at), o->learned, learned);
+        if (learned) o->k->upload(iv_at(o->k, b->grads, o->model->learned_at), o->learned, learned);
     }
     means->kl = mean(o->kl, rows);
     double sampled = mean(o->breve, o->draws * rows);

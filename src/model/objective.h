@@ -19,12 +19,12 @@ typedef struct iv_objective iv_objective;
 
 typedef struct iv_objective_config {
     iv_objective_kind kind;
-    size_t rows;   /* capacity of a batch */
-    size_t draws;  /* of z per row; 0: 1 */
-    bool gradient; /* room for the reverse pass */
-    bool training; /* batch norm by the statistics of the batch, not the running ones; all decoded
-                      blocks (Dec(mu) and each draw) are one batch */
-    iv_pool *pool; /* may be NULL */
+    size_t rows;    /* capacity of a batch */
+    size_t draws;   /* of z per row; 0: 1 */
+    bool gradient;  /* room for the reverse pass */
+    bool training;  /* batch norm by the statistics of the batch, not the running ones; all decoded
+                       blocks (Dec(mu) and each draw) are one batch */
+    iv_pool *pool;  /* may be NULL */
     double denoise; /* SD of noise on what the encoder sees; D is to the rows without it. 0: none */
 } iv_objective_config;
 

@@ -335,6 +335,7 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     IV_TRY(iv_summarise_distortion(&summary, err));
     IV_TRY(iv_summarise_density(&summary, p->iwae, err));
     IV_TRY(iv_summarise_pca(&summary, err));
+    IV_TRY(iv_summarise_noise(&summary, err));
     IV_TRY(iv_summarise_quality(&summary, p->pass, err));
     IV_TRY(iv_summarise_truth(&summary, err));
     IV_TRY(keep_rows(a, p, options->keep_rows, err));
@@ -371,6 +372,7 @@ void iv_analysis_free(iv_analysis *a)
     }
     iv_free(a->latents);
     iv_free(a->cosine);
+    iv_free(a->noise.features);
     iv_free(a->pca.eigenvalues);
     iv_free(a->row_index);
     iv_free(a->mu);

@@ -47,8 +47,7 @@ static void fill_top(const iv_summary *s, size_t d, iv_latent_report *l)
         double rms = l->loading_rms[i], mean = l->loading_mean[i];
         iv_loading entry = {.feature = i,
                             .mean = mean,
-                            .share =
-                                total > 0 ? metric_square(s, l->loading_rms, i) / total : 0,
+                            .share = total > 0 ? metric_square(s, l->loading_rms, i) / total : 0,
                             .sign = rms > 0 ? fmin(fabs(mean) / rms, 1) : 0};
         size_t place = l->n_top;
         while (place > 0 && l->top[place - 1].share < entry.share) place--;

@@ -104,6 +104,9 @@ static isovae_status make_lane(iv_pass *pass, iv_lane *lane, isovae_error *err)
     IV_TRY(host(&lane->g_mu, chunk * n, err));
     IV_TRY(host(&lane->row, chunk, err));
     if (pass->draws) IV_TRY(device(pass, &lane->sink, chunk * d, err));
+    if (pass->draws && pass->model->learned_elements > 0) {
+        IV_TRY(host(&lane->residual, d, err));
+    }
     return pass->jacobian ? make_jacobian(pass, lane, err) : ISOVAE_OK;
 }
 
@@ -186,10 +189,10 @@ static void free_lane(const iv_kernels *k, iv_lane *lane)
 {
     void *device_memory[] = {lane->xhat, lane->sink,     lane->mu,        lane->logvar,
                              lane->eps,  lane->jacobian, lane->g_jacobian};
-    void *host_memory[] = {lane->stage_f32,  lane->stage,   lane->column,        lane->gram,
-                           lane->gram_data,  lane->factor,  lane->eps_host,      lane->gz,
-                           lane->g_mu,       lane->row,     lane->scratch,       lane->slope,
-                           lane->abs_cosine, lane->loading, lane->loading_square};
+    void *host_memory[] = {lane->stage_f32,  lane->stage,   lane->column,         lane->gram,
+                           lane->gram_data,  lane->factor,  lane->eps_host,       lane->gz,
+                           lane->g_mu,       lane->row,     lane->scratch,        lane->slope,
+                           lane->abs_cosine, lane->loading, lane->loading_square, lane->residual};
     for (size_t i = 0; i < sizeof device_memory / sizeof *device_memory; i++) {
         if (device_memory[i] != NULL) k->release(device_memory[i]);
     }

@@ -45,6 +45,8 @@ isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae,
 /* Pictures only; runs the decoder once more over the rows of the analysis. */
 isovae_status iv_summarise_quality(iv_summary *s, iv_pass *pass,
                                    isovae_error *err) ISOVAE_MUST_CHECK;
+/* Where the metric learns noise. */
+isovae_status iv_summarise_noise(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_truth(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -24,8 +24,8 @@ static void *vector(const iv_trainer *t, size_t i)
 
 /* The numbers of the training state, by their names in the file. */
 enum { counts = 9, reals = 11 };
-static const char *const count_names[counts] = {"step",      "attempt",   "best_step",
-                                                "stale",     "sum_steps", "planned_steps",
+static const char *const count_names[counts] = {"step",      "attempt",    "best_step",
+                                                "stale",     "sum_steps",  "planned_steps",
                                                 "bend_step", "line_every", "noise_steps"};
 static const char *const real_names[reals] = {
     "beta",           "follow", "best_value",  "kept_value", "kept_beta", "sum_loss",
@@ -39,8 +39,7 @@ static numbers numbers_of(iv_trainer *t)
 {
     iv_fit_plan *p = t->plan;
     return (numbers){.count = {&t->step, &t->attempt, &t->best_step, &t->stale, &t->sum_steps,
-                               &p->steps, &p->bend_step, &p->line_every,
-                               &t->noise_steps},
+                               &p->steps, &p->bend_step, &p->line_every, &t->noise_steps},
                      .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
                               &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor,
                               &p->bend_done, &t->budget.used}};

@@ -62,9 +62,8 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     iv_model *from = NULL;
     isovae_status status = iv_model_load(path, &from, err);
     if (status) return status;
-    if (from->d != model->d || from->n != model->n ||
-        from->learned_at != model->learned_at || from->dtype != model->dtype ||
-        strcmp(from->arch ? from->arch : "", model->arch) != 0 ||
+    if (from->d != model->d || from->n != model->n || from->learned_at != model->learned_at ||
+        from->dtype != model->dtype || strcmp(from->arch ? from->arch : "", model->arch) != 0 ||
         !iv_graph_same(from->encoder, model->encoder) ||
         !iv_graph_same(from->decoder, model->decoder))
         status = iv_fail(

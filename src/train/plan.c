@@ -224,7 +224,8 @@ static isovae_status take_metric(const iv_fit_options *options, iv_fit_plan *pla
     if (options->noise == 1 && plan->metric.loss == IV_LOSS_SSE) plan->metric.loss = IV_LOSS_NOISE;
     bool learned = iv_loss_learned(plan->metric.loss);
     if (options->noise == 1 && !learned)
-        return bad(err, "--noise", "feature goes with --loss sse (or student, which has it anyway)");
+        return bad(err, "--noise",
+                   "feature goes with --loss sse (or student, which has it anyway)");
     if (options->noise == 0 && learned)
         return bad(err, "--noise", "common: this --loss learns noise per feature; leave one out");
     if (!isnan(options->noise_floor) && !learned)
@@ -234,7 +235,7 @@ static isovae_status take_metric(const iv_fit_options *options, iv_fit_plan *pla
                    "is 1 with --noise feature and --loss student, whose distance is minus a log "
                    "density already: leave it out, the noise is learned");
     if (learned)
-        plan->noise_floor = !isnan(options->noise_floor)            ? options->noise_floor
+        plan->noise_floor = !isnan(options->noise_floor)           ? options->noise_floor
                             : plan->metric.loss == IV_LOSS_STUDENT ? student_floor
                                                                    : gaussian_floor;
     plan->denoise = options->denoise;

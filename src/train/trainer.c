@@ -255,11 +255,8 @@ static void learn_metric(iv_trainer *t)
     if (!t->limits) return;
     unsigned fp = iv_fp_enter();
     if (rate > 0.0) {
-        iv_adam adam = {.rate = rate,
-                        .beta1 = 0.9,
-                        .beta2 = 0.999,
-                        .epsilon = 1e-8,
-                        .step = ++t->noise_steps};
+        iv_adam adam = {
+            .rate = rate, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .step = ++t->noise_steps};
         k->adam(t->model->learned_elements, &adam, iv_at(k, t->params, at), iv_at(k, t->grads, at),
                 iv_at(k, t->moment1, at), iv_at(k, t->moment2, at));
     }

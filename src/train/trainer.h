@@ -17,8 +17,8 @@ typedef struct iv_trainer {
     size_t *validation_rows; /* in the data, or in options->validation_data */
 
     /* Workspace of a step. */
-    size_t *order; /* rows of the batch */
-    float *x;      /* batch x d: staging before the upload */
+    size_t *order;     /* rows of the batch */
+    float *x;          /* batch x d: staging before the upload */
     iv_metric *limits; /* knows the limits of what the metric learns; NULL: it learns nothing */
     void *grads;
     double seconds_reported; /* when progress was last told, monotonic clock */
