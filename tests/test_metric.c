@@ -341,6 +341,7 @@ static void learned_values(void **state)
 {
     static const char *const texts[] = {"sse:feature", "student"};
     enum { ROWS = 5, D = 11 };
+    double learned[2][2 * D];
     (void)state;
     for (size_t t = 0; t < 6; t++) {
         const iv_kernels *k = tables[t / 2];
@@ -376,6 +377,10 @@ static void learned_values(void **state)
         m->kind->gradient(m, 0, ROWS, a, b, 0.5, to);
         k->download(g, to, ROWS * D);
         assert_near("gradient", g, slope, ROWS * D, tolerance);
+        double *sums = learned[t % 2], again[2 * D] = {0};
+        if (t < 2) memset(sums, 0, 2 * D * sizeof *sums);
+        m->kind->learn(m, ROWS, 0, D, a, b, 0.5, false, t < 2 ? sums : again);
+        if (t >= 2) assert_near("learn", again, sums, m->kind->n_learned * D, tolerance);
         /* G, its diagonal, and the parts of D that are no constant */
         m->kind->apply_g(m, 0, ROWS, a, 1, b, ROWS * D, to, ROWS * D);
         k->download(g, to, ROWS * D);
