@@ -574,6 +574,21 @@ static void report(void **state)
     const json_t *feature = json_array_get(json_object_get(noise, "features"), 3);
     assert_true(json_real_value(json_object_get(feature, "s")) == a->noise.features[3].s);
     assert_true(json_real_value(json_object_get(feature, "nu")) == a->noise.features[3].nu);
+    if (system("python3 -c 'import jsonschema' >/dev/null 2>&1") == 0) {
+        char path[] = "/tmp/isovae-test-XXXXXX", command[400];
+        int file = mkstemp(path);
+        assert_true(file >= 0);
+        close(file);
+        assert_int_equal(json_dump_file(json, path, 0), 0);
+        (void)snprintf(
+            command, sizeof command,
+            "python3 -c 'import json, sys, jsonschema; s = json.load(open(sys.argv[1])); "
+            "jsonschema.validate(json.load(open(sys.argv[2])), s)' "
+            "docs/report.schema.json '%s'",
+            path);
+        assert_int_equal(system(command), 0);
+        unlink(path);
+    }
     json_decref(json);
     iv_text_free(&text);
     iv_text_free(&page);
