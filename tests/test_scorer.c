@@ -69,7 +69,7 @@ void *realloc(void *memory, size_t size)
 
 /* ---- Models and rows ---- */
 
-enum { ROWS = 150, CASES = 5 };
+enum { ROWS = 150, CASES = 7 };
 static const char *const estimates[IV_ESTIMATES] = {"elbo", "posterior", "logdet", "laplace"};
 
 typedef struct example {
@@ -123,9 +123,15 @@ static iv_model *make(const char *arch, size_t d, size_t n, iv_act act, const ch
     ref_ok(iv_model_new(&model, &err), &err);
     ref_ok(iv_model_build(model, arch, d, n, act, IV_F32, &err), &err);
     fill(model);
-    ref_ok(iv_metric_parse(loss, &model->metric, &err), &err);
+    iv_metric_spec spec;
+    ref_ok(iv_metric_parse(loss, &spec, &err), &err);
+    ref_ok(iv_model_set_metric(model, &spec, &err), &err);
+    for (size_t i = 0; i < model->learned_elements; i++)
+        ((float *)model->params)[model->learned_at + i] =
+            (float)(i < d ? wave(i) / 2 : 1 + wave(i));
     ref_identity_scaling(model);
-    model->beta = 0.05;
+    model->beta = model->learned_elements > 0 ? 1 : 0.05;
+    if (model->learned_elements > 0) model->noise_floor = 0.1, model->least_variance = 0.05;
     if (model->metric.loss != IV_LOSS_BCE) {
         model->scaling.kind = uneven ? IV_SCALE_STANDARD : IV_SCALE_NONE;
         model->scaling.uniform = !uneven;
@@ -168,7 +174,7 @@ static void open_example(example *c, iv_model *inner)
     }
     for (size_t i = 0; i < c->d; i++) {
         /* One row so far off that single precision overflows on the way. */
-        if (inner->metric.loss == IV_LOSS_SSE) {
+        if (iv_loss_absolute(inner->metric.loss)) {
             c->rows[3 * c->d + i] = 3e37f;
             wide[3 * c->d + i] = (double)3e37f;
         }
@@ -187,6 +193,8 @@ static int open_all(void **state)
     open_example(&cases[3],
                  make("mlp:48", 50, 40, IV_ACT_TANH, "sse", true)); /* two tangent tiles */
     open_example(&cases[4], full_model(IV_F64));
+    open_example(&cases[5], make("mlp:32,24", 16, 3, IV_ACT_SILU, "sse:feature", true));
+    open_example(&cases[6], make("mlp:32,24", 70, 4, IV_ACT_SILU, "student", true));
     return 0;
 }
 

@@ -28,6 +28,31 @@ static void add_params(const iv_model *model, const iv_graph *graph, iv_tensor *
     }
 }
 
+/* What the metric learns: tensors of d numbers. */
+static void add_learned(const iv_model *model, iv_tensor *list, size_t *n)
+{
+    size_t vectors, element = iv_dtype_size(model->dtype);
+    const char *const *names = iv_metric_learned_names(&model->metric, &vectors);
+    for (size_t p = 0; p < vectors; p++) {
+        size_t at = model->learned_at + p * model->d;
+        list[(*n)++] = (iv_tensor){.name = names[p],
+                                   .dtype = model->dtype,
+                                   .shape = {.rank = 1, .dim = {model->d}},
+                                   .size = model->d,
+                                   .data = (const unsigned char *)model->params + at * element};
+    }
+}
+
+static bool is_learned(const iv_model *model, const char *tensor)
+{
+    size_t vectors;
+    const char *const *names = iv_metric_learned_names(&model->metric, &vectors);
+    for (size_t p = 0; p < vectors; p++) {
+        if (strcmp(names[p], tensor) == 0) return true;
+    }
+    return false;
+}
+
 static isovae_status make_metadata(const iv_model *model, bool checkpoint, const json_t *extra,
                                    json_t *metadata, isovae_error *err)
 {
@@ -60,10 +85,12 @@ static isovae_status write_file(const iv_model *model, const iv_extra_tensor *ex
 {
     iv_tensor *list;
     size_t n = 0;
-    IV_TRY(IV_NEW(list, model->encoder->n_params + model->decoder->n_params + n_extra,
-                  "the list of tensors", err));
+    IV_TRY(IV_NEW(
+        list, model->encoder->n_params + model->decoder->n_params + IV_METRIC_MAX_LEARNED + n_extra,
+        "the list of tensors", err));
     add_params(model, model->encoder, list, &n);
     add_params(model, model->decoder, list, &n);
+    add_learned(model, list, &n);
     for (size_t i = 0; i < n; i++) {
         if (iv_tensor_finite(&list[i])) continue;
         isovae_status status = iv_fail(err, ISOVAE_ERR_DIVERGED,
@@ -169,7 +196,7 @@ static isovae_status check_extra(const iv_model *model, const iv_safetensors *fi
     for (size_t i = 0; i < file->n; i++) {
         const char *tensor = file->tensors[i].name;
         if (iv_graph_find_param(model->encoder, tensor) == SIZE_MAX &&
-            iv_graph_find_param(model->decoder, tensor) == SIZE_MAX) {
+            iv_graph_find_param(model->decoder, tensor) == SIZE_MAX && !is_learned(model, tensor)) {
             return iv_fail(err, ISOVAE_ERR_FORMAT,
                            "%s: tensor '%.100s' is no parameter of the network", name, tensor);
         }

@@ -1,5 +1,6 @@
 /* The text report: a verdict, ten lines of figures, a table of latents, warnings. */
 #include "report/facts.h"
+#include "report/noise.h"
 
 #include <math.h>
 #include <string.h>
@@ -182,6 +183,16 @@ static void line_density(const page *p)
     line(p, p->a->density.absolute ? "log density" : "score", &t);
 }
 
+static void line_noise(const page *p)
+{
+    iv_text t = {0}, tails = {0};
+    iv_noise_line(p->context, &t);
+    line(p, "noise", &t);
+    if (!p->a->noise.tails) return;
+    iv_tails_line(p->context, &tails);
+    line(p, "tails", &tails);
+}
+
 static void line_pictures(const page *p)
 {
     iv_text t = {0};
@@ -355,6 +366,7 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     line_distortion(&p);
     line_rate(&p);
     line_density(&p);
+    if (p.a->noise.n > 0) line_noise(&p);
     if (p.a->image_quality.rows > 0) line_pictures(&p);
     if (p.a->truth.known || p.a->truth.density_known) line_truth(&p);
     iv_text_puts(out, "\n");

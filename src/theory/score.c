@@ -85,13 +85,17 @@ static void explain_chunk(void *user, iv_lane *lane, size_t first, size_t count)
     iv_metric_row_factor(metric, 1, iv_lane_x(lane), &factor);
     pass->k->download(e->feature, iv_lane_x(lane), d);
     pass->k->download(lane->stage, iv_lane_out(lane), d);
+    for (size_t j = 0; j < n; j++) e->latent[j] = iv_kl(e->rows->mu[j], e->rows->logvar[j]);
+    if (metric->kind->parts != NULL) {
+        metric->kind->parts(metric, e->feature, lane->stage, e->feature);
+        return;
+    }
     for (size_t i = 0; i < d; i++) {
         double x = e->feature[i], out = lane->stage[i], off = x - out;
         e->feature[i] = (metric->kind->logits ? cross_entropy(x, out)
                                               : factor * pass->scaling->weight[i] * off * off) /
                         e->rows->beta;
     }
-    for (size_t j = 0; j < n; j++) e->latent[j] = iv_kl(e->rows->mu[j], e->rows->logvar[j]);
 }
 
 isovae_status iv_score_explain(const iv_model *model, const iv_dataset *data, size_t row,
