@@ -4,12 +4,12 @@ _isovae() {
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="help version demo fit report score encode decode sample traverse info"
+        words="help version demo fit report score encode decode sample traverse stability drift info"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
     fi
     case $before in
-        help) words="demo fit report score encode decode sample traverse info" ;;
+        help) words="demo fit report score encode decode sample traverse stability drift info" ;;
         --objective) words="conventional decomposed" ;;
         --scale) words="none standard minmax unit identity" ;;
         --lr-schedule) words="cosine step constant" ;;
@@ -30,6 +30,8 @@ _isovae() {
             decode) words="--output --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
             sample) words="--output --count --noise --seed --threads --isa --quiet --verbose --help" ;;
             traverse) words="--output --row --latents --steps --range --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            stability) words="--output --json --html --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --validation --split-by --patience --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            drift) words="--json --alpha --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             info) words="--json --quiet --verbose --help" ;;
         esac
     fi
