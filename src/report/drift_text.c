@@ -79,11 +79,12 @@ static void put_side(const page *p, size_t s)
         iv_put_count(p->out, side->bad_rows);
     }
     if (side->held_out) {
-        iv_text_puts(p->out, "; the model was trained on them: its ");
+        iv_text_puts(p->out, "\n              (trained on by the model, which sees the ");
         iv_put_count(p->out, side->looked);
-        iv_text_puts(p->out, " held-out rows alone are compared by it");
+        iv_text_puts(p->out, " held-out ones alone)");
     } else if (side->trained_on) {
-        iv_text_puts(p->out, "; the model was trained on them: residual and score are not tested");
+        iv_text_puts(
+            p->out, "\n              (trained on by the model: residual and score are not tested)");
     } else if (side->looked < side->rows) {
         iv_text_puts(p->out, "; compared: ");
         iv_put_count(p->out, side->looked);
@@ -118,7 +119,7 @@ static void cell_signed(const page *p, size_t width, double value)
     if (isnan(value)) {
         iv_text_puts(&t, "-");
     } else {
-        iv_text_printf(&t, "%+.2f", value);
+        iv_text_printf(&t, "%+.2f", fabs(value) < 0.005 ? 0 : value);
     }
     cell(p, width, &t);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { MOST_ROWS = 50000, LEAST_FEATURE_ROWS = 2000 };
+static const double small_part = 0.1;    /* of the largest: parts below are not told */
 static const double feature_cells = 4e7; /* of each side: pictures are looked at on fewer rows */
 
 const char *iv_drift_what_name(iv_drift_what what)
@@ -237,15 +238,22 @@ static void behind_residual(const seen both[2], double unit, iv_drift_item *item
     }
 }
 
-static void explain(const seen both[2], const iv_drift_item *features, iv_drift_item *item)
+static void explain(const seen both[2], const iv_drift_item *features, double alpha,
+                    iv_drift_item *item)
 {
     if (!item->found) return;
     switch (item->what) {
-    case IV_DRIFT_LATENT: behind_latent(&both[0], features, item); break;
+    case IV_DRIFT_LATENT: /* features are told for where it has gone, not for its shape */
+        if (item->adjusted[IV_TEST_SHIFT] <= alpha) behind_latent(&both[0], features, item);
+        break;
     case IV_DRIFT_RESIDUAL: behind_residual(both, 1, item); break;
     case IV_DRIFT_SCORE: behind_residual(both, -1 / both[0].rows->beta, item); break;
     case IV_DRIFT_FEATURE:
     case IV_DRIFT_UNUSABLE: break;
+    }
+    while (item->n_behind > 1 && fabs(item->behind[item->n_behind - 1].amount) <
+                                     small_part * fabs(item->behind[0].amount)) {
+        item->n_behind--;
     }
 }
 
@@ -305,7 +313,7 @@ static isovae_status verdict(iv_drift *drift, const seen both[2], isovae_error *
     IV_TRY(correct(drift, features, drift->n_data, err));
     for (size_t i = 0; i < drift->n_model + drift->n_data; i++) {
         iv_drift_item *item = &drift->items[i];
-        explain(both, features, item);
+        explain(both, features, drift->alpha, item);
         drift->found = drift->found || item->found;
         drift->found_latents += item->found && item->what == IV_DRIFT_LATENT;
         drift->found_features += item->found && item->what == IV_DRIFT_FEATURE;
