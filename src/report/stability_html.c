@@ -49,7 +49,7 @@ static void set_range(const iv_agreement *a, const chart *kind, size_t n, iv_axi
         }
     }
     if (kind->match) {
-        *axis = (iv_axis){.lo = lo < 0.9 ? 0 : 0.9, .hi = 1};
+        *axis = (iv_axis){.lo = lo < 0.85 ? 0 : 0.85, .hi = 1};
         return;
     }
     if (!(lo > 0) || !(hi >= lo)) lo = hi = 1;
@@ -161,9 +161,16 @@ static void put_units(const iv_stability_context *c, iv_text *out)
         iv_put_number(out, unit->variance_mean, 4);
         iv_text_puts(out, "</td><td>");
         iv_put_number(out, unit->variance_sd, 2);
-        iv_text_printf(out, "</td><td class=\"text\">%s%s</td></tr>",
-                       unit->claimed ? "claimed" : "not claimed",
-                       unit->n > 1 ? "; one group: its latents turn into each other" : "");
+        iv_text_printf(out, "</td><td class=\"text\">%s",
+                       unit->claimed ? "claimed" : "not claimed");
+        if (unit->n > 1) {
+            iv_text_printf(
+                out,
+                "; a group whose latents turn into each other, %zu of its %zu directions "
+                "are shared by all runs",
+                unit->shared, unit->n);
+        }
+        iv_text_puts(out, "</td></tr>");
     }
     iv_text_puts(out, "</tbody></table></div>");
 }

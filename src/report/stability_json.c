@@ -62,6 +62,7 @@ static json_t *unit_json(const iv_agreement *a, size_t u)
     ok = iv_json_put(o, "latents", members) && ok;
     ok = ok && iv_json_put(o, "claimed", json_boolean(unit->claimed)) &&
          iv_json_put(o, "found", iv_json_count(unit->found)) &&
+         iv_json_put(o, "directions_shared", iv_json_count(unit->shared)) &&
          iv_json_put(o, "match_mean", iv_json_number(unit->match_mean)) &&
          iv_json_put(o, "match_min", iv_json_number(unit->match_min)) &&
          iv_json_put(o, "variance_y_mean", iv_json_number(unit->variance_mean)) &&

@@ -54,19 +54,24 @@ static void unit_row(const iv_stability_context *c, size_t u, iv_text *out)
     cell_fixed(out, 10, down(unit->match_mean), 4);
     cell_fixed(out, 9, down(unit->match_min), 4);
     cell_number(out, 13, unit->variance_mean);
-    iv_text_puts(out, " +- ");
     iv_text sd = {0};
-    iv_put_number(&sd, unit->variance_sd, 2);
+    if (!isnan(unit->variance_sd)) {
+        iv_text_puts(&sd, " +- ");
+        iv_put_number(&sd, unit->variance_sd, 2);
+    }
     if (sd.failed) out->failed = true;
-    iv_text_printf(out, "%-9s", sd.data != NULL ? sd.data : "-");
-    iv_text_free(&sd);
     if (unit->n > 1) {
-        iv_text_puts(out, " one group; apart");
+        iv_text_printf(out, "%-14s  group, %zu of %zu directions shared; apart",
+                       sd.data != NULL ? sd.data : "", unit->shared, unit->n);
         for (size_t i = 0; i < unit->n && i < 4; i++) {
             iv_text_puts(out, i > 0 ? ", " : " ");
             iv_put_fixed(out, a->latents[unit->member[i]].match_mean, 2);
         }
+        if (unit->n > 4) iv_text_puts(out, ", ...");
+    } else if (sd.data != NULL) {
+        iv_text_puts(out, sd.data);
     }
+    iv_text_free(&sd);
     style(c, out, "0");
     iv_text_puts(out, "\n");
 }

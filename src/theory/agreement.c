@@ -9,7 +9,8 @@
 
 /* A latent has turned into another where that one's match correlates with it by so much more than
  * the two do within the run: 0.2, an angle of 12 degrees; 0.1 where their variances are equal
- * within two joint SDs over the runs. They are one unit where it is so in a quarter of the runs. */
+ * within two joint SDs over the runs. They are one unit where it is so in a quarter of the
+ * runs, unless their variances differ and each is found in nine of ten runs by itself. */
 static const double turned_far = 0.2, turned_near = 0.1, turned_share = 0.25;
 static const double claimed_share = 0.9;
 
@@ -203,6 +204,11 @@ static double share_turned(const work *w, size_t i, size_t j, double limit)
     return (double)turned / (double)(a->runs - 1);
 }
 
+static bool claimed(const iv_agreement *a, size_t found)
+{
+    return a->runs > 1 && (double)found >= claimed_share * (double)a->runs;
+}
+
 static size_t root_of(const iv_agreement *a, size_t j)
 {
     while (a->latents[j].unit != j) j = a->latents[j].unit;
@@ -222,6 +228,8 @@ static void unite(const work *w)
             a->latents[i].turned = fmax(a->latents[i].turned, share);
             a->latents[j].turned = fmax(a->latents[j].turned, share);
             if (share < turned_share) continue;
+            if (!near && claimed(a, a->latents[i].found) && claimed(a, a->latents[j].found))
+                continue;
             size_t p = root_of(a, i), q = root_of(a, j);
             a->latents[p > q ? p : q].unit = p > q ? q : p;
         }
@@ -240,15 +248,17 @@ static void pick(size_t p, const double *all, size_t stride, const size_t *rows,
 /* The smallest canonical correlation between the unit and its matches in run r; 0 where a member
  * has none. */
 static isovae_status unit_match(const work *w, const iv_agreed_unit *unit, size_t r, double *out,
-                                isovae_error *err)
+                                size_t *shared, isovae_error *err)
 {
     const iv_agreement *a = w->a;
     size_t p = unit->n, n = a->n, m = w->run[r].n;
     size_t *theirs = NULL;
     double *room = NULL;
     *out = 0;
+    *shared = 0;
     if (p == 1) {
         *out = a->match[r * n + unit->member[0]];
+        *shared = *out >= a->least;
         return ISOVAE_OK;
     }
     for (size_t i = 0; i < p; i++) {
@@ -265,6 +275,7 @@ static isovae_status unit_match(const work *w, const iv_agreed_unit *unit, size_
         pick(p, w->cross[r], m, unit->member, theirs, between);
         status = iv_canonical(p, one, other, between, values, err);
         if (status == ISOVAE_OK) *out = values[p - 1];
+        while (status == ISOVAE_OK && *shared < p && values[*shared] >= a->least) ++*shared;
     }
     iv_free(theirs);
     iv_free(room);
@@ -275,8 +286,11 @@ static isovae_status fill_unit(const work *w, size_t u, double *column, isovae_e
 {
     iv_agreement *a = w->a;
     iv_agreed_unit *unit = &a->units[u];
+    unit->shared = unit->n;
     for (size_t r = 0; r < a->runs; r++) {
-        IV_TRY(unit_match(w, unit, r, &a->unit_match[r * a->n_units + u], err));
+        size_t shared = 0;
+        IV_TRY(unit_match(w, unit, r, &a->unit_match[r * a->n_units + u], &shared, err));
+        if (shared < unit->shared) unit->shared = shared;
         column[r] = 0;
         for (size_t i = 0; i < unit->n; i++) column[r] += a->variance[r * a->n + unit->member[i]];
     }
@@ -286,7 +300,7 @@ static isovae_status fill_unit(const work *w, size_t u, double *column, isovae_e
     unit->variance_mean = o.variance_mean;
     unit->variance_sd = o.variance_sd;
     unit->found = o.found;
-    unit->claimed = a->runs > 1 && (double)o.found >= claimed_share * (double)a->runs;
+    unit->claimed = claimed(a, o.found);
     return ISOVAE_OK;
 }
 

@@ -37,7 +37,9 @@ typedef struct iv_agreed_unit {
      * latent: as above. */
     double match_mean, match_min, variance_mean, variance_sd;
     size_t found;
-    bool claimed; /* in at least nine of ten runs */
+    size_t shared; /* directions, of n, that every other run has: canonical correlations of `least`
+                      or more */
+    bool claimed;  /* in at least nine of ten runs */
 } iv_agreed_unit;
 
 typedef struct iv_agreement {
