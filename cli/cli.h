@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "data/dataset.h"
 #include "model/model.h"
+#include "train/train.h"
 
 #include <stdio.h>
 
@@ -59,6 +60,7 @@ struct cli {
     bool terminal; /* standard error is one */
     iv_pool *pool;
     cli_bar bar;
+    bool answer_is_no; /* success with exit code 1: drift was found */
     iv_text held; /* remarks on the data, told once the work has begun: a refusal is one line */
 };
 
@@ -164,8 +166,15 @@ void cli_help_defaults(iv_text *text);
 /* ---- the commands ---- */
 
 cli_run cmd_demo, cmd_fit, cmd_report, cmd_score, cmd_encode, cmd_decode, cmd_sample, cmd_traverse,
-    cmd_info;
+    cmd_info, cmd_stability, cmd_drift;
 
+/* What stability shares with fit: options that exclude each
+ * other, the options but for the data, and --validation (a share into the
+ * options, or a file whose features are matched to those of the data). */
+isovae_status cli_fit_pairs(const cli *c, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status cli_fit_options(cli *c, iv_fit_options *o, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status cli_open_validation(cli *c, const iv_dataset *data, iv_fit_options *o,
+                                  iv_dataset **validation, isovae_error *err) ISOVAE_MUST_CHECK;
 /* The pieces that demo shares with fit and report. */
 isovae_status cli_fit_to_file(cli *c, const char *spec, const char *output,
                               isovae_error *err) ISOVAE_MUST_CHECK;

@@ -97,6 +97,42 @@ const cli_command cli_commands[] = {
      "-o "
      "sheet.png\taround one face",
      1, 2, cmd_traverse},
+    {CLI_STABILITY, "stability", "DATA",
+     "are these latents real? Trains with many seeds and compares",
+     "Trains as fit does, with the same options, from --seeds different seeds (other weights, "
+     "noise "
+     "and held-out rows), and matches the latents of the runs by the best assignment on "
+     "|correlation| of their isometric coordinates y on common rows. For each latent: in how many "
+     "runs it is found, how well it matches, and the spread of its variance_y over the runs. "
+     "Latents that turn into each other from run to run, because their variances are nearly equal, "
+     "are one group, and the space that they span is compared, by canonical correlations. The "
+     "first "
+     "line is made to be quoted.\n\n"
+     "Claimed is what is found in nine of ten runs; latents that are not active are not claimed. A "
+     "run that diverges has found nothing.\n\n"
+     "Each run is kept in a folder when it is done. After Ctrl-C the same command goes on, in the "
+     "middle of the run that was stopped.",
+     "isovae stability table.csv\tten seeds, all defaults\n"
+     "isovae stability table.csv -n 20 --quick --seeds 5 --html stability.html\ta first look\n"
+     "isovae stability table.csv --same-split --runs runs -o m.safetensors\tother weights alone; "
+     "keep all models, and the most central as m.safetensors",
+     1, 1, cmd_stability},
+    {CLI_DRIFT, "drift", "MODEL REFERENCE NEW", "has the data changed? Exit status 1 where it has",
+     "Compares two sets of rows as the model sees them: each active latent's y, the residual "
+     "D(x, Dec(mu)), the score, and beside them each feature and the share of unusable rows. Three "
+     "tests of each that need no model of its distribution: a shift (Mann-Whitney), a change of "
+     "spread (the same on distances from the median), any change of shape (Kolmogorov-Smirnov). "
+     "Their p values are corrected for all of them (Holm, the model's part and the features' at "
+     "half "
+     "of alpha each): where nothing has changed, an alarm comes with a chance of at most --alpha. "
+     "What has changed is told with its size and the features behind it.\n\n"
+     "Rows are taken as independent: rows that repeat each other, as neighbours in time do, make p "
+     "values too small. Where one of the two is the data that the model was trained on, its "
+     "held-out rows alone stand for it in the model's part.\n\n"
+     "Exit status: 0 no change found, 1 the data have changed, 2 and above as for all commands.",
+     "isovae drift m.safetensors january.csv february.csv\tto the terminal\n"
+     "isovae drift m.safetensors old.csv new.csv --alpha 0.001 -q || mail-the-team\tin a script",
+     3, 3, cmd_drift},
     {CLI_INFO, "info", "MODEL", "what a model file holds",
      "Prints shape, metric, beta, scaling, "
      "features, how it was trained and what was found on the training rows.",

@@ -127,5 +127,5 @@ int main(int argc, char **argv)
     cli_values_free(c.opt, c.argument);
     iv_free(c.typed);
     iv_text_free(&c.held);
-    return cli_exit_code(status);
+    return status == ISOVAE_OK && c.answer_is_no ? CLI_EXIT_NO : cli_exit_code(status);
 }

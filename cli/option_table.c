@@ -3,8 +3,11 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO)
-#define READS_DATA (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT)
+#define READS_DATA                                                                                 \
+    (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT)
+/* Commands that train, once or many times. */
+#define TRAINS (CLI_FIT | CLI_STABILITY)
 #define COMPUTES (ALL & ~(unsigned)CLI_INFO)
 
 static const char model_group[] = "Model";
@@ -22,6 +25,9 @@ const cli_option cli_options[] = {
      "The model file to write (.safetensors). Required. It is written whole at the end or not at "
      "all.",
      CLI_FIT, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "Also write the model of the run that agrees best with the others.", CLI_STABILITY,
+     output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "DIR", NULL, "isovae-demo",
      "The folder for the model and its reports; made where absent.", CLI_DEMO, output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "FILE", NULL, "standard output, as CSV",
@@ -39,10 +45,15 @@ const cli_option cli_options[] = {
     {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
      "Also write the report as JSON (isovae-report/1); - prints it instead of the text.",
      CLI_REPORT, output_group},
+    {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the result as JSON (isovae-stability/1, isovae-drift/1); - prints it instead of "
+     "the text.",
+     CLI_STABILITY | CLI_DRIFT, output_group},
     {OPT_JSON, "json", 0, CLI_FLAG, NULL, NULL, NULL, "Print JSON instead of text.", CLI_INFO,
      output_group},
     {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
-     "Also write the report as one self-contained page with charts.", CLI_REPORT, output_group},
+     "Also write the report as one self-contained page with charts.", CLI_REPORT | CLI_STABILITY,
+     output_group},
     {OPT_CSV, "csv", 0, CLI_TEXT, "DIR", NULL, NULL,
      "Also write tables as CSV and charts as SVG into a folder; made where absent.", CLI_REPORT,
      output_group},
@@ -50,82 +61,82 @@ const cli_option cli_options[] = {
     /* ---- fit: model ---- */
     {OPT_LATENT_DIM, "latent-dim", 'n', CLI_COUNT, "N", NULL,
      "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_ARCH, "arch", 0, CLI_TEXT, "NAME", NULL, "mlp:64,64 for tables, mlp:400 for images",
      "Network: mlp:A,B,... is the encoder, the decoder its mirror; linear has no hidden layer; "
      "conv64 and conv-small are for images; FILE.json describes one (docs/architectures.md).",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_ACTIVATION, "activation", 0, CLI_TEXT, "NAME", NULL, "silu; tanh with --init multimodal",
      "Activation of the hidden layers of mlp: silu, tanh, relu, leaky_relu, elu, gelu, softplus, "
      "sigmoid.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
      "Distance between data and reconstruction, summed over features: sse; bce (values in [0, 1]); "
      "weighted:down, weighted:up, weighted:C0,C1 (c0 + c1 |x|^2 times sse) or "
      "weighted:inverse,C0,C1; ssim or ssim:R, 1 - SSIM of pictures with the data range R (--beta "
      "is "
      "required); student, heavy tails learned per feature (beta 1).",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_NOISE, "noise", 0, CLI_CHOICE, "common|feature", NULL, "common",
      "Noise of the decoder for sse: common to all features, given by beta; or feature, learned for "
      "each feature (beta 1). --loss student always learns it for each.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_NOISE_FLOOR, "noise-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005; 0.1 for student",
      "Learned noise: its variance s^2 is at least this share of the mean feature variance, in "
      "scaled units. Above 0.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL,
      "auto; 1 for bce, student and --noise feature; none for ssim",
      "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "
      "variance of the decoder; auto lets it follow the residual variance per feature.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_BETA_FLOOR, "beta-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005",
-     "With beta auto: beta/2 is at least this share of the mean feature variance.", CLI_FIT,
+     "With beta auto: beta/2 is at least this share of the mean feature variance.", TRAINS,
      model_group},
     {OPT_OBJECTIVE, "objective", 0, CLI_CHOICE, "conventional|decomposed", NULL, "conventional",
      "Conventional: D(x, Dec(z)) + beta KL. Decomposed: transform + coding loss + beta KL, the "
      "form "
      "of the paper's experiments; biased where latents are spare.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
     {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
      "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
      "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
      "undone in every result.",
-     CLI_FIT, model_group},
+     TRAINS, model_group},
 
     /* ---- fit: training ---- */
     {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "the longer of 12000 steps and 20 epochs",
-     "Length of the training in steps.", CLI_FIT, training_group},
+     "Length of the training in steps.", TRAINS, training_group},
     {OPT_EPOCHS, "epochs", 0, CLI_COUNT, "N", NULL, NULL,
-     "Length of the training in passes over the training rows; instead of --steps.", CLI_FIT,
+     "Length of the training in passes over the training rows; instead of --steps.", TRAINS,
      training_group},
     {OPT_QUICK, "quick", 0, CLI_FLAG, NULL, NULL, NULL,
      "A first look: the longer of 2000 steps and 4 epochs. Latents and their importance stand by "
      "then; densities of data far from Gaussian gain by the full length.",
-     CLI_FIT, training_group},
+     TRAINS, training_group},
     {OPT_BATCH_SIZE, "batch-size", 0, CLI_COUNT, "N", NULL,
      "400 where the widest layer has at most 128 units, else 200; 64 for conv64, conv-small, "
      "FILE.json",
-     "Rows per step.", CLI_FIT, training_group},
+     "Rows per step.", TRAINS, training_group},
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
      "0.01 where the widest layer of mlp has at most 128 units, 0.0001 for conv64, else 0.001",
-     "Learning rate of Adam.", CLI_FIT, training_group},
+     "Learning rate of Adam.", TRAINS, training_group},
     {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant", NULL, "cosine",
-     "How the rate falls over the steps.", CLI_FIT, training_group},
+     "How the rate falls over the steps.", TRAINS, training_group},
     {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",
-     "Decoupled weight decay.", CLI_FIT, training_group},
+     "Decoupled weight decay.", TRAINS, training_group},
     {OPT_DENOISE, "denoise", 0, CLI_NOT_NEGATIVE, "SD", NULL, "0",
      "Noise of this standard deviation, in scaled units, on what the encoder sees while training.",
-     CLI_FIT, training_group},
+     TRAINS, training_group},
     {OPT_BETA_START, "beta-start", 0, CLI_POSITIVE, "NUMBER", NULL, "from the PCA spectrum",
      "Beta at the first step; it is annealed to its final value over the first half. The final "
      "value itself means no annealing.",
-     CLI_FIT, training_group},
+     TRAINS, training_group},
     {OPT_KL_WARMUP, "kl-warmup", 0, CLI_SHARE, "SHARE", NULL, "0",
-     "Share of the steps over which the KL term grows from nothing.", CLI_FIT, training_group},
+     "Share of the steps over which the KL term grows from nothing.", TRAINS, training_group},
     {OPT_INIT, "init", 0, CLI_CHOICE, "default|multimodal", NULL, "default",
-     "Starting weights; multimodal has wider first layers, for data with separate modes.", CLI_FIT,
+     "Starting weights; multimodal has wider first layers, for data with separate modes.", TRAINS,
      training_group},
     {OPT_INIT_FROM, "init-from", 0, CLI_TEXT, "MODEL", NULL, NULL,
      "Start from the weights of a model of the same shape.", CLI_FIT, training_group},
@@ -134,12 +145,12 @@ const cli_option cli_options[] = {
     {OPT_VALIDATION, "validation", 0, CLI_TEXT, "SHARE|FILE", NULL, "0.1",
      "Share of the rows held out, or a data file of its own. The weights that validate best are "
      "kept. 0: none.",
-     CLI_FIT, validation_group},
+     TRAINS, validation_group},
     {OPT_SPLIT_BY, "split-by", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column that says which rows train (0) and which validate (anything else).",
-     CLI_FIT | CLI_REPORT, validation_group},
+     TRAINS | CLI_REPORT, validation_group},
     {OPT_PATIENCE, "patience", 0, CLI_COUNT, "N", NULL, "20",
-     "With a constant or step rate: stop after N validations without gain.", CLI_FIT,
+     "With a constant or step rate: stop after N validations without gain.", TRAINS,
      validation_group},
 
     /* ---- fit: stopping and going on ---- */
@@ -159,7 +170,7 @@ const cli_option cli_options[] = {
      "not fit, the first ones show how many do, and the run begins anew with so many, so that the "
      "learning rate still falls to its end; the report says so. Measuring the finished model comes "
      "on top.",
-     CLI_FIT, run_group},
+     TRAINS, run_group},
     {OPT_LOG, "log", 0, CLI_TEXT, "FILE.jsonl", NULL, NULL,
      "Write losses, rates and speed while training, a JSON object a line, at once; a resumed run "
      "goes on with the file.",
@@ -168,7 +179,7 @@ const cli_option cli_options[] = {
      "Write the same numbers as an event file for TensorBoard into a folder, made where absent.",
      CLI_FIT, run_group},
     {OPT_NO_RESTART, "no-restart", 0, CLI_FLAG, NULL, NULL, NULL,
-     "Do not start again, from another start, when a run has folded.", CLI_FIT, run_group},
+     "Do not start again, from another start, when a run has folded.", TRAINS, run_group},
 
     /* ---- report ---- */
     {OPT_ROWS, "rows", 0, CLI_CHOICE, "auto|all|train|validation", NULL, "auto",
@@ -219,6 +230,23 @@ const cli_option cli_options[] = {
      "itself (0.5y).",
      CLI_TRAVERSE, analysis_group},
 
+    /* ---- stability, drift ---- */
+    {OPT_SEEDS, "seeds", 0, CLI_COUNT, "N", NULL, "10",
+     "How many runs; their seeds count up from --seed.", CLI_STABILITY, analysis_group},
+    {OPT_MATCH, "match", 0, CLI_SHARE, "R", NULL, "0.9",
+     "A latent is found in a run that has one whose |correlation| with it is R or more.",
+     CLI_STABILITY, analysis_group},
+    {OPT_SAME_SPLIT, "same-split", 0, CLI_FLAG, NULL, NULL, "each run holds out other rows",
+     "All runs hold out the same rows, those of the first; latents are then compared on them.",
+     CLI_STABILITY, analysis_group},
+    {OPT_RUNS, "runs", 0, CLI_TEXT, "DIR", NULL, "a folder that is removed at the end",
+     "Keep the models of all runs in this folder, made where absent; runs that are there are not "
+     "made again.",
+     CLI_STABILITY, output_group},
+    {OPT_ALPHA, "alpha", 0, CLI_SHARE, "P", NULL, "0.05",
+     "The chance of an alarm where nothing has changed, over all tests together.", CLI_DRIFT,
+     analysis_group},
+
     /* ---- data ---- */
     {OPT_COLUMNS, "columns", 0, CLI_TEXT, "LIST", NULL, "all numeric columns",
      "Columns to use: names (a,b,c) or numbers counted from 1 (1-16,20).", READS_DATA, data_group},
@@ -256,7 +284,7 @@ const cli_option cli_options[] = {
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0",
      "Of everything random: weights, noise, shuffling, held-out rows. Equal seeds give equal "
      "bytes.",
-     CLI_FIT | CLI_DEMO, general_group},
+     TRAINS | CLI_DEMO, general_group},
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0", "Of everything random.",
      CLI_REPORT | CLI_SAMPLE, general_group},
     {OPT_THREADS, "threads", 't', CLI_COUNT, "N", NULL, "one per processor",

@@ -19,7 +19,9 @@ enum {
     CLI_DECODE = 1 << 5,
     CLI_SAMPLE = 1 << 6,
     CLI_TRAVERSE = 1 << 7,
-    CLI_INFO = 1 << 8
+    CLI_INFO = 1 << 8,
+    CLI_STABILITY = 1 << 9,
+    CLI_DRIFT = 1 << 10
 };
 
 /* A place for the value of each option. Two rows of the table may share one, where the same name
@@ -84,6 +86,11 @@ typedef enum cli_slot {
     OPT_ROW,
     OPT_LATENTS,
     OPT_RANGE,
+    OPT_ALPHA,
+    OPT_SEEDS,
+    OPT_MATCH,
+    OPT_SAME_SPLIT,
+    OPT_RUNS,
     OPT_SEED,
     OPT_THREADS,
     OPT_ISA,

@@ -3,7 +3,7 @@
 # Help, version, and the files that are generated from the table of options.
 # shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
-commands="demo fit report score encode decode sample traverse info"
+commands="demo fit report score encode decode sample traverse stability drift info"
 
 expect help 0 "$isovae" help
 expect help-fit 0 "$isovae" fit --help
