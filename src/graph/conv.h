@@ -4,9 +4,10 @@
  * writes); both kinds keep the weight as (small channels, big channels / groups, kh, kw). "Down" is
  * the convolution: forward of conv, data gradient of conv_transpose. "Up" is its transpose: data
  * gradient of conv, forward of conv_transpose. Each is a product: rows are output pixels, columns
- * output channels, and the sum runs over the window of an output pixel in the source, gathered into
- * a row. Up, the output pixels that are alike modulo the stride see the same taps of the kernel:
- * one product for each such phase, nothing is scattered and no zero is multiplied. */
+ * output channels, and the sum runs over the window of an output pixel in the source, which is read
+ * where it lies (conv_source.c). Up, the output pixels that are alike modulo the stride see the
+ * same taps of the kernel: one product for each such phase, nothing is scattered and no zero is
+ * multiplied. */
 #ifndef IV_GRAPH_CONV_H
 #define IV_GRAPH_CONV_H
 
