@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "data/dataset.h"
 #include "model/model.h"
+#include "train/train.h"
 
 #include <stdio.h>
 
@@ -164,7 +165,13 @@ void cli_help_defaults(iv_text *text);
 /* ---- the commands ---- */
 
 cli_run cmd_demo, cmd_fit, cmd_report, cmd_score, cmd_encode, cmd_decode, cmd_sample, cmd_traverse,
-    cmd_info;
+    cmd_info, cmd_sweep;
+
+/* The pieces that sweep shares with fit: the options of training but for the data, and the
+ * validation rows of --validation FILE (released by the caller). */
+isovae_status cli_fit_options(cli *c, iv_fit_options *options, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status cli_open_validation(cli *c, const iv_dataset *data, iv_fit_options *options,
+                                  iv_dataset **validation, isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The pieces that demo shares with fit and report. */
 isovae_status cli_fit_to_file(cli *c, const char *spec, const char *output,

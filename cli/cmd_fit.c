@@ -34,7 +34,7 @@ static isovae_status check_pairs(const cli *c, isovae_error *err)
 }
 
 /* Everything but the data. */
-static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
+isovae_status cli_fit_options(cli *c, iv_fit_options *o, isovae_error *err)
 {
     const cli_value *v = c->opt;
     iv_act act;
@@ -100,8 +100,8 @@ static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
 }
 
 /* --validation: a share, or a file whose features are matched to those of the data. */
-static isovae_status open_validation(cli *c, const iv_dataset *data, iv_fit_options *o,
-                                     iv_dataset **validation, isovae_error *err)
+isovae_status cli_open_validation(cli *c, const iv_dataset *data, iv_fit_options *o,
+                                  iv_dataset **validation, isovae_error *err)
 {
     const cli_value *value = &c->opt[OPT_VALIDATION];
     double share;
@@ -248,9 +248,9 @@ static isovae_status fit_and_write(cli *c, const char *spec, const char *output,
                                    isovae_error *err)
 {
     iv_fit_options options;
-    IV_TRY(fill_options(c, &options, err));
+    IV_TRY(cli_fit_options(c, &options, err));
     IV_TRY(cli_open_data(c, spec, NULL, data, err));
-    IV_TRY(open_validation(c, *data, &options, validation, err));
+    IV_TRY(cli_open_validation(c, *data, &options, validation, err));
     options.checkpoint = checkpoint;
     isovae_status status = iv_fit(*data, &options, result, err);
     if (status == ISOVAE_ERR_CANCELLED) tell_way_on(c, checkpoint);

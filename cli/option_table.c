@@ -3,8 +3,8 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO)
-#define READS_DATA (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE)
+     CLI_TRAVERSE | CLI_INFO | CLI_SWEEP)
+#define READS_DATA (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_SWEEP)
 #define COMPUTES (ALL & ~(unsigned)CLI_INFO)
 
 static const char model_group[] = "Model";
@@ -14,6 +14,7 @@ static const char run_group[] = "Stopping and going on";
 static const char data_group[] = "Data";
 static const char output_group[] = "Output";
 static const char analysis_group[] = "Analysis";
+static const char sweep_group[] = "Sweep";
 static const char general_group[] = "General";
 
 const cli_option cli_options[] = {
@@ -39,6 +40,14 @@ const cli_option cli_options[] = {
     {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
      "Also write the report as JSON (isovae-report/1); - prints it instead of the text.",
      CLI_REPORT, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "Write the model of the chosen beta, trained from a cold start (.safetensors).", CLI_SWEEP,
+     output_group},
+    {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the sweep as JSON (isovae-sweep/1); - prints it instead of the text.", CLI_SWEEP,
+     output_group},
+    {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the sweep as one self-contained page with charts.", CLI_SWEEP, output_group},
     {OPT_JSON, "json", 0, CLI_FLAG, NULL, NULL, NULL, "Print JSON instead of text.", CLI_INFO,
      output_group},
     {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
@@ -50,40 +59,40 @@ const cli_option cli_options[] = {
     /* ---- fit: model ---- */
     {OPT_LATENT_DIM, "latent-dim", 'n', CLI_COUNT, "N", NULL,
      "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
-     CLI_FIT, model_group},
+     CLI_FIT | CLI_SWEEP, model_group},
     {OPT_ARCH, "arch", 0, CLI_TEXT, "NAME", NULL, "mlp:64,64 for tables, mlp:400 for images",
      "Network: mlp:A,B,... is the encoder, the decoder its mirror; linear has no hidden layer; "
      "conv64 and conv-small are for images; FILE.json describes one (docs/architectures.md).",
-     CLI_FIT, model_group},
+     CLI_FIT | CLI_SWEEP, model_group},
     {OPT_ACTIVATION, "activation", 0, CLI_TEXT, "NAME", NULL, "silu; tanh with --init multimodal",
      "Activation of the hidden layers of mlp: silu, tanh, relu, leaky_relu, elu, gelu, softplus, "
      "sigmoid.",
-     CLI_FIT, model_group},
+     CLI_FIT | CLI_SWEEP, model_group},
     {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
      "Distance between data and reconstruction, summed over features: sse; bce (values in [0, 1]); "
      "weighted:down, weighted:up, weighted:C0,C1 (c0 + c1 |x|^2 times sse) or "
      "weighted:inverse,C0,C1; ssim or ssim:R, 1 - SSIM of pictures with the data range R (--beta "
      "is "
      "required).",
-     CLI_FIT, model_group},
+     CLI_FIT | CLI_SWEEP, model_group},
     {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL, "auto; 1 for bce; none for ssim",
      "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "
      "variance of the decoder; auto lets it follow the residual variance per feature.",
      CLI_FIT, model_group},
     {OPT_BETA_FLOOR, "beta-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005",
-     "With beta auto: beta/2 is at least this share of the mean feature variance.", CLI_FIT,
-     model_group},
+     "With beta auto: beta/2 is at least this share of the mean feature variance.",
+     CLI_FIT | CLI_SWEEP, model_group},
     {OPT_OBJECTIVE, "objective", 0, CLI_CHOICE, "conventional|decomposed", NULL, "conventional",
      "Conventional: D(x, Dec(z)) + beta KL. Decomposed: transform + coding loss + beta KL, the "
      "form "
      "of the paper's experiments; biased where latents are spare.",
-     CLI_FIT, model_group},
+     CLI_FIT | CLI_SWEEP, model_group},
     {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
      "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
      "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
      "undone in every result.",
-     CLI_FIT, model_group},
+     CLI_FIT | CLI_SWEEP, model_group},
 
     /* ---- fit: training ---- */
     {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "the longer of 12000 steps and 20 epochs",
@@ -94,18 +103,18 @@ const cli_option cli_options[] = {
     {OPT_QUICK, "quick", 0, CLI_FLAG, NULL, NULL, NULL,
      "A first look: the longer of 2000 steps and 4 epochs. Latents and their importance stand by "
      "then; densities of data far from Gaussian gain by the full length.",
-     CLI_FIT, training_group},
+     CLI_FIT | CLI_SWEEP, training_group},
     {OPT_BATCH_SIZE, "batch-size", 0, CLI_COUNT, "N", NULL,
      "400 where the widest layer has at most 128 units, else 200; 64 for conv64, conv-small, "
      "FILE.json",
-     "Rows per step.", CLI_FIT, training_group},
+     "Rows per step.", CLI_FIT | CLI_SWEEP, training_group},
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
      "0.01 where the widest layer of mlp has at most 128 units, 0.0001 for conv64, else 0.001",
-     "Learning rate of Adam.", CLI_FIT, training_group},
+     "Learning rate of Adam.", CLI_FIT | CLI_SWEEP, training_group},
     {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant", NULL, "cosine",
      "How the rate falls over the steps.", CLI_FIT, training_group},
     {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",
-     "Decoupled weight decay.", CLI_FIT, training_group},
+     "Decoupled weight decay.", CLI_FIT | CLI_SWEEP, training_group},
     {OPT_BETA_START, "beta-start", 0, CLI_POSITIVE, "NUMBER", NULL, "from the PCA spectrum",
      "Beta at the first step; it is annealed to its final value over the first half. The final "
      "value itself means no annealing.",
@@ -113,8 +122,8 @@ const cli_option cli_options[] = {
     {OPT_KL_WARMUP, "kl-warmup", 0, CLI_SHARE, "SHARE", NULL, "0",
      "Share of the steps over which the KL term grows from nothing.", CLI_FIT, training_group},
     {OPT_INIT, "init", 0, CLI_CHOICE, "default|multimodal", NULL, "default",
-     "Starting weights; multimodal has wider first layers, for data with separate modes.", CLI_FIT,
-     training_group},
+     "Starting weights; multimodal has wider first layers, for data with separate modes.",
+     CLI_FIT | CLI_SWEEP, training_group},
     {OPT_INIT_FROM, "init-from", 0, CLI_TEXT, "MODEL", NULL, NULL,
      "Start from the weights of a model of the same shape.", CLI_FIT, training_group},
 
@@ -122,10 +131,10 @@ const cli_option cli_options[] = {
     {OPT_VALIDATION, "validation", 0, CLI_TEXT, "SHARE|FILE", NULL, "0.1",
      "Share of the rows held out, or a data file of its own. The weights that validate best are "
      "kept. 0: none.",
-     CLI_FIT, validation_group},
+     CLI_FIT | CLI_SWEEP, validation_group},
     {OPT_SPLIT_BY, "split-by", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column that says which rows train (0) and which validate (anything else).",
-     CLI_FIT | CLI_REPORT, validation_group},
+     CLI_FIT | CLI_REPORT | CLI_SWEEP, validation_group},
     {OPT_PATIENCE, "patience", 0, CLI_COUNT, "N", NULL, "20",
      "With a constant or step rate: stop after N validations without gain.", CLI_FIT,
      validation_group},
@@ -137,6 +146,11 @@ const cli_option cli_options[] = {
      "is the same, byte for byte, as that of a run that was never stopped. Where the file is not "
      "there yet, the run starts from the beginning.",
      CLI_FIT, run_group},
+    {OPT_RESUME, "resume", 0, CLI_TEXT, "STATE", NULL, NULL,
+     "Go on from what an interrupted sweep has finished (FILE.sweep beside its first output); the "
+     "other options must be those of the run that wrote it. Where the file is not there yet, the "
+     "sweep starts from the beginning and keeps its state there.",
+     CLI_SWEEP, run_group},
     {OPT_CHECKPOINT_EVERY, "checkpoint-every", 0, CLI_EVERY, "STEPS|TIME", NULL,
      "2000 steps or 10m, whichever is sooner",
      "Steps or time (90s, 10m, 1h) between checkpoints, which go to MODEL.ckpt and are removed at "
@@ -156,7 +170,31 @@ const cli_option cli_options[] = {
      "Write the same numbers as an event file for TensorBoard into a folder, made where absent.",
      CLI_FIT, run_group},
     {OPT_NO_RESTART, "no-restart", 0, CLI_FLAG, NULL, NULL, NULL,
-     "Do not start again, from another start, when a run has folded.", CLI_FIT, run_group},
+     "Do not start again, from another start, when a run has folded.", CLI_FIT | CLI_SWEEP,
+     run_group},
+
+    /* ---- sweep ---- */
+    {OPT_TARGET, "target", 0, CLI_TEXT, "WHAT=VALUE", NULL,
+     "the calibrated rule: beta/2 is the residual variance per feature",
+     "Find the largest beta that reaches this: psnr=DB (pictures), rmse=X (a feature, in the "
+     "metric's units), r2=X, all of the reconstruction of validation rows; rate=NATS; active=N "
+     "latents. Where the curve ends before, it is followed further down.",
+     CLI_SWEEP, sweep_group},
+    {OPT_POINTS, "points", 0, CLI_COUNT, "N", NULL, "16",
+     "Betas, equally far apart in their logarithm.", CLI_SWEEP, sweep_group},
+    {OPT_BETA_RANGE, "beta-range", 0, CLI_TEXT, "LARGE:SMALL", NULL,
+     "from above the first latent to below the noise that PCA leaves; bce: 64:0.25; none for ssim",
+     "The largest and the smallest beta.", CLI_SWEEP, sweep_group},
+    {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "a quarter of those of fit",
+     "Steps of training per beta; the cold training of the answer takes four times as many.",
+     CLI_SWEEP, sweep_group},
+    {OPT_SEEDS, "seeds", 0, CLI_COUNT, "N", NULL, "1",
+     "Sweep so often, from other starts, on the same rows; the curve is their mean, with error "
+     "bars.",
+     CLI_SWEEP, sweep_group},
+    {OPT_NO_RETRAIN, "no-retrain", 0, CLI_FLAG, NULL, NULL, NULL,
+     "The curve and its answer alone: do not train the chosen beta from a cold start.", CLI_SWEEP,
+     sweep_group},
 
     /* ---- report ---- */
     {OPT_ROWS, "rows", 0, CLI_CHOICE, "auto|all|train|validation", NULL, "auto",
@@ -243,7 +281,7 @@ const cli_option cli_options[] = {
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0",
      "Of everything random: weights, noise, shuffling, held-out rows. Equal seeds give equal "
      "bytes.",
-     CLI_FIT | CLI_DEMO, general_group},
+     CLI_FIT | CLI_DEMO | CLI_SWEEP, general_group},
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0", "Of everything random.",
      CLI_REPORT | CLI_SAMPLE, general_group},
     {OPT_THREADS, "threads", 't', CLI_COUNT, "N", NULL, "one per processor",

@@ -19,7 +19,8 @@ enum {
     CLI_DECODE = 1 << 5,
     CLI_SAMPLE = 1 << 6,
     CLI_TRAVERSE = 1 << 7,
-    CLI_INFO = 1 << 8
+    CLI_INFO = 1 << 8,
+    CLI_SWEEP = 1 << 12
 };
 
 /* A place for the value of each option. Two rows of the table may share one, where the same name
@@ -82,6 +83,11 @@ typedef enum cli_slot {
     OPT_ROW,
     OPT_LATENTS,
     OPT_RANGE,
+    OPT_TARGET,
+    OPT_POINTS,
+    OPT_SEEDS,
+    OPT_BETA_RANGE,
+    OPT_NO_RETRAIN,
     OPT_SEED,
     OPT_THREADS,
     OPT_ISA,

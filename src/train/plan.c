@@ -184,9 +184,7 @@ static isovae_status set_ssim_range(const iv_dataset *data, iv_fit_plan *plan, i
     return ISOVAE_OK;
 }
 
-/* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
- * that must survive. */
-static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
+void iv_plan_choose_beta(iv_fit_plan *plan, const iv_fit_options *options)
 {
     bool squared = iv_loss_by_feature(plan->metric.loss);
     plan->beta_auto = isnan(options->beta) && squared;
@@ -309,7 +307,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
         goto fail;
     }
     if (!bce && !ssim && (status = measure_spectrum(data, plan, err))) goto fail;
-    plan_beta(options, plan);
+    iv_plan_choose_beta(plan, options);
 
     /* steps */
     size_t rows = plan->split.n_train;
