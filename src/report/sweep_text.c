@@ -69,6 +69,7 @@ void iv_sweep_verdict(const iv_sweep *s, iv_text *out)
                                   : " with %zu active latents answers ",
                    s->active);
     put_target(s, out);
+    if (s->at_floor) iv_text_puts(out, " (the residual stays below beta/2 all the way)");
     if (s->n_retrains == 0) {
         iv_text_puts(out, ", by the curve alone");
     } else if (s->reached) {
@@ -195,7 +196,7 @@ static void cell_fixed(iv_text *out, int width, double value, int decimals)
 
 static void table(const iv_sweep *s, iv_text *out)
 {
-    iv_text_printf(out, "%9s%11s%8s%11s%8s%9s%8s%5s%10s\n", "beta", "distortion", "rate",
+    iv_text_printf(out, "%9s%12s%8s%12s%8s%9s%8s%5s%11s\n", "beta", "distortion", "rate",
                    "validation", "rate", quality_name(s), "active", s->comparable ? "PCA" : "",
                    "slope/beta");
     for (size_t k = 0; k < s->points; k++) {
@@ -204,9 +205,9 @@ static void table(const iv_sweep *s, iv_text *out)
         size_t predicted;
         iv_sweep_linear(s, p->beta, &d, &r, &predicted);
         cell(out, 9, p->beta, 3);
-        cell(out, 11, p->train.distortion, 4);
+        cell(out, 12, p->train.distortion, 4);
         cell_fixed(out, 8, p->train.rate, 2);
-        cell(out, 11, p->held.distortion, 4);
+        cell(out, 12, p->held.distortion, 4);
         cell_fixed(out, 8, p->held.rate, 2);
         cell_fixed(out, 9, quality(s, p), isfinite(p->train.psnr) ? 2 : 4);
         cell_fixed(out, 8, p->active, s->seeds > 1 ? 1 : 0);
@@ -216,7 +217,7 @@ static void table(const iv_sweep *s, iv_text *out)
             iv_text_puts(out, "     ");
         if (k > 0) {
             const iv_sweep_chord *c = &s->chords[k - 1];
-            cell_fixed(out, 9, c->train / c->expected, 3);
+            cell_fixed(out, 10, c->train / c->expected, 3);
             iv_text_puts(out, c->middle ? "*" : "");
         }
         iv_text_puts(out, "\n");

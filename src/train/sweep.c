@@ -577,6 +577,29 @@ static isovae_status restore(work *w, isovae_error *err)
     return ISOVAE_OK;
 }
 
+/* Where a training is not at its optimum: the point whose coding loss is farthest from E7. Of a
+ * quadratic distance and the conventional form alone; below a nat the draws are too few to tell. */
+static void tell_undertrained(const work *w)
+{
+    iv_sweep *s = w->s;
+    double worst = 0.2;
+    const iv_sweep_point *at = NULL;
+    if (w->plan.metric.loss != IV_LOSS_SSE || w->plan.objective != IV_OBJECTIVE_CONVENTIONAL)
+        return;
+    for (size_t k = 0; k < s->points; k++) {
+        const iv_sweep_point *p = &s->mean[k];
+        double ratio = (p->train.distortion - p->train.transform) / p->coding_predicted;
+        if (!(p->train.rate >= 1.0) || !(fabs(ratio - 1.0) > worst)) continue;
+        worst = fabs(ratio - 1.0);
+        at = p;
+    }
+    if (at != NULL)
+        tell(s,
+             "at beta %.3g the coding loss is %.2f times what it is at the optimum: more --steps "
+             "would make the curve true there",
+             at->beta, (at->train.distortion - at->train.transform) / at->coding_predicted);
+}
+
 static void tell_curve(iv_sweep *s)
 {
     const iv_sweep_point *last = &s->mean[s->points - 1];
@@ -607,6 +630,7 @@ isovae_status iv_sweep_run(const iv_dataset *data, const iv_sweep_options *optio
         iv_sweep_summarise(w.s);
         iv_sweep_answer(w.s);
         tell_curve(w.s);
+        tell_undertrained(&w);
         bool answers = w.s->found && !options->no_retrain && isfinite(w.s->beta);
         if (answers) status = retrain(&w, err);
     }

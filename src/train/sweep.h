@@ -140,7 +140,7 @@ void iv_sweep_summarise(iv_sweep *sweep);
 /* What the goal looks at: on validation rows where there are any (active: training). Calibrated:
  * ln(2 E D / (d_eff beta)) on training rows, which is 0 where the rule holds. */
 double iv_sweep_value(const iv_sweep *sweep, const iv_sweep_point *point);
-/* The value on the mean curve at any beta within it, linear in ln beta. */
+/* The value on the mean curve at any beta within it. */
 double iv_sweep_value_at(const iv_sweep *sweep, double beta);
 /* D + beta KL on training rows likewise. */
 double iv_sweep_loss_at(const iv_sweep *sweep, double beta);

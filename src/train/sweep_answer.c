@@ -282,13 +282,27 @@ double iv_sweep_value(const iv_sweep *s, const iv_sweep_point *p)
     }
 }
 
+/* The scale of beta on which the goal's value is nearly straight: squared error grows with beta
+ * itself, rate and decibels with its logarithm. */
+static double scale(const iv_sweep *s, double beta)
+{
+    bool squared = s->target.goal == IV_GOAL_R2 || s->target.goal == IV_GOAL_RMSE;
+    return squared ? beta : log(beta);
+}
+
+static double unscale(const iv_sweep *s, double value)
+{
+    bool squared = s->target.goal == IV_GOAL_R2 || s->target.goal == IV_GOAL_RMSE;
+    return squared ? value : exp(value);
+}
+
 /* The pair of neighbours around beta, and how far it is from the first to the second, 0..1. */
 static size_t pair_at(const iv_sweep *s, double beta, double *share)
 {
     size_t k = 0;
     while (k + 2 < s->points && s->mean[k + 1].beta > beta) k++;
-    double from = log(s->mean[k].beta), to = log(s->mean[k + 1].beta);
-    *share = fmin(fmax((log(beta) - from) / (to - from), 0.0), 1.0);
+    double from = scale(s, s->mean[k].beta), to = scale(s, s->mean[k + 1].beta);
+    *share = fmin(fmax((scale(s, beta) - from) / (to - from), 0.0), 1.0);
     return k;
 }
 
@@ -388,7 +402,8 @@ static void answer_crossing(iv_sweep *s)
         if (k > 0) {
             double before = excess(s, iv_sweep_value(s, &s->mean[k - 1]));
             double t = before / (before - now); /* before < 0 <= now */
-            s->beta = exp(log(s->mean[k - 1].beta) * (1.0 - t) + log(s->mean[k].beta) * t);
+            s->beta = unscale(s, scale(s, s->mean[k - 1].beta) * (1.0 - t) +
+                                     scale(s, s->mean[k].beta) * t);
         }
         return;
     }
