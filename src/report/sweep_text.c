@@ -127,7 +127,11 @@ static void line_births(const iv_sweep *s, iv_text *out)
     size_t shown = 0, seen = 0;
     label(out, "latents");
     for (size_t j = 0; j < s->n; j++) seen += isfinite(s->births[j].seen);
-    iv_text_printf(out, "%zu appear, at beta", seen);
+    if (seen == 0) {
+        iv_text_puts(out, "none appears within this range of beta\n");
+        return;
+    }
+    iv_text_printf(out, seen == 1 ? "%zu appears, at beta" : "%zu appear, at beta", seen);
     for (size_t j = 0; j < s->n && shown < 5; j++) {
         const iv_sweep_birth *b = &s->births[j];
         if (!isfinite(b->seen)) continue;

@@ -25,6 +25,10 @@
 
 /* `extra`: points that a target out of reach may add below the smallest beta. */
 enum { default_points = 16, most_points = 200, most_seeds = 100, extra = 12, attempts = 3 };
+/* Trainings at the smallest beta before the others, beside the cold one. */
+enum { settling = 12 };
+/* Steps of a training from a cold start over those of a beta. */
+enum { cold_share = 12 };
 /* Below this a training is too short to tell folding from too little training (fit.c). */
 static const uint64_t steps_to_judge = 6000;
 enum { most_pca = 256, most_held = 10000 };
@@ -307,8 +311,8 @@ static isovae_status prepare(work *w, isovae_error *err)
     s->d = plan->d;
     s->varying = plan->varying;
     s->n_train = plan->n_measured;
-    s->steps = o->steps ? o->steps : (plan->asked_steps + 3) / 4;
-    s->cold_steps = o->steps ? 4 * o->steps : plan->asked_steps;
+    s->steps = o->steps ? o->steps : (plan->asked_steps + cold_share - 1) / cold_share;
+    s->cold_steps = o->steps ? cold_share * o->steps : plan->asked_steps;
     s->seed = plan->seed;
     s->target = o->target;
     s->fixed_beta = plan->metric.loss == IV_LOSS_BCE ? 1.0 : NAN;
@@ -453,13 +457,16 @@ static isovae_status train_stage(work *w, size_t run, size_t stage, isovae_error
     iv_sweep *s = w->s;
     size_t k = s->points - 1 - stage;
     double beta = s->runs[k].beta;
-    if (stage == 0) {
-        IV_TRY(train_first(w, run, beta, err));
-    } else {
-        w->plan.seed = stage_seed(s, run, attempts + k);
+    if (stage == 0) IV_TRY(train_first(w, run, beta, err));
+    /* A rate that starts again finds a better model, the less the more often it has: a chain would
+     * be better trained the later, which tilts the curve, were that not spent beforehand. */
+    size_t rounds = stage == 0 ? settling : 1;
+    for (size_t i = 0; i < rounds; i++) {
+        w->plan.seed = stage_seed(s, run, attempts + k + i * most_points);
         w->plan.beta = w->plan.beta_start = beta;
         iv_plan_set_steps(&w->plan, s->steps);
         IV_TRY(train_once(w, beta, err));
+        if (i + 1 < rounds) w->before += (double)s->steps;
     }
     return measure_point(w, w->model, &s->runs[run * s->points + k], err);
 }
@@ -486,6 +493,14 @@ static bool wants_more(work *w, double *before)
     return true;
 }
 
+/* Steps before a stage of a run. */
+static double steps_until(const iv_sweep *s, size_t run, size_t stage)
+{
+    double first = (double)s->cold_steps + (double)(settling * s->steps);
+    double all = first + (double)((s->points - 1) * s->steps);
+    return (double)run * all + (stage > 0 ? first + (double)((stage - 1) * s->steps) : 0.0);
+}
+
 /* In the order of the trainings: one seed after the other, each from small to
  * large beta. */
 static isovae_status train_all(work *w, isovae_error *err)
@@ -495,16 +510,14 @@ static isovae_status train_all(work *w, isovae_error *err)
     double before = NAN;
     for (;;) {
         size_t all = s->seeds * s->points, stage = w->done % s->points;
-        double steps = (double)s->steps, cold = (double)s->cold_steps - steps;
-        w->total = steps * (double)all + cold * (double)s->seeds;
+        w->total = steps_until(s, s->seeds, 0);
         if (!w->options->no_retrain) w->total += (double)s->cold_steps;
         if (w->done == 1 && wants_more(w, &before)) {
             w->done = 0;
             continue;
         }
         if (w->done >= all) return ISOVAE_OK;
-        w->before =
-            steps * (double)w->done + cold * (double)((w->done + s->points - 1) / s->points);
+        w->before = steps_until(s, w->done / s->points, stage);
         IV_TRY(train_stage(w, w->done / s->points, stage, err));
         w->done++;
         if (path) IV_TRY(iv_sweep_save(s, w->model, w->settings.data, w->done, path, err));

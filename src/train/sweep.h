@@ -31,7 +31,7 @@ typedef struct iv_sweep_options {
                            are not looked at */
     iv_sweep_target target;
     size_t points;             /* betas; 0: 16 */
-    size_t steps;              /* per beta; 0: a quarter of what `fit` would take */
+    size_t steps;              /* per beta; 0: a twelfth of what `fit` would take */
     size_t seeds;              /* 0: 1 */
     double beta_from, beta_to; /* largest and smallest; NaN: from the PCA spectrum */
     bool no_retrain;           /* no cold training of the chosen beta */
