@@ -166,9 +166,9 @@ void cli_help_defaults(iv_text *text);
 /* ---- the commands ---- */
 
 cli_run cmd_demo, cmd_fit, cmd_report, cmd_score, cmd_encode, cmd_decode, cmd_sample, cmd_traverse,
-    cmd_info, cmd_stability, cmd_drift;
+    cmd_info, cmd_stability, cmd_drift, cmd_sweep;
 
-/* What stability shares with fit: options that exclude each
+/* What stability and sweep share with fit: options that exclude each
  * other, the options but for the data, and --validation (a share into the
  * options, or a file whose features are matched to those of the data). */
 isovae_status cli_fit_pairs(const cli *c, isovae_error *err) ISOVAE_MUST_CHECK;

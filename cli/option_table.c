@@ -3,9 +3,10 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP)
 #define READS_DATA                                                                                 \
-    (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT)
+    (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT |    \
+     CLI_SWEEP)
 /* Commands that train, once or many times. */
 #define TRAINS (CLI_FIT | CLI_STABILITY)
 #define COMPUTES (ALL & ~(unsigned)CLI_INFO)
@@ -17,6 +18,7 @@ static const char run_group[] = "Stopping and going on";
 static const char data_group[] = "Data";
 static const char output_group[] = "Output";
 static const char analysis_group[] = "Analysis";
+static const char sweep_group[] = "Sweep";
 static const char general_group[] = "General";
 
 const cli_option cli_options[] = {
@@ -49,6 +51,14 @@ const cli_option cli_options[] = {
      "Also write the result as JSON (isovae-stability/1, isovae-drift/1); - prints it instead of "
      "the text.",
      CLI_STABILITY | CLI_DRIFT, output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "Write the model of the chosen beta, trained from a cold start (.safetensors).", CLI_SWEEP,
+     output_group},
+    {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the sweep as JSON (isovae-sweep/1); - prints it instead of the text.", CLI_SWEEP,
+     output_group},
+    {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "Also write the sweep as one self-contained page with charts.", CLI_SWEEP, output_group},
     {OPT_JSON, "json", 0, CLI_FLAG, NULL, NULL, NULL, "Print JSON instead of text.", CLI_INFO,
      output_group},
     {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
@@ -61,22 +71,22 @@ const cli_option cli_options[] = {
     /* ---- fit: model ---- */
     {OPT_LATENT_DIM, "latent-dim", 'n', CLI_COUNT, "N", NULL,
      "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
-     TRAINS, model_group},
+     TRAINS | CLI_SWEEP, model_group},
     {OPT_ARCH, "arch", 0, CLI_TEXT, "NAME", NULL, "mlp:64,64 for tables, mlp:400 for images",
      "Network: mlp:A,B,... is the encoder, the decoder its mirror; linear has no hidden layer; "
      "conv64 and conv-small are for images; FILE.json describes one (docs/architectures.md).",
-     TRAINS, model_group},
+     TRAINS | CLI_SWEEP, model_group},
     {OPT_ACTIVATION, "activation", 0, CLI_TEXT, "NAME", NULL, "silu; tanh with --init multimodal",
      "Activation of the hidden layers of mlp: silu, tanh, relu, leaky_relu, elu, gelu, softplus, "
      "sigmoid.",
-     TRAINS, model_group},
+     TRAINS | CLI_SWEEP, model_group},
     {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
      "Distance between data and reconstruction, summed over features: sse; bce (values in [0, 1]); "
      "weighted:down, weighted:up, weighted:C0,C1 (c0 + c1 |x|^2 times sse) or "
      "weighted:inverse,C0,C1; ssim or ssim:R, 1 - SSIM of pictures with the data range R (--beta "
      "is "
      "required); student, heavy tails learned per feature (beta 1).",
-     TRAINS, model_group},
+     TRAINS | CLI_SWEEP, model_group},
     {OPT_NOISE, "noise", 0, CLI_CHOICE, "common|feature", NULL, "common",
      "Noise of the decoder for sse: common to all features, given by beta; or feature, learned for "
      "each feature (beta 1). --loss student always learns it for each.",
@@ -91,41 +101,41 @@ const cli_option cli_options[] = {
      "variance of the decoder; auto lets it follow the residual variance per feature.",
      TRAINS, model_group},
     {OPT_BETA_FLOOR, "beta-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005",
-     "With beta auto: beta/2 is at least this share of the mean feature variance.", TRAINS,
-     model_group},
+     "With beta auto: beta/2 is at least this share of the mean feature variance.",
+     TRAINS | CLI_SWEEP, model_group},
     {OPT_OBJECTIVE, "objective", 0, CLI_CHOICE, "conventional|decomposed", NULL, "conventional",
      "Conventional: D(x, Dec(z)) + beta KL. Decomposed: transform + coding loss + beta KL, the "
      "form "
      "of the paper's experiments; biased where latents are spare.",
-     TRAINS, model_group},
+     TRAINS | CLI_SWEEP, model_group},
     {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
      "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
      "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
      "undone in every result.",
-     TRAINS, model_group},
+     TRAINS | CLI_SWEEP, model_group},
 
     /* ---- fit: training ---- */
     {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "the longer of 12000 steps and 20 epochs",
-     "Length of the training in steps.", TRAINS, training_group},
+     "Length of the training in steps.", TRAINS | CLI_SWEEP, training_group},
     {OPT_EPOCHS, "epochs", 0, CLI_COUNT, "N", NULL, NULL,
      "Length of the training in passes over the training rows; instead of --steps.", TRAINS,
      training_group},
     {OPT_QUICK, "quick", 0, CLI_FLAG, NULL, NULL, NULL,
      "A first look: the longer of 2000 steps and 4 epochs. Latents and their importance stand by "
      "then; densities of data far from Gaussian gain by the full length.",
-     TRAINS, training_group},
+     TRAINS | CLI_SWEEP, training_group},
     {OPT_BATCH_SIZE, "batch-size", 0, CLI_COUNT, "N", NULL,
      "400 where the widest layer has at most 128 units, else 200; 64 for conv64, conv-small, "
      "FILE.json",
-     "Rows per step.", TRAINS, training_group},
+     "Rows per step.", TRAINS | CLI_SWEEP, training_group},
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
      "0.01 where the widest layer of mlp has at most 128 units, 0.0003 for conv64, else 0.001",
-     "Learning rate of Adam.", TRAINS, training_group},
+     "Learning rate of Adam.", TRAINS | CLI_SWEEP, training_group},
     {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant", NULL, "cosine",
      "How the rate falls over the steps.", TRAINS, training_group},
     {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",
-     "Decoupled weight decay.", TRAINS, training_group},
+     "Decoupled weight decay.", TRAINS | CLI_SWEEP, training_group},
     {OPT_DENOISE, "denoise", 0, CLI_NOT_NEGATIVE, "SD", NULL, "0",
      "Noise of this standard deviation, in scaled units, on what the encoder sees while training.",
      TRAINS, training_group},
@@ -136,8 +146,8 @@ const cli_option cli_options[] = {
     {OPT_KL_WARMUP, "kl-warmup", 0, CLI_SHARE, "SHARE", NULL, "0",
      "Share of the steps over which the KL term grows from nothing.", TRAINS, training_group},
     {OPT_INIT, "init", 0, CLI_CHOICE, "default|multimodal", NULL, "default",
-     "Starting weights; multimodal has wider first layers, for data with separate modes.", TRAINS,
-     training_group},
+     "Starting weights; multimodal has wider first layers, for data with separate modes.",
+     TRAINS | CLI_SWEEP, training_group},
     {OPT_INIT_FROM, "init-from", 0, CLI_TEXT, "MODEL", NULL, NULL,
      "Start from the weights of a model of the same shape.", CLI_FIT, training_group},
 
@@ -145,10 +155,10 @@ const cli_option cli_options[] = {
     {OPT_VALIDATION, "validation", 0, CLI_TEXT, "SHARE|FILE", NULL, "0.1",
      "Share of the rows held out, or a data file of its own. The weights that validate best are "
      "kept. 0: none.",
-     TRAINS, validation_group},
+     TRAINS | CLI_SWEEP, validation_group},
     {OPT_SPLIT_BY, "split-by", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column that says which rows train (0) and which validate (anything else).",
-     TRAINS | CLI_REPORT, validation_group},
+     TRAINS | CLI_SWEEP | CLI_REPORT, validation_group},
     {OPT_PATIENCE, "patience", 0, CLI_COUNT, "N", NULL, "20",
      "With a constant or step rate: stop after N validations without gain.", TRAINS,
      validation_group},
@@ -160,6 +170,11 @@ const cli_option cli_options[] = {
      "is the same, byte for byte, as that of a run that was never stopped. Where the file is not "
      "there yet, the run starts from the beginning.",
      CLI_FIT, run_group},
+    {OPT_RESUME, "resume", 0, CLI_TEXT, "STATE", NULL, NULL,
+     "Go on from what an interrupted sweep has finished (FILE.sweep beside its first output); the "
+     "other options must be those of the run that wrote it. Where the file is not there yet, the "
+     "sweep starts from the beginning and keeps its state there.",
+     CLI_SWEEP, run_group},
     {OPT_CHECKPOINT_EVERY, "checkpoint-every", 0, CLI_EVERY, "STEPS|TIME", NULL,
      "2000 steps or 10m, whichever is sooner",
      "Steps or time (90s, 10m, 1h) between checkpoints, which go to MODEL.ckpt and are removed at "
@@ -179,7 +194,31 @@ const cli_option cli_options[] = {
      "Write the same numbers as an event file for TensorBoard into a folder, made where absent.",
      CLI_FIT, run_group},
     {OPT_NO_RESTART, "no-restart", 0, CLI_FLAG, NULL, NULL, NULL,
-     "Do not start again, from another start, when a run has folded.", TRAINS, run_group},
+     "Do not start again, from another start, when a run has folded.", TRAINS | CLI_SWEEP,
+     run_group},
+
+    /* ---- sweep ---- */
+    {OPT_TARGET, "target", 0, CLI_TEXT, "WHAT=VALUE", NULL,
+     "the calibrated rule: beta/2 is the residual variance per feature",
+     "Find the largest beta that reaches this: psnr=DB (pictures), rmse=X (a feature, in the "
+     "metric's units), r2=X, all of the reconstruction of validation rows; rate=NATS; active=N "
+     "latents. Where the curve ends before, it is followed further down.",
+     CLI_SWEEP, sweep_group},
+    {OPT_POINTS, "points", 0, CLI_COUNT, "N", NULL, "16",
+     "Betas, equally far apart in their logarithm.", CLI_SWEEP, sweep_group},
+    {OPT_BETA_RANGE, "beta-range", 0, CLI_TEXT, "LARGE:SMALL", NULL,
+     "from above the first latent to below the noise that PCA leaves; bce: 64:0.25; none for ssim",
+     "The largest and the smallest beta.", CLI_SWEEP, sweep_group},
+    {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "a twelfth of those of fit",
+     "Steps of training per beta; trainings from a cold start take twelve times as many.",
+     CLI_SWEEP, sweep_group},
+    {OPT_SEEDS, "seeds", 0, CLI_COUNT, "N", NULL, "1",
+     "Sweep so often, from other starts, on the same rows; the curve is their mean, with error "
+     "bars.",
+     CLI_SWEEP, sweep_group},
+    {OPT_NO_RETRAIN, "no-retrain", 0, CLI_FLAG, NULL, NULL, NULL,
+     "The curve and its answer alone: do not train the chosen beta from a cold start.", CLI_SWEEP,
+     sweep_group},
 
     /* ---- report ---- */
     {OPT_ROWS, "rows", 0, CLI_CHOICE, "auto|all|train|validation", NULL, "auto",
@@ -284,7 +323,7 @@ const cli_option cli_options[] = {
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0",
      "Of everything random: weights, noise, shuffling, held-out rows. Equal seeds give equal "
      "bytes.",
-     TRAINS | CLI_DEMO, general_group},
+     TRAINS | CLI_SWEEP | CLI_DEMO, general_group},
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0", "Of everything random.",
      CLI_REPORT | CLI_SAMPLE, general_group},
     {OPT_THREADS, "threads", 't', CLI_COUNT, "N", NULL, "one per processor",

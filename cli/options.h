@@ -21,7 +21,8 @@ enum {
     CLI_TRAVERSE = 1 << 7,
     CLI_INFO = 1 << 8,
     CLI_STABILITY = 1 << 9,
-    CLI_DRIFT = 1 << 10
+    CLI_DRIFT = 1 << 10,
+    CLI_SWEEP = 1 << 11
 };
 
 /* A place for the value of each option. Two rows of the table may share one, where the same name
@@ -91,6 +92,10 @@ typedef enum cli_slot {
     OPT_MATCH,
     OPT_SAME_SPLIT,
     OPT_RUNS,
+    OPT_TARGET,
+    OPT_POINTS,
+    OPT_BETA_RANGE,
+    OPT_NO_RETRAIN,
     OPT_SEED,
     OPT_THREADS,
     OPT_ISA,

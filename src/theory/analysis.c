@@ -111,41 +111,41 @@ static isovae_status choose_rows(iv_analysis *a, const iv_model *model, const iv
 
 /* --- names of units --- */
 
-static void name_units(iv_analysis *a, const iv_model *model, const iv_scaling *scaling)
+void iv_unit_names(iv_loss loss, iv_scale_kind scale, const char **space, const char **unit)
 {
-    if (model->metric.loss == IV_LOSS_BCE) {
-        a->space = "logits";
-        a->unit = "nats of cross-entropy";
+    if (loss == IV_LOSS_BCE) {
+        *space = "logits";
+        *unit = "nats of cross-entropy";
         return;
     }
-    if (model->metric.loss == IV_LOSS_SSIM) {
-        a->space = scaling->kind == IV_SCALE_UNIT ? "unit" : "data";
-        a->unit = "units of 1 - SSIM";
+    if (loss == IV_LOSS_SSIM) {
+        *space = scale == IV_SCALE_UNIT ? "unit" : "data";
+        *unit = "units of 1 - SSIM";
         return;
     }
-    bool weighted = model->metric.loss == IV_LOSS_WEIGHTED;
-    bool learned = iv_loss_learned(model->metric.loss);
-    switch (scaling->kind) {
+    bool weighted = loss == IV_LOSS_WEIGHTED;
+    bool learned = iv_loss_learned(loss);
+    switch (scale) {
     case IV_SCALE_STANDARD:
-        a->space = "standardised";
-        a->unit = weighted ? "weighted squared standard deviations" : "squared standard deviations";
+        *space = "standardised";
+        *unit = weighted ? "weighted squared standard deviations" : "squared standard deviations";
         break;
     case IV_SCALE_MINMAX:
-        a->space = "min-max";
-        a->unit = weighted ? "weighted squared ranges" : "squared ranges";
+        *space = "min-max";
+        *unit = weighted ? "weighted squared ranges" : "squared ranges";
         break;
     case IV_SCALE_UNIT:
-        a->space = "unit";
-        a->unit = weighted ? "weighted squared units of the range 0 to 1"
-                           : "squared units of the range 0 to 1";
+        *space = "unit";
+        *unit = weighted ? "weighted squared units of the range 0 to 1"
+                         : "squared units of the range 0 to 1";
         break;
     case IV_SCALE_NONE:
     case IV_SCALE_IDENTITY:
-        a->space = "data";
-        a->unit = weighted ? "weighted squared data units" : "squared data units";
+        *space = "data";
+        *unit = weighted ? "weighted squared data units" : "squared data units";
         break;
     }
-    if (learned) a->unit = "nats: half squares of the noise's scale";
+    if (learned) *unit = "nats: half squares of the noise's scale";
 }
 
 /* --- the passes --- */
@@ -318,7 +318,7 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     IV_TRY(choose_rows(a, model, data, options->rows, &p->choice, err));
     a->rows = p->choice.n_rows;
     IV_TRY(run_passes(p, model, data, options, err));
-    name_units(a, model, p->pass->scaling);
+    iv_unit_names(model->metric.loss, p->pass->scaling->kind, &a->space, &a->unit);
     iv_summary summary = {.model = model,
                           .data = data,
                           .scaling = p->pass->scaling,

@@ -169,6 +169,8 @@ void iv_analysis_options_init(iv_analysis_options *options);
 isovae_status iv_analyse(const iv_model *model, const iv_dataset *data,
                          const iv_analysis_options *options, iv_analysis **out,
                          isovae_error *err) ISOVAE_MUST_CHECK;
+/* The space of the metric and the unit of distortion and importance, as static texts. */
+void iv_unit_names(iv_loss loss, iv_scale_kind scale, const char **space, const char **unit);
 void iv_analysis_free(iv_analysis *analysis);
 
 /* After training: active set, kl_mean, splines and variance_y from `rows` of the data; then latents

@@ -12,9 +12,8 @@
 
 enum { attempts = 3, calibrated_rows = 50000 };
 
-/* The settings of the plan and the provenance, into a fresh model with its network. */
-static isovae_status make_model(const iv_dataset *data, const iv_fit_options *options,
-                                const iv_fit_plan *plan, iv_model **out, isovae_error *err)
+isovae_status iv_fit_model(const iv_dataset *data, const iv_fit_options *options,
+                           const iv_fit_plan *plan, iv_model **out, isovae_error *err)
 {
     IV_TRY(iv_model_new(out, err));
     iv_model *model = *out;
@@ -81,10 +80,8 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     return status;
 }
 
-/* Two branches of the data on one latent value: what is lost at z = mu is more than PCA's residual
- * with as many latents and what the posterior's width explains (docs/theory.md section 5). */
-static bool is_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
-                      double *value, double *limit)
+bool iv_fit_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
+                   double *value, double *limit)
 {
     if (plan->metric.loss != IV_LOSS_SSE || m->active == 0 || m->active > plan->n_pca) return false;
     /* A linear map has no branches; convolutions often lose more than PCA with no fold at all. */
@@ -249,7 +246,7 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
                 model, t->k, options->pool, t->data, spectrum ? plan->pca_rows : plan->measured,
                 spectrum ? plan->n_pca_rows : plan->n_measured, plan->seed, &m, err));
             double value = 0.0, limit = 0.0;
-            model->folded = is_folded(plan, model, &m, &value, &limit);
+            model->folded = iv_fit_folded(plan, model, &m, &value, &limit);
             if (!model->folded) return ISOVAE_OK;
             keep(t, m.distortion + model->beta * m.kl);
             if (last || plan->steps < steps_to_judge)
@@ -345,7 +342,7 @@ isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_f
     IV_TRY(iv_fit_plan_make(data, options, &plan, result, err));
     iv_model *model = NULL;
     iv_trainer *trainer = NULL;
-    isovae_status status = make_model(data, options, &plan, &model, err);
+    isovae_status status = iv_fit_model(data, options, &plan, &model, err);
     if (!status) status = iv_trainer_new(data, options, &plan, model, &trainer, err);
     if (!status) {
         trainer->budget.began = begun;

@@ -252,9 +252,7 @@ static void plan_noise(iv_fit_plan *plan)
     plan->noise_start = fmax(plan->noise_least, start_share * smallest);
 }
 
-/* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
- * that must survive. */
-static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
+void iv_plan_choose_beta(iv_fit_plan *plan, const iv_fit_options *options)
 {
     bool squared = iv_loss_by_feature(plan->metric.loss) && !iv_loss_learned(plan->metric.loss);
     plan->beta_auto = isnan(options->beta) && squared;
@@ -370,7 +368,7 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
         goto fail;
     }
     if (!bce && !ssim && (status = measure_spectrum(data, plan, err))) goto fail;
-    plan_beta(options, plan);
+    iv_plan_choose_beta(plan, options);
     plan_noise(plan);
 
     /* steps */

@@ -63,6 +63,9 @@ void iv_fit_tell(iv_fit_result *result, const char *format, ...)
 /* What PCA discards with `count` components, count <= n + 1; metric units. */
 double iv_plan_pca_residual(const iv_fit_plan *plan, size_t count);
 
+/* Beta and its annealing (docs/theory.md section 5), from the beta, floor and start of the options:
+ * beta/2 starts well below the smallest variance that must survive. */
+void iv_plan_choose_beta(iv_fit_plan *plan, const iv_fit_options *options);
 /* Another number of steps: from the beginning, where all is as if so many had been asked for; or
  * from step `now` on. */
 void iv_plan_set_steps(iv_fit_plan *plan, uint64_t steps);

@@ -4,6 +4,7 @@
 
 #include "model/objective.h"
 #include "train/budget.h"
+#include "train/measure.h"
 #include "train/plan.h"
 #include "train/run_log.h"
 
@@ -71,6 +72,18 @@ isovae_status iv_trainer_run(iv_trainer *trainer, isovae_error *err) ISOVAE_MUST
 const void *iv_trainer_weights(const iv_trainer *trainer);
 /* Copies them into the model's params. */
 void iv_trainer_finish(iv_trainer *trainer);
+
+/* fit.c: the settings of the plan and the provenance, into a fresh model with its network. On
+ * failure *out may hold a part of it: free it all the same. */
+isovae_status iv_fit_model(const iv_dataset *data, const iv_fit_options *options,
+                           const iv_fit_plan *plan, iv_model **out,
+                           isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* Two branches of the data on one latent value: what is lost at z = mu is more than PCA's residual
+ * with as many latents and what the posterior's width explains (docs/theory.md section 5). The
+ * measure is of the PCA's rows where there are any. */
+bool iv_fit_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
+                   double *value, double *limit);
 
 /* checkpoint.c */
 isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path,
