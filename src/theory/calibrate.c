@@ -12,6 +12,16 @@
 
 enum { LOADING_ROWS = 4000, QUANTILES = 1001, QUANTILE_ROWS = 100000 };
 
+/* Rows that the signs of latents are found on: fewer where the loadings of one are large (256
+ * latents of pictures of 12,288 values would take a quarter of an hour), as a sign needs few. */
+static size_t loading_rows(size_t n, size_t d)
+{
+    enum { LEAST = 200 };
+    const double most = 6.4e8; /* numbers */
+    double rows = most / ((double)n * (double)d);
+    return rows > LOADING_ROWS ? LOADING_ROWS : rows < LEAST ? LEAST : (size_t)rows;
+}
+
 typedef struct found {
     double *kl, *variance_y, *rms, *y, *sign; /* n; y: rows x n */
     unsigned char *active;
@@ -69,7 +79,8 @@ static isovae_status find_signs(const iv_model *model, const iv_dataset *data, c
     double *loadings = NULL;
     iv_pass *pass = NULL;
     iv_rows *r = NULL;
-    isovae_status status = iv_spread_rows(rows, n_rows, LOADING_ROWS, &some, &count, err);
+    isovae_status status =
+        iv_spread_rows(rows, n_rows, loading_rows(model->n, d), &some, &count, err);
     iv_pass_plan plan = {.precision = IV_PRECISION_F32,
                          .isa = isa,
                          .pool = pool,
