@@ -86,6 +86,10 @@ static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t h
     iv_text_printf(text, "beta        %.6g%s, D summed over features\n", model->beta,
                    model->beta_auto ? " (auto)" : "");
     cli_tell_beta(text, model);
+    if (model->learned_elements > 0) {
+        iv_text_printf(text, "noise       learned per feature, floor %g of the mean variance\n",
+                       model->noise_floor);
+    }
     iv_text_puts(text, "trained     ");
     cli_count_text(text, model->steps);
     iv_text_puts(text, " steps");
@@ -99,6 +103,10 @@ static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t h
     iv_text_puts(text, " rows (");
     cli_count_text(text, model->validation_rows);
     iv_text_printf(text, " held out) of %s\n", or_unknown(model->data_source));
+    if (model->denoise > 0) {
+        iv_text_printf(text, "            with noise of SD %g on the encoder's input\n",
+                       model->denoise);
+    }
     iv_text_printf(text, "            data hash %016" PRIx64 ", isovae %s, %s arithmetic\n",
                    model->data_hash, or_unknown(model->version), or_unknown(model->isa));
     if (model->restarts > 0 || model->folded) {
@@ -218,6 +226,10 @@ static json_t *machine(const iv_model *model, uint64_t hash)
     json_object_set_new(root, "objective", json_string(objective_name(model)));
     json_object_set_new(root, "beta", number(model->beta));
     json_object_set_new(root, "beta_auto", json_boolean(model->beta_auto));
+    if (model->learned_elements > 0) {
+        json_object_set_new(root, "noise_floor", number(model->noise_floor));
+    }
+    json_object_set_new(root, "denoise", number(model->denoise));
     json_object_set_new(root, "scale", json_string(iv_scale_kind_name(model->scaling.kind)));
     json_object_set_new(root, "features", names);
     json_object_set_new(root, "image",

@@ -25,7 +25,10 @@ static double log_gamma(double x)
 static double digamma(double x)
 {
     double below = 0;
-    for (; x < 10; x += 1) below += 1 / x;
+    while (x < 10) {
+        below += 1 / x;
+        x += 1;
+    }
     double i = 1 / (x * x);
     double series =
         i * (1.0 / 12 -

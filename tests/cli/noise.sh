@@ -30,7 +30,8 @@ for loss in "sse --noise feature" student; do
 done
 check "report, student: a line on the tails" bash -c "'$isovae' report student.safetensors $data | grep -q '^  tails '"
 run "$isovae" info student.safetensors
-check "info names the loss" grep -q student out
+check "info names the loss, the floor and the denoising" \
+    test "$(grep -c -e 'loss  *student' -e 'floor 0.1 of' -e 'SD 0.1 on' out)" = 3
 
 refuse() { # NAME WORD ARGUMENTS...: usage error that names WORD
     local name=$1 word=$2
