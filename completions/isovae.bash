@@ -30,7 +30,7 @@ _isovae() {
             decode) words="--output --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
             sample) words="--output --count --noise --seed --threads --isa --quiet --verbose --help" ;;
             traverse) words="--output --row --latents --steps --range --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
-            stability) words="--output --json --html --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --validation --split-by --patience --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            stability) words="--output --json --html --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --validation --split-by --patience --checkpoint-every --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             drift) words="--json --alpha --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             info) words="--json --quiet --verbose --help" ;;
         esac
