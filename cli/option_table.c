@@ -180,6 +180,10 @@ const cli_option cli_options[] = {
      "Steps or time (90s, 10m, 1h) between checkpoints, which go to MODEL.ckpt and are removed at "
      "the end.",
      CLI_FIT, run_group},
+    {OPT_CHECKPOINT_EVERY, "checkpoint-every", 0, CLI_EVERY, "STEPS|TIME", NULL,
+     "2000 steps or 10m, whichever is sooner",
+     "Steps or time (90s, 10m, 1h) between checkpoints of the run in work.", CLI_STABILITY,
+     run_group},
     {OPT_MAX_TIME, "max-time", 0, CLI_DURATION, "TIME", NULL, NULL,
      "Train no longer than this (90s, 30m, 1h30m), resumed sessions together. Where the steps do "
      "not fit, the first ones show how many do, and the run begins anew with so many, so that the "
