@@ -19,7 +19,7 @@ enum { LEAST_RELEASE = 1 << 18 };
 /* A source while it is being read: `block` is what the table looks into. */
 typedef struct source {
     char *path;
-    const char *key; /* in an .npz or HDF5 file, or NULL */
+    const char *key; /* in an .npz, .mat or HDF5 file, or NULL */
     iv_block block;
     iv_spool spool;
     size_t release;     /* bytes of a mapped block after which its pages are given back */
@@ -62,7 +62,19 @@ static bool is_zip(const source *s)
     return starts_with(s, "PK\x03\x04", 4) || starts_with(s, "PK\x05\x06", 4);
 }
 
-/* By content: .npz and HDF5 are unpacked, then the table is opened over the block. */
+/* Also behind a block of the writer's own, as MATLAB 7.3 has one. */
+static bool is_hdf5(const source *s)
+{
+    static const char magic[] = "\x89HDF\r\n\x1a\n";
+    enum { LENGTH = 8, FIRST = 512, LAST = 1 << 16 };
+    if (starts_with(s, magic, LENGTH)) return true;
+    for (size_t at = FIRST; at <= LAST && at + LENGTH <= s->block.length; at *= 2) {
+        if (memcmp(s->block.data + at, magic, LENGTH) == 0) return true;
+    }
+    return false;
+}
+
+/* By content: .npz, .mat and HDF5 are unpacked, then the table is opened over the block. */
 static isovae_status open_table(source *s, const iv_data_options *options, isovae_error *err)
 {
     iv_block unpacked;
@@ -71,24 +83,23 @@ static isovae_status open_table(source *s, const iv_data_options *options, isova
         replace_block(s, unpacked);
         return iv_read_npy(s->block.data, s->block.length, &s->table, err);
     }
-    if (starts_with(s, "\x89HDF\r\n\x1a\n", 8)) {
+    bool mat = iv_is_mat(s->block.data, s->block.length);
+    if (mat || is_hdf5(s)) {
         unsigned char *values;
-        IV_TRY(iv_read_hdf5(s->block.data, s->block.length, s->key, iv_build_limit(options),
-                            &s->table, &values, err));
+        IV_TRY((mat ? iv_read_mat : iv_read_hdf5)(s->block.data, s->block.length, s->key,
+                                                  iv_build_limit(options), &s->table, &values,
+                                                  err));
         replace_block(s, (iv_block){.data = values}); /* NULL for a sparse one */
         return ISOVAE_OK;
     }
     if (s->key != NULL) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "':%s' asks for an array by name, but this is no .npz or HDF5 file", s->key);
+                       "':%s' asks for an array by name, but this is no .npz, .mat or HDF5 file",
+                       s->key);
     }
     const unsigned char *data = s->block.data;
     size_t length = s->block.length;
     if (starts_with(s, "\x93NUMPY", 6)) return iv_read_npy(data, length, &s->table, err);
-    if (starts_with(s, "MATLAB 5.0 MAT", 14)) {
-        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                       "MATLAB files cannot be read yet; save as .npy or .csv");
-    }
     if (starts_with(s, "\xff\xd8\xff", 3) || starts_with(s, "\x89PNG", 4)) {
         return iv_fail(err, ISOVAE_ERR_DATA,
                        "this is one picture; name the folder or zip archive that holds them all");

@@ -339,7 +339,7 @@ static isovae_status check_is_text(const unsigned char *block, size_t length, si
     }
     if (has_byte(block, length, 0, release)) {
         return iv_fail(err, ISOVAE_ERR_DATA,
-                       "neither text nor a known binary format (.npy, .npz, IDX, or .gz of these, "
+                       "neither text nor a known binary format (.npy, .npz, .mat, IDX, or .gz of these, "
                        "or a folder or zip of JPEG and PNG pictures)");
     }
     return ISOVAE_OK;

@@ -112,6 +112,8 @@ isovae_status iv_table_settle_image(iv_table *table, const iv_block *block,
                                     isovae_error *err) ISOVAE_MUST_CHECK;
 /* rows * ... * element size, checked; false on overflow. */
 bool iv_array_bytes(const iv_array *array, size_t *out);
+/* The element at an index into the array's data. */
+double iv_array_value(const iv_array *array, size_t index);
 
 isovae_status iv_read_npy(const unsigned char *block, size_t length, iv_table *out,
                           isovae_error *err) ISOVAE_MUST_CHECK;
@@ -141,6 +143,13 @@ isovae_status iv_read_hdf5(const unsigned char *block, size_t length, const char
 /* start, column: as a file has them, n values. Checks them against rows x cols. */
 isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_t *index, size_t n,
                               size_t rows, size_t cols, isovae_error *err) ISOVAE_MUST_CHECK;
+/* A variable of a MATLAB 5 file (also 6 and 7; 7.3 is HDF5), by name; NULL: X, or the only matrix
+ * of numbers, or the only one with more than one row and column. Rows first, as with
+ * iv_table_from_array; dense or sparse, `values` as above. */
+bool iv_is_mat(const unsigned char *block, size_t length);
+isovae_status iv_read_mat(const unsigned char *block, size_t length, const char *name, size_t limit,
+                          iv_table *out, unsigned char **values,
+                          isovae_error *err) ISOVAE_MUST_CHECK;
 /* Inflates all members; refuses to grow beyond `limit` bytes. Released with iv_free. */
 isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
                            unsigned char **out, size_t *out_length,
