@@ -70,6 +70,7 @@ isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *o
     out->id = c->opt[OPT_ID].text;
     out->split_by = c->opt[OPT_SPLIT_BY].text;
     out->truth_density = c->opt[OPT_TRUTH_DENSITY].text;
+    out->categorical = c->opt[OPT_CATEGORICAL].text;
     out->missing_rows = c->opt[OPT_MISSING].set && strcmp(c->opt[OPT_MISSING].text, "row") == 0;
     out->header = c->opt[OPT_HEADER].set ? 1 : c->opt[OPT_NO_HEADER].set ? 0 : -1;
     out->size = c->opt[OPT_SIZE].text;
@@ -87,6 +88,8 @@ isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *o
         out->want = (const char *const *)model->names;
         out->n_want = model->d;
         out->want_named = model->named;
+        out->want_categories = &model->categories;
+        out->categorical = NULL; /* the model knows */
     }
     out->progress = cli_progress(c);
     return ISOVAE_OK;

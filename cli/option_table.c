@@ -211,6 +211,12 @@ const cli_option cli_options[] = {
      "Columns to use: names (a,b,c) or numbers counted from 1 (1-16,20).", READS_DATA, data_group},
     {OPT_DROP, "drop", 0, CLI_TEXT, "LIST", NULL, NULL, "Columns to leave out, likewise.",
      READS_DATA, data_group},
+    {OPT_CATEGORICAL, "categorical", 0, CLI_TEXT, "LIST|auto", NULL, NULL,
+     "Columns of a CSV that hold words: each becomes one feature for each of its values, "
+     "COLUMN=VALUE, "
+     "1 or 0. auto: all columns that are not numeric. The model keeps the values; what is new in "
+     "later data becomes zeros, with a note.",
+     CLI_FIT, data_group},
     {OPT_ID, "id", 0, CLI_TEXT, "COLUMN", NULL, "row numbers", "Column that names the rows.",
      READS_DATA, data_group},
     {OPT_MISSING, "missing", 0, CLI_CHOICE, "error|row", NULL, "error",

@@ -56,6 +56,7 @@ typedef enum cli_slot {
     OPT_INIT_FROM,
     OPT_COLUMNS,
     OPT_DROP,
+    OPT_CATEGORICAL,
     OPT_ID,
     OPT_MISSING,
     OPT_HEADER,

@@ -80,13 +80,15 @@ def zip_of(**files):
     return buffer.getvalue()
 
 
-def meta(rows, cols, names, note=b""):
-    numbers = struct.pack("<11Q", rows, cols, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+def meta(rows, cols, names, note=b"", categories=()):
+    numbers = struct.pack("<12Q", rows, cols, not categories, 0, 0, 0, 0, 0, 0, 0, 0, len(categories))
 
     def counted(data):
         return struct.pack("<Q", len(data)) + data
 
-    return numbers + counted(bytes(rows)) + counted(note) + b"".join(map(counted, names))
+    return numbers + counted(bytes(rows)) + counted(note) + b"".join(map(counted, names)) + b"".join(
+        struct.pack("<2Q", first, len(values)) + counted(column) + b"".join(map(counted, values))
+        for first, column, values in categories)
 
 
 def node(kind, source, output, **rest):
@@ -231,6 +233,8 @@ def main():
     keep("picture_zip", "text", zip_of(a_txt=b"text"))
     keep("picture_zip", "array", zip_of(a_npy=b"text", b_png=rgb))
     keep("row_cache", "bytes", b"\3" + meta(24, 4, [b"a", b"b", b"c", b"d"], b"a note"))
+    keep("row_cache", "categories", b"\7" + meta(12, 2, [b"a=x", b"a=y"],
+                                                 categories=[(0, b"a", [b"x", b"y"])]))
     keep("row_cache", "unnamed", b"\0" + meta(96, 1, [b"c1"]))
 
 

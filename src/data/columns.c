@@ -430,6 +430,25 @@ static isovae_status match_model(const column_set *set, const iv_data_options *o
     return ISOVAE_OK;
 }
 
+/* --categorical: a list, or "auto". */
+static isovae_status mark_categories(const column_set *set, const iv_data_options *options,
+                                     iv_selection *out, isovae_error *err)
+{
+    column_list list = {0};
+    const char *text = options->categorical;
+    if (text == NULL) return ISOVAE_OK;
+    out->categorical_auto =
+        strcmp(text, "auto") == 0 && iv_name_index_find(&set->index, text, 4) == IV_NO_COLUMN;
+    if (out->categorical_auto) return ISOVAE_OK;
+    isovae_status status = list_open(set, "--categorical", text, &list, err);
+    if (status == ISOVAE_OK) {
+        out->categorical = list.seen;
+        list.seen = NULL;
+    }
+    list_free(&list);
+    return status;
+}
+
 isovae_status iv_columns_select(const char *const *names, size_t cols, bool named,
                                 const iv_data_options *options, iv_selection *out, iv_text *note,
                                 isovae_error *err)
@@ -442,6 +461,7 @@ isovae_status iv_columns_select(const char *const *names, size_t cols, bool name
     if (status == ISOVAE_OK) status = list_open(&set, "--drop", options->drop, &drop, err);
     if (status == ISOVAE_OK) status = special_columns(&set, options, &columns, out, err);
     if (status == ISOVAE_OK) status = choose(&set, options, &columns, &drop, out, err);
+    if (status == ISOVAE_OK) status = mark_categories(&set, options, out, err);
     if (status == ISOVAE_OK && options->n_want > 0) {
         status = match_model(&set, options, out, note, err);
     }
@@ -454,6 +474,7 @@ isovae_status iv_columns_select(const char *const *names, size_t cols, bool name
 
 void iv_selection_free(iv_selection *selection)
 {
+    iv_free(selection->categorical);
     iv_free(selection->columns);
     *selection = (iv_selection){.id = IV_NO_COLUMN, .group = IV_NO_COLUMN, .density = IV_NO_COLUMN};
 }

@@ -254,13 +254,13 @@ static void sparse_row(const iv_table *table, size_t row, const iv_request *requ
 }
 
 isovae_status iv_table_next(iv_table *table, const iv_request *request, double *numbers,
-                            iv_slice *label, isovae_error *err)
+                            iv_slice *texts, isovae_error *err)
 {
     if (table->next_row >= table->rows) {
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "a row was asked for after the last one");
     }
     if (table->is_text) {
-        IV_TRY(iv_csv_next(table, request, numbers, label, err));
+        IV_TRY(iv_csv_next(table, request, numbers, texts, err));
     } else if (table->is_sparse) {
         sparse_row(table, table->next_row, request, numbers);
     } else {
