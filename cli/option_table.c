@@ -169,6 +169,14 @@ const cli_option cli_options[] = {
     {OPT_TRUTH_DENSITY, "truth-density", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column with the true density of each row, to compare with.", CLI_REPORT, analysis_group},
 
+    {OPT_LABELS, "labels", 0, CLI_TEXT, "COLUMN|FILE", NULL, NULL,
+     "What is known of the rows: tell how well each latent knows it. A column of the data, which "
+     "is "
+     "then no feature; obs/NAME of an .h5ad; another array of an .npz or .mat; or a file: one "
+     "column "
+     "of CSV (FILE:COLUMN), an array, IDX.",
+     CLI_REPORT, analysis_group},
+
     /* ---- score ---- */
     {OPT_ESTIMATE, "estimate", 0, CLI_CHOICE, "elbo|posterior|logdet|laplace", NULL, "elbo",
      "Which log density: elbo counts the distance from the manifold and is the one for anomalies; "

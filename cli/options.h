@@ -57,6 +57,7 @@ typedef enum cli_slot {
     OPT_COLUMNS,
     OPT_DROP,
     OPT_CATEGORICAL,
+    OPT_LABELS,
     OPT_ID,
     OPT_MISSING,
     OPT_HEADER,

@@ -36,6 +36,7 @@ uint64_t iv_cache_key(const char *spec, const iv_data_options *options)
     key = add_text(key, options->split_by);
     key = add_text(key, options->truth_density);
     key = add_text(key, options->categorical);
+    key = add_text(key, options->labels);
     const iv_categories *c = options->want_categories;
     for (size_t i = 0; c != NULL && i < c->n; i++) {
         const uint64_t place[] = {c->list[i].first, c->list[i].n};

@@ -67,6 +67,8 @@ typedef struct iv_data_options {
     const char *truth_density; /* column with the true density, or NULL */
     const char *categorical;   /* columns of words, one-hot: "2-4", "a,b", "auto" (all that are not
                                 * numbers), or NULL; text tables only */
+    const char *labels;        /* column that is left out where there is one of that name or number
+                                * (data/labels.h reads it), or NULL */
     bool missing_rows;         /* give a row with a missing value a status instead of failing */
     int header;                /* 1 there is a header line, 0 none, -1 look */
     size_t max_bytes;          /* refuse larger inputs; 0: 1 TiB, built-in sets and what

@@ -272,17 +272,12 @@ static isovae_status read_names(const iv_h5 *h5, hid_t set, const char *path, hi
     return status;
 }
 
-/* The old layout: one member of a table of compound elements. */
-static isovae_status names_of_table(const iv_h5 *h5, hid_t set, const char *path, hid_t type,
-                                    size_t n, char ***out, isovae_error *err)
+/* One member of a table of compound elements: the old layout. */
+static isovae_status texts_of_member(const iv_h5 *h5, hid_t set, const char *path, hid_t type,
+                                     const char *name, size_t n, char ***out, isovae_error *err)
 {
-    int member = H5Tget_member_index(type, "index");
-    const char *name = "index";
-    if (member < 0) {
-        member = H5Tget_member_index(type, "_index");
-        name = "_index";
-    }
-    if (member < 0) return ISOVAE_OK; /* a table without names */
+    int member = H5Tget_member_index(type, name);
+    if (member < 0) return ISOVAE_OK;
     hid_t of_member = H5Tget_member_type(type, (unsigned)member), memory = -1;
     name_type t = {.memory = -1};
     isovae_status status = ISOVAE_OK;
@@ -298,15 +293,21 @@ static isovae_status names_of_table(const iv_h5 *h5, hid_t set, const char *path
     return status;
 }
 
-static isovae_status names_of_set(const iv_h5 *h5, hid_t set, const char *path, size_t n,
-                                  char ***out, isovae_error *err)
+isovae_status iv_h5_texts(const iv_h5 *h5, hid_t set, const char *path, const char *member,
+                          size_t n, char ***out, isovae_error *err)
 {
     isovae_status status = ISOVAE_OK;
     name_type t = {.memory = -1};
     hid_t type = H5Dget_type(set);
+    *out = NULL;
     if (type < 0) return iv_h5_fail(path, err);
     if (H5Tget_class(type) == H5T_COMPOUND) {
-        status = names_of_table(h5, set, path, type, n, out, err);
+        if (member != NULL) {
+            status = texts_of_member(h5, set, path, type, member, n, out, err);
+        } else {
+            const char *usual = H5Tget_member_index(type, "index") >= 0 ? "index" : "_index";
+            status = texts_of_member(h5, set, path, type, usual, n, out, err);
+        }
     } else if (name_type_of(type, &t)) {
         status = read_names(h5, set, path, t.memory, &t, n, out, err);
     }
@@ -324,7 +325,7 @@ static isovae_status names_of(const iv_h5 *h5, const char *frame, size_t n, char
     if (!iv_h5_has(h5, frame)) return ISOVAE_OK;
     IV_TRY(iv_h5_find(h5, frame, &object, err));
     if (iv_h5_is_dataset(object)) {
-        isovae_status status = names_of_set(h5, object, frame, n, out, err);
+        isovae_status status = iv_h5_texts(h5, object, frame, NULL, n, out, err);
         iv_h5_drop(object);
         return status;
     }
@@ -334,7 +335,7 @@ static isovae_status names_of(const iv_h5 *h5, const char *frame, size_t n, char
     if (!iv_h5_has(h5, path)) return ISOVAE_OK;
     IV_TRY(iv_h5_find(h5, path, &object, err));
     isovae_status status = ISOVAE_OK;
-    if (iv_h5_is_dataset(object)) status = names_of_set(h5, object, path, n, out, err);
+    if (iv_h5_is_dataset(object)) status = iv_h5_texts(h5, object, path, NULL, n, out, err);
     iv_h5_drop(object);
     return status;
 }

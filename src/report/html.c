@@ -2,6 +2,7 @@
 #include "report/html.h"
 
 #include "report/image.h"
+#include "report/labels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -370,6 +371,7 @@ static isovae_status put_body(const iv_page *p, isovae_error *err)
         put_truth(p);
         iv_text_puts(p->out, "</div></section>");
     }
+    iv_labels_html(p);
     open_section(p, "optimum", "Is the model at its optimum?",
                  "At the optimum every latent meets the same equations, whatever the data.");
     iv_text_puts(p->out, "<div class=\"pair\">");
@@ -408,6 +410,7 @@ static void put_nav(const iv_page *p)
     if (p->a->truth.known || p->a->truth.density_known) {
         iv_text_puts(p->out, "<a href=\"#truth\">Truth</a>");
     }
+    if (p->a->labels.of != NULL) iv_text_puts(p->out, "<a href=\"#labels\">Labels</a>");
     iv_text_printf(p->out, "<a href=\"#optimum\">Optimum</a><a href=\"#density\">%s</a>",
                    p->a->density.absolute ? "Density" : "Score");
     if (p->context->model->n_history > 1)
