@@ -123,6 +123,8 @@ isovae_status cli_open_validation(cli *c, const iv_dataset *data, iv_fit_options
     options.want = (const char *const *)data->names;
     options.n_want = data->cols;
     options.want_named = data->named;
+    options.want_categories = &data->categories;
+    options.categorical = NULL;
     options.want_height = data->height;
     options.want_width = data->width;
     options.want_channels = data->channels;

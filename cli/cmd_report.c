@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "base/file.h"
+#include "data/labels.h"
 #include "model/file.h"
 #include "report/report.h"
 #include "theory/analysis.h"
@@ -32,8 +33,9 @@ static isovae_status parse_iwae(const char *text, iv_analysis_options *options, 
     return ISOVAE_OK;
 }
 
-static isovae_status analyse(cli *c, const iv_model *model, const iv_dataset *data, bool keep_rows,
-                             iv_analysis **out, isovae_error *err)
+static isovae_status analyse(cli *c, const iv_model *model, const iv_dataset *data,
+                             const iv_labels *labels, bool keep_rows, iv_analysis **out,
+                             isovae_error *err)
 {
     iv_analysis_options options;
     iv_analysis_options_init(&options);
@@ -41,6 +43,7 @@ static isovae_status analyse(cli *c, const iv_model *model, const iv_dataset *da
     options.seed = cli_seed(c);
     if (c->opt[OPT_IWAE].set) IV_TRY(parse_iwae(c->opt[OPT_IWAE].text, &options, err));
     options.keep_rows = keep_rows;
+    options.labels = labels;
     options.isa = cli_isa(c);
     options.pool = c->pool;
     options.progress = cli_progress(c);
@@ -111,11 +114,23 @@ static isovae_status check_places(const cli_report_paths *paths, isovae_error *e
     return ISOVAE_OK;
 }
 
+/* --labels, for the rows of the data. */
+static isovae_status open_labels(cli *c, const char *spec, const iv_model *model,
+                                 const iv_dataset *data, iv_labels **out, isovae_error *err)
+{
+    iv_data_options options;
+    const char *labels = c->opt[OPT_LABELS].text;
+    if (labels == NULL) return ISOVAE_OK;
+    IV_TRY(cli_data_options(c, model, &options, err));
+    return iv_labels_open(spec, labels, &options, data->rows, out, err);
+}
+
 isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
                                const cli_report_paths *paths, isovae_error *err)
 {
     iv_model *model = NULL;
     iv_dataset *data = NULL;
+    iv_labels *labels = NULL;
     iv_analysis *analysis = NULL;
     iv_report_context context;
     memset(&context, 0, sizeof context);
@@ -123,10 +138,11 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, model_path, &model, err);
     if (status == ISOVAE_OK) status = cli_open_data(c, spec, model, &data, err);
+    if (status == ISOVAE_OK) status = open_labels(c, spec, model, data, &labels, err);
     if (status == ISOVAE_OK) status = iv_model_hash(model, &context.model_hash, err);
     if (status == ISOVAE_OK) {
         bool keep = paths->html != NULL || paths->csv != NULL;
-        status = analyse(c, model, data, keep, &analysis, err);
+        status = analyse(c, model, data, labels, keep, &analysis, err);
     }
     if (status == ISOVAE_OK) {
         context.model = model;
@@ -141,6 +157,7 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
     }
     if (status == ISOVAE_OK) status = print_report(&context, paths, err);
     iv_analysis_free(analysis);
+    iv_labels_free(labels);
     iv_dataset_free(data);
     iv_model_free(model);
     return status;

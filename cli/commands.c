@@ -17,7 +17,8 @@ const cli_command cli_commands[] = {
      cmd_demo},
     {CLI_FIT, "fit", "DATA -o MODEL", "train a VAE and write the model file",
      "DATA is a .csv or .tsv file (also .gz; - reads CSV from standard input), .npy, .npz "
-     "(FILE.npz:KEY), HDF5 (FILE.h5:PATH), AnnData (.h5ad, FILE.h5ad:layers/NAME), IDX (also .gz), "
+     "(FILE.npz:KEY), HDF5 (FILE.h5:PATH), AnnData (.h5ad, FILE.h5ad:layers/NAME), MATLAB "
+     "(FILE.mat:NAME), IDX (also .gz), "
      "a folder or zip archive of JPEG and PNG pictures, or a "
      "built-in set with known truth: toy:norm, toy:mix, toy:mixa, toy:ramp, toy:tri, and blobs: "
      "for "

@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "base/file.h"
+#include "data/labels.h"
 #include "kernels/kernels.h"
 #include "model/file.h"
 
@@ -70,6 +71,10 @@ isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *o
     out->id = c->opt[OPT_ID].text;
     out->split_by = c->opt[OPT_SPLIT_BY].text;
     out->truth_density = c->opt[OPT_TRUTH_DENSITY].text;
+    if (c->opt[OPT_LABELS].set && !iv_labels_is_file(c->opt[OPT_LABELS].text)) {
+        out->labels = c->opt[OPT_LABELS].text;
+    }
+    out->categorical = c->opt[OPT_CATEGORICAL].text;
     out->missing_rows = c->opt[OPT_MISSING].set && strcmp(c->opt[OPT_MISSING].text, "row") == 0;
     out->header = c->opt[OPT_HEADER].set ? 1 : c->opt[OPT_NO_HEADER].set ? 0 : -1;
     out->size = c->opt[OPT_SIZE].text;
@@ -87,6 +92,8 @@ isovae_status cli_data_options(cli *c, const iv_model *model, iv_data_options *o
         out->want = (const char *const *)model->names;
         out->n_want = model->d;
         out->want_named = model->named;
+        out->want_categories = &model->categories;
+        out->categorical = NULL; /* the model knows */
     }
     out->progress = cli_progress(c);
     return ISOVAE_OK;

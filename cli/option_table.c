@@ -235,6 +235,14 @@ const cli_option cli_options[] = {
     {OPT_TRUTH_DENSITY, "truth-density", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column with the true density of each row, to compare with.", CLI_REPORT, analysis_group},
 
+    {OPT_LABELS, "labels", 0, CLI_TEXT, "COLUMN|FILE", NULL, NULL,
+     "What is known of the rows: tell how well each latent knows it. A column of the data, which "
+     "is "
+     "then no feature; obs/NAME of an .h5ad; another array of an .npz or .mat; or a file: one "
+     "column "
+     "of CSV (FILE:COLUMN), an array, IDX.",
+     CLI_REPORT, analysis_group},
+
     /* ---- score ---- */
     {OPT_ESTIMATE, "estimate", 0, CLI_CHOICE, "elbo|posterior|logdet|laplace", NULL, "elbo",
      "Which log density: elbo counts the distance from the manifold and is the one for anomalies; "
@@ -295,6 +303,12 @@ const cli_option cli_options[] = {
      "Columns to use: names (a,b,c) or numbers counted from 1 (1-16,20).", READS_DATA, data_group},
     {OPT_DROP, "drop", 0, CLI_TEXT, "LIST", NULL, NULL, "Columns to leave out, likewise.",
      READS_DATA, data_group},
+    {OPT_CATEGORICAL, "categorical", 0, CLI_TEXT, "LIST|auto", NULL, NULL,
+     "Columns of a CSV that hold words: each becomes one feature for each of its values, "
+     "COLUMN=VALUE, "
+     "1 or 0. auto: all columns that are not numeric. The model keeps the values; what is new in "
+     "later data becomes zeros, with a note.",
+     CLI_FIT, data_group},
     {OPT_ID, "id", 0, CLI_TEXT, "COLUMN", NULL, "row numbers", "Column that names the rows.",
      READS_DATA, data_group},
     {OPT_MISSING, "missing", 0, CLI_CHOICE, "error|row", NULL, "error",

@@ -59,6 +59,8 @@ typedef enum cli_slot {
     OPT_INIT_FROM,
     OPT_COLUMNS,
     OPT_DROP,
+    OPT_CATEGORICAL,
+    OPT_LABELS,
     OPT_ID,
     OPT_MISSING,
     OPT_HEADER,

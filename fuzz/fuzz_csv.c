@@ -14,6 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t label = data[0] / 3;
     if (iv_read_csv(data + 1, size - 1, header, &table, &err) != ISOVAE_OK) return 0;
     if (IV_NEW(is_text, table.cols, "flags", &err) != ISOVAE_OK) abort();
+    const iv_block block = {.data = (unsigned char *)(uintptr_t)(data + 1), .length = size - 1};
+    if (iv_csv_text_columns(&table, &block, 64, is_text, &err) != ISOVAE_OK &&
+        err.message[0] == '\0') {
+        abort();
+    }
     if (iv_csv_text_cells(&table, is_text, &first, &err) == ISOVAE_OK) drain(&table, label);
     iv_free(is_text);
     iv_table_free(&table);

@@ -80,13 +80,15 @@ def zip_of(**files):
     return buffer.getvalue()
 
 
-def meta(rows, cols, names, note=b""):
-    numbers = struct.pack("<11Q", rows, cols, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+def meta(rows, cols, names, note=b"", categories=()):
+    numbers = struct.pack("<12Q", rows, cols, not categories, 0, 0, 0, 0, 0, 0, 0, 0, len(categories))
 
     def counted(data):
         return struct.pack("<Q", len(data)) + data
 
-    return numbers + counted(bytes(rows)) + counted(note) + b"".join(map(counted, names))
+    return numbers + counted(bytes(rows)) + counted(note) + b"".join(map(counted, names)) + b"".join(
+        struct.pack("<2Q", first, len(values)) + counted(column) + b"".join(map(counted, values))
+        for first, column, values in categories)
 
 
 def node(kind, source, output, **rest):
@@ -148,8 +150,39 @@ def archs():
                                 node("dense", "a", "out", units=1 << 20)]))
 
 
+def mat_part(order, kind, data):
+    """A part with its tag, padded to 8 bytes."""
+    return struct.pack(order + "II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def mat(order, kind, shape, name, *parts, flags=0):
+    """A variable of a MATLAB 5 file: class, shape, name, and what follows them."""
+    body = mat_part(order, 6, struct.pack(order + "II", kind | flags, 4))
+    body += mat_part(order, 5, struct.pack(order + "%di" % len(shape), *shape))
+    body += mat_part(order, 1, name) + b"".join(parts)
+    return mat_part(order, 14, body)
+
+
+def mats():
+    doubles = mat_part("<", 9, struct.pack("<6d", 1, 2, 3, 4, 5, 6))
+    plain = mat("<", 6, (3, 2), b"X", doubles)
+    packed = zlib.compress(plain)
+    sparse = mat("<", 5, (4, 3), b"s", mat_part("<", 5, struct.pack("<3i", 0, 2, 1)),
+                 mat_part("<", 5, struct.pack("<4i", 0, 2, 2, 3)),
+                 mat_part("<", 9, struct.pack("<3d", 1.5, -2, 4)))
+    keep("mat", "double", b"\0" + plain)
+    keep("mat", "packed", b"\0" + struct.pack("<II", 15, len(packed)) + packed)
+    keep("mat", "sparse", b"\0" + sparse)
+    keep("mat", "big", b"\1" + mat(">", 10, (2, 2), b"s", mat_part(">", 1, b"\1\2\3\xff")))
+    keep("mat", "bytes_as_double", b"\0" + mat("<", 6, (4, 1), b"X", mat_part("<", 2, b"abcd")))
+    keep("mat", "rank_3", b"\0" + mat("<", 9, (2, 2, 2), b"X", mat_part("<", 2, b"abcdefgh")))
+    keep("mat", "promises", b"\0" + mat("<", 6, (2**31 - 1, 2**31 - 1), b"X", doubles))
+    keep("mat", "two", b"\0" + mat("<", 4, (1, 2), b"t", mat_part("<", 4, b"a\0b\0")) + plain)
+
+
 def main():
     archs()
+    mats()
     small = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
     keep("npy", "f4", npy("<f4", "(3, 2)", small))
     keep("npy", "f8_big_fortran", npy(">f8", "(2, 2)", struct.pack(">4d", 1, 2, 3, 4), fortran=True))
@@ -200,6 +233,8 @@ def main():
     keep("picture_zip", "text", zip_of(a_txt=b"text"))
     keep("picture_zip", "array", zip_of(a_npy=b"text", b_png=rgb))
     keep("row_cache", "bytes", b"\3" + meta(24, 4, [b"a", b"b", b"c", b"d"], b"a note"))
+    keep("row_cache", "categories", b"\7" + meta(12, 2, [b"a=x", b"a=y"],
+                                                 categories=[(0, b"a", [b"x", b"y"])]))
     keep("row_cache", "unnamed", b"\0" + meta(96, 1, [b"c1"]))
 
 

@@ -34,7 +34,7 @@ for name in $needed; do
 done
 case $(ldd "$library") in
 *"not found"*) fail "a library that it needs is not there" ;;
-*lapack* | *blas* | *libz.* | *libzip* | *libpng* | *turbojpeg* | *hdf5*) fail "it loads more than it may" ;;
+*lapack* | *blas* | *libz.* | *libzip* | *libpng* | *turbojpeg* | *hdf5* | *matio*) fail "it loads more than it may" ;;
 esac
 scripts/check-abi.sh "$library"
 

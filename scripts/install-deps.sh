@@ -35,6 +35,7 @@ build module:libzip      libzip-dev
 build module:libpng      libpng-dev
 build module:libturbojpeg libturbojpeg0-dev
 build module:hdf5-serial libhdf5-dev
+build module:matio       libmatio-dev
 build module:libxxhash   libxxhash-dev
 build module:blas        libopenblas-serial-dev
 build module:lapacke     liblapacke-dev

@@ -443,7 +443,7 @@ static void which_array(void **state)
     put_doubles(g, "c", 4, 0, values);
     H5Gclose(g);
     const char *path = save(*state, "t.h5", file);
-    must_fail(path, NULL, ISOVAE_ERR_ARGUMENT, "FILE:a", "a, b");
+    must_fail(path, NULL, ISOVAE_ERR_ARGUMENT, "FILE:a", "a 2x2, b 2x2");
     snprintf(spec, sizeof spec, "%s:c", path);
     must_fail(spec, NULL, ISOVAE_ERR_ARGUMENT, "no 'c'", NULL);
     snprintf(spec, sizeof spec, "%s:g", path);

@@ -393,6 +393,59 @@ static void forgeries(void **state)
     iv_model_free(model);
 }
 
+/* Columns of words: kept, and refused where they cannot be. */
+static void words(void **state)
+{
+    static const struct {
+        const char *from, *to;
+    } list[] = {{"\\\"first\\\":1", "\\\"first\\\":5"},
+                {"\\\"first\\\":1", "\\\"first\\\":-1"},
+                {"\\\"first\\\":4", "\\\"first\\\":2"},
+                {"[\\\"north\\\",\\\"south\\\"]", "[\\\"south\\\",\\\"north\\\"]"},
+                {"[\\\"north\\\",\\\"south\\\"]", "[\\\"north\\\",\\\"north\\\"]"},
+                {"[\\\"north\\\",\\\"south\\\"]", "[]"},
+                {"[\\\"north\\\",\\\"south\\\"]", "[1,2]"},
+                {"[\\\"north\\\",\\\"south\\\"]", "null"},
+                {"\\\"column\\\":\\\"side\\\"", "\\\"column\\\":7"},
+                {"\\\"categories\\\":[", "\\\"categories\\\":[1,"},
+                {"\\\"categories\\\":[", "\\\"categories\\\":{},\\\"other\\\":["}};
+    isovae_error err;
+    (void)state;
+    iv_model *model = full_model(IV_F32);
+    iv_categories *all = &model->categories;
+    ref_ok(IV_NEW(all->list, 2, "categories", &err), &err);
+    all->n = 2;
+    for (size_t i = 0; i < 2; i++) {
+        iv_category *c = &all->list[i];
+        c->first = i == 0 ? 1 : 4;
+        c->column = copy(i == 0 ? "side" : "\xc3\xb6");
+        ref_ok(IV_NEW(c->values, 2, "categories", &err), &err);
+        c->n = 2;
+        c->values[0] = copy("north");
+        c->values[1] = copy(i == 0 ? "south" : "north, \"by\" west");
+    }
+    file_bytes b = bytes_of(model);
+    iv_model *read = model_of(b);
+    assert_int_equal(read->categories.n, 2);
+    assert_int_equal(read->categories.list[1].first, 4);
+    assert_string_equal(read->categories.list[0].column, "side");
+    assert_string_equal(read->categories.list[1].values[1], "north, \"by\" west");
+    file_bytes again = bytes_of(read);
+    assert_int_equal(again.length, b.length);
+    assert_memory_equal(again.data, b.data, b.length);
+    iv_free(again.data);
+    iv_model_free(read);
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        file_bytes f = forged(b, list[i].from, list[i].to);
+        isovae_status status = iv_model_read(f.data, f.length, "m", &read, NULL, &err);
+        if (status != ISOVAE_ERR_FORMAT) fail_msg("%s -> %s: %d", list[i].from, list[i].to, status);
+        assert_null(read);
+        free(f.data);
+    }
+    iv_free(b.data);
+    iv_model_free(model);
+}
+
 /* A model of somebody else: tensors, but nothing of isovae's. */
 static void foreign(void **state)
 {
@@ -444,7 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),  cmocka_unit_test(sparse_models), cmocka_unit_test(on_disk),
         cmocka_unit_test(checkpoints), cmocka_unit_test(damage),        cmocka_unit_test(forgeries),
-        cmocka_unit_test(foreign),     cmocka_unit_test(golden),
+        cmocka_unit_test(words),       cmocka_unit_test(foreign),       cmocka_unit_test(golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static uint64_t add_text(uint64_t key, const char *text)
 
 uint64_t iv_cache_key(const char *spec, const iv_data_options *options)
 {
-    const uint64_t numbers[] = {1, /* of this list; another one makes other keys */
+    const uint64_t numbers[] = {2, /* of this list; another one makes other keys */
                                 options->missing_rows,
                                 (uint64_t)(options->header + 1),
                                 options->grey,
@@ -35,6 +35,14 @@ uint64_t iv_cache_key(const char *spec, const iv_data_options *options)
     key = add_text(key, options->id);
     key = add_text(key, options->split_by);
     key = add_text(key, options->truth_density);
+    key = add_text(key, options->categorical);
+    key = add_text(key, options->labels);
+    const iv_categories *c = options->want_categories;
+    for (size_t i = 0; c != NULL && i < c->n; i++) {
+        const uint64_t place[] = {c->list[i].first, c->list[i].n};
+        key = iv_hash64(place, sizeof place, add_text(key, c->list[i].column));
+        for (size_t k = 0; k < c->list[i].n; k++) key = add_text(key, c->list[i].values[k]);
+    }
     key = add_text(key, options->size);
     key = add_text(key, options->crop);
     for (size_t i = 0; i < options->n_want && options->want != NULL; i++) {
@@ -52,7 +60,7 @@ uint64_t iv_cache_key_file(uint64_t key, const char *name, const struct stat *in
 
 /* ---- what stands behind the rows: numbers and counted strings, one behind the other ---- */
 
-enum { N_NUMBERS = 11 };
+enum { N_NUMBERS = 12 };
 
 static void put_number(iv_text *text, uint64_t number)
 {
@@ -86,6 +94,7 @@ static void encode(const iv_dataset *data, iv_text *text)
     put_number(text, data->ids != NULL);
     put_number(text, data->group != NULL);
     put_number(text, truth != NULL && truth->log_density != NULL);
+    put_number(text, data->categories.n);
     put_bytes(text, data->status, data->rows);
     if (data->group != NULL) put_bytes(text, data->group, data->rows * sizeof *data->group);
     if (truth != NULL && truth->log_density != NULL) {
@@ -95,6 +104,13 @@ static void encode(const iv_dataset *data, iv_text *text)
     put_bytes(text, note, strlen(note));
     put_strings(text, data->names, data->cols);
     put_strings(text, data->ids, data->rows);
+    for (size_t i = 0; i < data->categories.n; i++) {
+        const iv_category *c = &data->categories.list[i];
+        put_number(text, c->first);
+        put_number(text, c->n);
+        put_bytes(text, c->column, strlen(c->column));
+        put_strings(text, c->values, c->n);
+    }
 }
 
 typedef struct meta {
@@ -149,6 +165,33 @@ static isovae_status take_strings(meta *m, char **strings, size_t n, isovae_erro
     return ISOVAE_OK;
 }
 
+static isovae_status take_categories(meta *m, uint64_t promised, iv_dataset *data,
+                                     isovae_error *err)
+{
+    iv_categories *all = &data->categories;
+    size_t n = promised <= data->cols ? (size_t)promised : 0, at = 0;
+    if (n != promised) m->bad = true;
+    if (m->bad || n == 0) return ISOVAE_OK;
+    IV_TRY(IV_NEW(all->list, n, "categories", err));
+    all->n = n;
+    for (size_t i = 0; i < n; i++) {
+        iv_category *c = &all->list[i];
+        uint64_t first = take_number(m), values = take_number(m);
+        if (m->bad || first < at || first >= data->cols || values > data->cols - first) {
+            m->bad = true;
+            return ISOVAE_OK;
+        }
+        c->first = (size_t)first;
+        at = (size_t)(first + values);
+        IV_TRY(take_strings(m, &c->column, 1, err));
+        IV_TRY(IV_NEW(c->values, (size_t)values, "categories", err));
+        c->n = (size_t)values;
+        IV_TRY(take_strings(m, c->values, c->n, err));
+    }
+    if (!iv_categories_fit(all, data->cols)) m->bad = true;
+    return ISOVAE_OK;
+}
+
 /* Into `data`, which holds what was taken also on failure; m->bad says that the meta is none. */
 static isovae_status decode(meta *m, iv_store *store, iv_dataset *data, isovae_error *err)
 {
@@ -196,6 +239,7 @@ static isovae_status decode(meta *m, iv_store *store, iv_dataset *data, isovae_e
         IV_TRY(IV_NEW(data->ids, data->rows, "row ids", err));
         IV_TRY(take_strings(m, data->ids, data->rows, err));
     }
+    IV_TRY(take_categories(m, n[11], data, err));
     for (size_t row = 0; row < data->rows; row++) data->bad_rows += data->status[row] != IV_ROW_OK;
     data->hash = n[7];
     if (!m->bad && m->left != 0) m->bad = true;

@@ -299,6 +299,15 @@ static isovae_status special_columns(const column_set *set, const iv_data_option
     IV_TRY(find_one(set, "--id", options->id, &out->id, err));
     IV_TRY(find_one(set, "--split-by", options->split_by, &out->group, err));
     IV_TRY(find_one(set, "--truth-density", options->truth_density, &out->density, err));
+    /* No such column: the labels lie elsewhere in the file. */
+    if (options->labels != NULL) {
+        out->labels = find_column(set, options->labels, strlen(options->labels));
+        if (out->labels != IV_NO_COLUMN && columns->seen[out->labels]) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "column '%s' cannot be a feature (--columns) and serve --labels at once",
+                           iv_show(options->labels, strlen(options->labels)).text);
+        }
+    }
     const size_t special[3] = {out->id, out->group, out->density};
     const char *option[3] = {"--id", "--split-by", "--truth-density"};
     for (size_t i = 0; i < 3; i++) {
@@ -327,7 +336,7 @@ static isovae_status choose(const column_set *set, const iv_data_options *option
     for (size_t i = 0; i < candidates; i++) {
         size_t column = options->columns != NULL ? columns->columns[i] : i;
         if (drop->seen[column] || column == out->id || column == out->group ||
-            column == out->density) {
+            column == out->density || column == out->labels) {
             continue;
         }
         out->columns[out->n++] = column;
@@ -430,11 +439,31 @@ static isovae_status match_model(const column_set *set, const iv_data_options *o
     return ISOVAE_OK;
 }
 
+/* --categorical: a list, or "auto". */
+static isovae_status mark_categories(const column_set *set, const iv_data_options *options,
+                                     iv_selection *out, isovae_error *err)
+{
+    column_list list = {0};
+    const char *text = options->categorical;
+    if (text == NULL) return ISOVAE_OK;
+    out->categorical_auto =
+        strcmp(text, "auto") == 0 && iv_name_index_find(&set->index, text, 4) == IV_NO_COLUMN;
+    if (out->categorical_auto) return ISOVAE_OK;
+    isovae_status status = list_open(set, "--categorical", text, &list, err);
+    if (status == ISOVAE_OK) {
+        out->categorical = list.seen;
+        list.seen = NULL;
+    }
+    list_free(&list);
+    return status;
+}
+
 isovae_status iv_columns_select(const char *const *names, size_t cols, bool named,
                                 const iv_data_options *options, iv_selection *out, iv_text *note,
                                 isovae_error *err)
 {
-    *out = (iv_selection){.id = IV_NO_COLUMN, .group = IV_NO_COLUMN, .density = IV_NO_COLUMN};
+    *out = (iv_selection){
+        .id = IV_NO_COLUMN, .group = IV_NO_COLUMN, .density = IV_NO_COLUMN, .labels = IV_NO_COLUMN};
     column_set set = {.names = names, .cols = cols, .named = named};
     column_list columns = {0}, drop = {0};
     isovae_status status = iv_name_index_new(names, cols, &set.index, err);
@@ -442,6 +471,7 @@ isovae_status iv_columns_select(const char *const *names, size_t cols, bool name
     if (status == ISOVAE_OK) status = list_open(&set, "--drop", options->drop, &drop, err);
     if (status == ISOVAE_OK) status = special_columns(&set, options, &columns, out, err);
     if (status == ISOVAE_OK) status = choose(&set, options, &columns, &drop, out, err);
+    if (status == ISOVAE_OK) status = mark_categories(&set, options, out, err);
     if (status == ISOVAE_OK && options->n_want > 0) {
         status = match_model(&set, options, out, note, err);
     }
@@ -454,6 +484,8 @@ isovae_status iv_columns_select(const char *const *names, size_t cols, bool name
 
 void iv_selection_free(iv_selection *selection)
 {
+    iv_free(selection->categorical);
     iv_free(selection->columns);
-    *selection = (iv_selection){.id = IV_NO_COLUMN, .group = IV_NO_COLUMN, .density = IV_NO_COLUMN};
+    *selection = (iv_selection){
+        .id = IV_NO_COLUMN, .group = IV_NO_COLUMN, .density = IV_NO_COLUMN, .labels = IV_NO_COLUMN};
 }

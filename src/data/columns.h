@@ -30,13 +30,16 @@ isovae_status iv_names_make_unique(char **names, size_t n, isovae_error *err) IS
 typedef struct iv_selection {
     size_t *columns; /* n: features, in order */
     size_t n;
-    size_t id, group, density; /* IV_NO_COLUMN where there is none */
-    bool chosen;               /* the user or the model said which columns */
+    size_t id, group, density, labels; /* IV_NO_COLUMN where there is none */
+    bool chosen;                       /* the user or the model said which columns */
+    unsigned char *categorical;        /* a flag for each column of the table, or NULL */
+    bool categorical_auto;             /* all that are not numbers */
 } iv_selection;
 
 /* The features among `cols` named columns: those of --columns (default: all) less those of --drop
- * and of --id, --split-by and --truth-density; then, where a model is applied, what it wants, in
- * its order. `named` is false where `names` were made up ("c1", ...). Appends remarks to `note`. */
+ * and of --id, --split-by, --truth-density and --labels; then, where a model is applied, what it
+ * wants, in its order. Categories (--categorical) are marked, whether chosen or not. `named` is
+ * false where `names` were made up ("c1", ...). Appends remarks to `note`. */
 isovae_status iv_columns_select(const char *const *names, size_t cols, bool named,
                                 const iv_data_options *options, iv_selection *out, iv_text *note,
                                 isovae_error *err) ISOVAE_MUST_CHECK;

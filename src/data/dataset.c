@@ -165,11 +165,11 @@ static void cells_passed(void *data, size_t bytes)
 isovae_status iv_build_whole(const iv_data_options *options, isovae_error *err)
 {
     if (options->columns == NULL && options->drop == NULL && options->id == NULL &&
-        options->split_by == NULL && options->truth_density == NULL)
+        options->split_by == NULL && options->truth_density == NULL && options->categorical == NULL)
         return ISOVAE_OK;
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                   "the built-in sets have fixed columns; --columns, --drop, --id, --split-by and "
-                   "--truth-density do not apply");
+                   "the built-in sets have fixed columns; --columns, --drop, --id, --split-by, "
+                   "--truth-density and --categorical do not apply");
 }
 
 /* XXH3 chained over shape, names, status and contents. */
@@ -272,6 +272,7 @@ void iv_dataset_free(iv_dataset *data)
         iv_free(data->bytes);
     }
     free_strings(data->names, data->cols);
+    iv_categories_free(&data->categories);
     if (data->id_text != NULL) {
         iv_free(data->ids);
         iv_free(data->id_text);

@@ -4,6 +4,7 @@
 
 #include "base/progress.h"
 #include "base/status.h"
+#include "data/categories.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,9 +42,10 @@ typedef struct iv_dataset {
     unsigned char *bytes; /* rows x cols where the file held bytes (images), else NULL */
     char **names;         /* cols; "c1", "c2", ... where the file has none */
     bool named;           /* the names came from the file */
-    char **ids;           /* rows: from --id, the names of pictures or the file; else NULL */
-    char *id_text;        /* where all ids lie, or NULL where each is its own */
-    unsigned char *status; /* rows, iv_row_status; values of a bad row are 0 */
+    iv_categories categories; /* columns of words, whose values are features; n 0: none */
+    char **ids;               /* rows: from --id, the names of pictures or the file; else NULL */
+    char *id_text;            /* where all ids lie, or NULL where each is its own */
+    unsigned char *status;    /* rows, iv_row_status; values of a bad row are 0 */
     size_t bad_rows;
     double *group;                  /* rows: value of the --split-by column, else NULL */
     size_t height, width, channels; /* images, flattened h, w, c (c fastest); height 0 else */
@@ -63,6 +65,10 @@ typedef struct iv_data_options {
     const char *id;            /* column that names the rows, or NULL */
     const char *split_by;      /* column that tells training (0) from validation (not 0) rows */
     const char *truth_density; /* column with the true density, or NULL */
+    const char *categorical;   /* columns of words, one-hot: "2-4", "a,b", "auto" (all that are not
+                                * numbers), or NULL; text tables only */
+    const char *labels;        /* column that is left out where there is one of that name or number
+                                * (data/labels.h reads it), or NULL */
     bool missing_rows;         /* give a row with a missing value a status instead of failing */
     int header;                /* 1 there is a header line, 0 none, -1 look */
     size_t max_bytes;          /* refuse larger inputs; 0: 1 TiB, built-in sets and what
@@ -71,7 +77,8 @@ typedef struct iv_data_options {
      * by name and reordered; unnamed data are taken as they stand if their number agrees. */
     const char *const *want;
     size_t n_want;
-    bool want_named;                               /* the model was trained on named columns */
+    bool want_named;                      /* the model was trained on named columns */
+    const iv_categories *want_categories; /* which of the features are columns of words, or NULL */
     size_t want_height, want_width, want_channels; /* of a model of images, else 0 */
     /* Pictures (docs/data.md): "64" or "64x48"; "none", "center" or "H,W,TOP,LEFT"; NULL: as they
      * are. */

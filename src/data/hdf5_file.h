@@ -68,6 +68,11 @@ bool iv_h5_text_attribute(hid_t id, const char *name, char *out, size_t size);
 bool iv_h5_is_sparse(hid_t group);
 isovae_status iv_h5_sparse(const iv_h5 *h5, hid_t group, const char *path, iv_table *out,
                            isovae_error *err) ISOVAE_MUST_CHECK;
+/* The n texts (whole numbers as text) of a dataset of one axis, or of one member of its compound
+ * elements (NULL: index, _index); *out NULL where it holds no such. A failure may leave some: the
+ * caller frees. */
+isovae_status iv_h5_texts(const iv_h5 *h5, hid_t set, const char *path, const char *member,
+                          size_t n, char ***out, isovae_error *err) ISOVAE_MUST_CHECK;
 /* Names of the columns and ids of the rows of an AnnData matrix, where the file has them. */
 isovae_status iv_h5_annotate(const iv_h5 *h5, const char *path, iv_table *table,
                              isovae_error *err) ISOVAE_MUST_CHECK;

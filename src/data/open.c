@@ -8,95 +8,11 @@
 #include "data/columns.h"
 #include "data/read_pictures.h"
 #include "data/read_table.h"
-#include "data/reader.h"
+#include "data/source.h"
 #include "data/toy.h"
 
 #include <string.h>
 #include <sys/stat.h>
-
-enum { LEAST_RELEASE = 1 << 18 };
-
-/* A source while it is being read: `block` is what the table looks into. */
-typedef struct source {
-    char *path;
-    const char *key; /* in an .npz or HDF5 file, or NULL */
-    iv_block block;
-    iv_spool spool;
-    size_t release;     /* bytes of a mapped block after which its pages are given back */
-    uint64_t cache_key; /* names a kept row cache */
-    iv_table table;
-} source;
-
-static void replace_block(source *s, iv_block block)
-{
-    iv_block_free(&s->block);
-    s->block = block;
-}
-
-/* "FILE:KEY" where FILE:KEY is no file itself, but FILE is. */
-static isovae_status split_spec(const char *spec, source *s, isovae_error *err)
-{
-    struct stat info;
-    const char *colon = strrchr(spec, ':');
-    IV_TRY(iv_strdup(&s->path, spec, err));
-    if (colon == NULL || colon == spec || strcmp(spec, "-") == 0 || stat(spec, &info) == 0) {
-        return ISOVAE_OK;
-    }
-    size_t at = (size_t)(colon - spec);
-    s->path[at] = '\0';
-    if (stat(s->path, &info) == 0) {
-        s->key = s->path + at + 1;
-    } else {
-        s->path[at] = ':';
-    }
-    return ISOVAE_OK;
-}
-
-static bool starts_with(const source *s, const char *magic, size_t length)
-{
-    return s->block.length >= length && memcmp(s->block.data, magic, length) == 0;
-}
-
-static bool is_zip(const source *s)
-{
-    return starts_with(s, "PK\x03\x04", 4) || starts_with(s, "PK\x05\x06", 4);
-}
-
-/* By content: .npz and HDF5 are unpacked, then the table is opened over the block. */
-static isovae_status open_table(source *s, const iv_data_options *options, isovae_error *err)
-{
-    iv_block unpacked;
-    if (is_zip(s)) {
-        IV_TRY(iv_unpack_npz(&s->block, s->key, &s->spool, &unpacked, err));
-        replace_block(s, unpacked);
-        return iv_read_npy(s->block.data, s->block.length, &s->table, err);
-    }
-    if (starts_with(s, "\x89HDF\r\n\x1a\n", 8)) {
-        unsigned char *values;
-        IV_TRY(iv_read_hdf5(s->block.data, s->block.length, s->key, iv_build_limit(options),
-                            &s->table, &values, err));
-        replace_block(s, (iv_block){.data = values}); /* NULL for a sparse one */
-        return ISOVAE_OK;
-    }
-    if (s->key != NULL) {
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "':%s' asks for an array by name, but this is no .npz or HDF5 file", s->key);
-    }
-    const unsigned char *data = s->block.data;
-    size_t length = s->block.length;
-    if (starts_with(s, "\x93NUMPY", 6)) return iv_read_npy(data, length, &s->table, err);
-    if (starts_with(s, "MATLAB 5.0 MAT", 14)) {
-        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                       "MATLAB files cannot be read yet; save as .npy or .csv");
-    }
-    if (starts_with(s, "\xff\xd8\xff", 3) || starts_with(s, "\x89PNG", 4)) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "this is one picture; name the folder or zip archive that holds them all");
-    }
-    if (starts_with(s, "\0\0", 2)) return iv_read_idx(data, length, &s->table, err);
-    size_t release = s->block.mapped > 0 ? s->release : 0;
-    return iv_read_csv_mapped(data, length, options->header, release, &s->table, err);
-}
 
 static isovae_status check_no_pictures(const iv_data_options *options, isovae_error *err)
 {
@@ -111,7 +27,7 @@ static isovae_status check_no_pictures(const iv_data_options *options, isovae_er
                    name);
 }
 
-static isovae_status open_zip_of_pictures(source *s, const iv_data_options *options,
+static isovae_status open_zip_of_pictures(iv_source *s, const iv_data_options *options,
                                           iv_dataset **out, isovae_error *err)
 {
     iv_picture_list list;
@@ -124,31 +40,20 @@ static isovae_status open_zip_of_pictures(source *s, const iv_data_options *opti
     return status;
 }
 
-static isovae_status open_block(source *s, const iv_data_options *options, iv_dataset **out,
+static isovae_status open_block(iv_source *s, const iv_data_options *options, iv_dataset **out,
                                 isovae_error *err)
 {
-    iv_block unpacked;
-    if (s->block.length == 0) return iv_fail(err, ISOVAE_ERR_DATA, "the file is empty");
-    if (starts_with(s, "\x1f\x8b", 2)) {
-        IV_TRY(iv_unpack_gzip(&s->block, &s->spool, &unpacked, err));
-        replace_block(s, unpacked);
-        if (s->block.length == 0) {
-            return iv_fail(err, ISOVAE_ERR_DATA, "the compressed file is empty");
-        }
-        if (starts_with(s, "\x1f\x8b", 2)) {
-            return iv_fail(err, ISOVAE_ERR_DATA, "the file is compressed twice; unpack it once");
-        }
-    }
-    if (is_zip(s) && s->key == NULL && !iv_zip_has_arrays(&s->block)) {
+    IV_TRY(iv_source_unpack(s, err));
+    if (iv_source_is_zip(s) && s->key == NULL && !iv_zip_has_arrays(&s->block)) {
         return open_zip_of_pictures(s, options, out, err);
     }
     IV_TRY(check_no_pictures(options, err));
-    IV_TRY(open_table(s, options, err));
+    IV_TRY(iv_source_table(s, options, err));
     IV_TRY(iv_table_settle_image(&s->table, &s->block, err));
     return iv_read_table(&s->table, &s->block, s->release, options, s->cache_key, out, err);
 }
 
-static isovae_status open_folder(source *s, const iv_data_options *options, iv_dataset **out,
+static isovae_status open_folder(iv_source *s, const iv_data_options *options, iv_dataset **out,
                                  isovae_error *err)
 {
     iv_picture_list list;
@@ -163,7 +68,7 @@ static isovae_status open_folder(source *s, const iv_data_options *options, iv_d
     return status;
 }
 
-static isovae_status open_source(source *s, const char *spec, const iv_data_options *options,
+static isovae_status open_source(iv_source *s, const char *spec, const iv_data_options *options,
                                  iv_dataset **out, isovae_error *err)
 {
     bool standard = strcmp(spec, "-") == 0;
@@ -186,14 +91,10 @@ static isovae_status open_source(source *s, const char *spec, const iv_data_opti
 static isovae_status open_file(const char *spec, const iv_data_options *options, iv_dataset **out,
                                isovae_error *err)
 {
-    source s = {.spool = {.resident = iv_build_memory(options) / 4,
-                          .limit = iv_build_source_limit(options)}};
-    s.release = s.spool.resident > LEAST_RELEASE ? s.spool.resident : LEAST_RELEASE;
-    isovae_status status = split_spec(spec, &s, err);
+    iv_source s;
+    isovae_status status = iv_source_new(spec, options, &s, err);
     if (status == ISOVAE_OK) status = open_source(&s, spec, options, out, err);
-    iv_table_free(&s.table);
-    iv_block_free(&s.block);
-    iv_free(s.path);
+    iv_source_free(&s);
     return status;
 }
 

@@ -209,7 +209,7 @@ static char find_separator(const iv_csv *csv)
     enum { RECORDS = 20 };
     char fallback = 0;
     for (size_t i = 0; i < sizeof candidates; i++) {
-        scanner s = scan_from(csv, 0, 1);
+        scanner s = scan_from(csv, csv->start, csv->start_line);
         s.separator = candidates[i];
         size_t first = 0, n = 0, equal = 0, records = 0;
         while (records < RECORDS && next_record(&s)) {
@@ -228,7 +228,7 @@ static char find_separator(const iv_csv *csv)
  * a number or a gap in the second record. */
 static bool looks_like_header(const iv_csv *csv)
 {
-    scanner first = scan_from(csv, 0, 1), second;
+    scanner first = scan_from(csv, csv->start, csv->start_line), second;
     iv_slice a, b;
     size_t fields;
     if (!next_record(&first)) return false;
@@ -338,11 +338,27 @@ static isovae_status check_is_text(const unsigned char *block, size_t length, si
         return iv_fail(err, ISOVAE_ERR_DATA, "the text is in UTF-16; save it as UTF-8");
     }
     if (has_byte(block, length, 0, release)) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "neither text nor a known binary format (.npy, .npz, IDX, or .gz of these, "
-                       "or a folder or zip of JPEG and PNG pictures)");
+        return iv_fail(
+            err, ISOVAE_ERR_DATA,
+            "neither text nor a known binary format (.npy, .npz, .mat, IDX, or .gz of these, "
+            "or a folder or zip of JPEG and PNG pictures)");
     }
     return ISOVAE_OK;
+}
+
+/* Lines at the head that begin with "# ", or hold # alone. */
+static void skip_comments(iv_csv *csv)
+{
+    size_t at = 0, line = 1;
+    while (at < csv->length && csv->text[at] == '#') {
+        char after = at + 1 < csv->length ? csv->text[at + 1] : csv->newline;
+        if (after != ' ' && after != '\t' && after != '\r' && after != csv->newline) break;
+        const char *stop = memchr(csv->text + at, csv->newline, csv->length - at);
+        at = stop != NULL ? (size_t)(stop - csv->text) + 1 : csv->length;
+        line++;
+    }
+    csv->start = at;
+    csv->start_line = line;
 }
 
 static isovae_status open_text(iv_table *table, int header, isovae_error *err)
@@ -351,9 +367,10 @@ static isovae_status open_text(iv_table *table, int header, isovae_error *err)
     csv->newline = has_byte(csv->text, csv->length, '\n', csv->release)   ? '\n'
                    : has_byte(csv->text, csv->length, '\r', csv->release) ? '\r'
                                                                           : '\n';
+    skip_comments(csv);
     csv->separator = find_separator(csv);
     bool quotes = has_byte(csv->text, csv->length, '"', csv->release);
-    scanner s = scan_from(csv, 0, 1);
+    scanner s = scan_from(csv, csv->start, csv->start_line);
     if (!next_record(&s)) return iv_fail(err, ISOVAE_ERR_DATA, "the file holds no data");
     csv->first_line = s.line;
     scanner after = s;
@@ -401,11 +418,28 @@ isovae_status iv_read_csv_mapped(const unsigned char *block, size_t length, int 
     return status;
 }
 
+bool iv_csv_decimal_comma(const iv_table *table, iv_slice cell)
+{
+    char text[40];
+    double value;
+    const char *comma = memchr(cell.data, ',', cell.length);
+    const char *blank = memchr(cell.data, ' ', cell.length);
+    if (comma == NULL && blank != NULL && table->csv.separator == ',') {
+        size_t before = (size_t)(blank - cell.data);
+        return iv_parse_double(cell.data, before, &value) &&
+               iv_parse_double(blank + 1, cell.length - before - 1, &value);
+    }
+    if (comma == NULL || cell.length >= sizeof text) return false;
+    memcpy(text, cell.data, cell.length);
+    text[comma - cell.data] = '.';
+    return iv_parse_double(text, cell.length, &value);
+}
+
 static isovae_status fail_text(const iv_table *table, size_t column, iv_slice cell, size_t line,
                                isovae_error *err)
 {
     const char *hint = "correct it, or leave the column out with --drop";
-    if (table->csv.separator != ',' && memchr(cell.data, ',', cell.length) != NULL) {
+    if (iv_csv_decimal_comma(table, cell)) {
         hint = "decimals are written with a point";
     } else if (table->names == NULL && line == table->csv.first_line) {
         hint = "if the first line names the columns, say so with --header";
@@ -421,7 +455,7 @@ static isovae_status fail_text(const iv_table *table, size_t column, iv_slice ce
 }
 
 isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *numbers,
-                          iv_slice *label, isovae_error *err)
+                          iv_slice *texts, isovae_error *err)
 {
     iv_csv *csv = &table->csv;
     scanner s = scan_from(csv, csv->at, csv->line);
@@ -437,8 +471,8 @@ isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *nu
         if (end > FIELD_LAST) return fail_quote(end, line, err);
         if (j >= cols) return fail_ragged(table, line, cols, true, err);
         size_t slot = request->slots[j];
-        if (slot == IV_SLOT_LABEL) {
-            *label = cell;
+        if (slot > SIZE_MAX / 2 && slot != IV_SLOT_NONE) {
+            texts[IV_SLOT_TEXT(0) - slot] = cell;
         } else if (slot != IV_SLOT_NONE) {
             if (!cell_number(cell, &numbers[slot])) {
                 /* A line that is also too short or too long: that is then what is wrong. */
@@ -453,6 +487,41 @@ isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *nu
     if (j != cols) return fail_ragged(table, line, j, false, err);
     csv->at = (size_t)(s.at - csv->text);
     csv->line = s.line;
+    return ISOVAE_OK;
+}
+
+void iv_csv_rewind(iv_table *table)
+{
+    table->csv.at = table->csv.data_at;
+    table->csv.line = table->csv.data_line;
+    table->next_row = 0;
+}
+
+bool iv_csv_missing_word(iv_slice cell)
+{
+    return is_missing(cell.data, cell.length) && !iv_same_word(cell.data, cell.length, "none");
+}
+
+isovae_status iv_csv_text_columns(iv_table *table, const iv_block *block, size_t release,
+                                  unsigned char *is_text, isovae_error *err)
+{
+    scanner s = scan_from(&table->csv, table->csv.data_at, table->csv.data_line);
+    const char *released = s.at;
+    memset(is_text, 0, table->cols);
+    while (next_record(&s)) {
+        field_end end = FIELD_MORE;
+        size_t line = s.line;
+        for (size_t j = 0; end == FIELD_MORE; j++) {
+            iv_slice cell;
+            end = next_field(&s, &cell);
+            if (end > FIELD_LAST) return fail_quote(end, line, err);
+            if (j < table->cols && !is_text[j]) is_text[j] = kind_of(cell) == CELL_TEXT;
+        }
+        if ((size_t)(s.at - released) >= release) {
+            iv_block_release(block);
+            released = s.at;
+        }
+    }
     return ISOVAE_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "data/columns.h"
 #include "data/hdf5_file.h"
+#include "data/sparse.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -16,11 +17,12 @@ enum { MAX_PATH = 512, MAX_TEXT = 1 << 16 };
 
 /* ---- sparse matrices ---- */
 
-typedef enum layout { LAYOUT_NONE, LAYOUT_CSR, LAYOUT_CSC } layout;
+typedef enum layout { LAYOUT_NONE, LAYOUT_CSR, LAYOUT_CSC, LAYOUT_MATLAB } layout;
 
 static layout layout_of(hid_t group)
 {
     char text[32];
+    if (H5Aexists(group, "MATLAB_sparse") > 0) return LAYOUT_MATLAB;
     if (!iv_h5_text_attribute(group, "encoding-type", text, sizeof text) &&
         !iv_h5_text_attribute(group, "h5sparse_format", text, sizeof text)) {
         return LAYOUT_NONE;
@@ -35,64 +37,37 @@ bool iv_h5_is_sparse(hid_t group)
     return layout_of(group) != LAYOUT_NONE;
 }
 
-static bool shape_of(hid_t group, size_t shape[2])
+/* A whole number of `n` values, all positive, from an attribute. */
+static bool positive_attribute(hid_t group, const char *name, size_t n, size_t *out)
 {
     int64_t values[2] = {0, 0};
-    const char *name = H5Aexists(group, "shape") > 0 ? "shape" : "h5sparse_shape";
     if (H5Aexists(group, name) <= 0) return false;
     hid_t attribute = H5Aopen(group, name, H5P_DEFAULT);
     hid_t type = attribute >= 0 ? H5Aget_type(attribute) : -1;
     hid_t space = attribute >= 0 ? H5Aget_space(attribute) : -1;
     bool done = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER &&
-                H5Sget_simple_extent_npoints(space) == 2 &&
-                H5Aread(attribute, H5T_NATIVE_INT64, values) >= 0 && values[0] > 0 && values[1] > 0;
+                H5Sget_simple_extent_npoints(space) == (hssize_t)n &&
+                H5Aread(attribute, H5T_NATIVE_INT64, values) >= 0;
     iv_h5_drop(type);
     iv_h5_drop(space);
     iv_h5_drop(attribute);
-    shape[0] = (size_t)values[0];
-    shape[1] = (size_t)values[1];
+    for (size_t i = 0; i < n; i++) {
+        done = done && values[i] > 0;
+        out[i] = (size_t)values[i];
+    }
     return done;
 }
 
-isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_t *index, size_t n,
-                              size_t rows, size_t cols, isovae_error *err)
+/* MATLAB says the rows alone; the columns are counted by their starts. */
+static bool shape_of(hid_t group, layout kind, size_t n_start, size_t shape[2])
 {
-    if (n_start - 1 != rows || start[0] != 0) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "the sparse matrix is damaged: 'indptr' has %zu values and begins at %lld; "
-                       "%zu rows need %zu, from 0",
-                       n_start, (long long)start[0], rows, rows + 1);
+    if (kind == LAYOUT_MATLAB) {
+        shape[1] = n_start - 1;
+        return n_start > 1 && positive_attribute(group, "MATLAB_sparse", 1, shape);
     }
-    for (size_t r = 0; r < rows; r++) {
-        if (start[r + 1] < start[r] || (uint64_t)start[r + 1] > n) {
-            return iv_fail(err, ISOVAE_ERR_DATA,
-                           "the sparse matrix is damaged: 'indptr' goes from %lld to %lld at row "
-                           "%zu, of %zu values",
-                           (long long)start[r], (long long)start[r + 1], r + 1, n);
-        }
-    }
-    if ((uint64_t)start[rows] != n) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "the sparse matrix is damaged: 'indptr' ends at %lld, 'indices' has %zu "
-                       "values",
-                       (long long)start[rows], n);
-    }
-    for (size_t k = 0; k < n; k++) {
-        if ((uint64_t)index[k] >= cols) { /* a negative one, too */
-            return iv_fail(err, ISOVAE_ERR_DATA,
-                           "the sparse matrix is damaged: an index is %lld, but must be 0 to %zu",
-                           (long long)index[k], cols - 1);
-        }
-    }
-    return ISOVAE_OK;
+    const char *name = H5Aexists(group, "shape") > 0 ? "shape" : "h5sparse_shape";
+    return positive_attribute(group, name, 2, shape);
 }
-
-/* The three arrays as the file has them. */
-typedef struct parts {
-    int64_t *start, *index;
-    double *value;
-    size_t n_start, n_index, n_value;
-} parts;
 
 static isovae_status read_vector(const iv_h5 *h5, const char *group, const char *name, bool whole,
                                  void **out, size_t *n, isovae_error *err)
@@ -123,40 +98,15 @@ static isovae_status read_vector(const iv_h5 *h5, const char *group, const char 
     return status;
 }
 
-/* By rows, in the order of the file within a row; csc: the major axis becomes the inner one. */
-static isovae_status by_rows(const parts *p, bool columns, size_t rows, size_t cols, iv_sparse *out,
-                             isovae_error *err)
-{
-    size_t n = p->n_value, major = columns ? cols : rows;
-    IV_TRY(IV_NEW(out->start, rows + 1, "the sparse matrix", err));
-    IV_TRY(IV_NEW(out->column, n, "the sparse matrix", err));
-    IV_TRY(IV_NEW(out->value, n, "the sparse matrix", err));
-    if (!columns) {
-        for (size_t r = 0; r <= rows; r++) out->start[r] = (size_t)p->start[r];
-        for (size_t k = 0; k < n; k++) out->column[k] = (size_t)p->index[k];
-        memcpy(out->value, p->value, n * sizeof *out->value);
-        return ISOVAE_OK;
-    }
-    for (size_t k = 0; k < n; k++) out->start[(size_t)p->index[k] + 1]++;
-    for (size_t r = 0; r < rows; r++) out->start[r + 1] += out->start[r];
-    for (size_t j = 0; j < major; j++) {
-        for (size_t k = (size_t)p->start[j]; k < (size_t)p->start[j + 1]; k++) {
-            size_t at = out->start[p->index[k]]++;
-            out->column[at] = j;
-            out->value[at] = p->value[k];
-        }
-    }
-    for (size_t r = rows; r > 0; r--) out->start[r] = out->start[r - 1];
-    out->start[0] = 0;
-    return ISOVAE_OK;
-}
-
-static isovae_status read_parts(const iv_h5 *h5, const char *path, parts *p, isovae_error *err)
+static isovae_status read_parts(const iv_h5 *h5, const char *path, layout kind, iv_sparse_parts *p,
+                                isovae_error *err)
 {
     void *start = NULL, *index = NULL, *value = NULL;
-    isovae_status status = read_vector(h5, path, "indptr", true, &start, &p->n_start, err);
+    const char *const starts = kind == LAYOUT_MATLAB ? "jc" : "indptr";
+    const char *const indices = kind == LAYOUT_MATLAB ? "ir" : "indices";
+    isovae_status status = read_vector(h5, path, starts, true, &start, &p->n_start, err);
     if (status == ISOVAE_OK) {
-        status = read_vector(h5, path, "indices", true, &index, &p->n_index, err);
+        status = read_vector(h5, path, indices, true, &index, &p->n_index, err);
     }
     if (status == ISOVAE_OK) {
         status = read_vector(h5, path, "data", false, &value, &p->n_value, err);
@@ -166,8 +116,8 @@ static isovae_status read_parts(const iv_h5 *h5, const char *path, parts *p, iso
     p->value = value;
     if (status == ISOVAE_OK && p->n_index != p->n_value) {
         status = iv_fail(err, ISOVAE_ERR_DATA,
-                         "the sparse matrix is damaged: %zu values in 'data', %zu in 'indices'",
-                         p->n_value, p->n_index);
+                         "the sparse matrix is damaged: %zu values in 'data', %zu in '%s'",
+                         p->n_value, p->n_index, indices);
     }
     return status;
 }
@@ -175,15 +125,16 @@ static isovae_status read_parts(const iv_h5 *h5, const char *path, parts *p, iso
 isovae_status iv_h5_sparse(const iv_h5 *h5, hid_t group, const char *path, iv_table *out,
                            isovae_error *err)
 {
-    size_t shape[2];
-    bool columns = layout_of(group) == LAYOUT_CSC;
-    parts p = {0};
-    if (!shape_of(group, shape)) {
-        return iv_fail(err, ISOVAE_ERR_DATA,
-                       "the sparse matrix '%s' has no shape of two positive numbers",
-                       iv_show(path, strlen(path)).text);
+    size_t shape[2] = {0, 0};
+    layout kind = layout_of(group);
+    bool columns = kind != LAYOUT_CSR;
+    iv_sparse_parts p = {0};
+    isovae_status status = read_parts(h5, path, kind, &p, err);
+    if (status == ISOVAE_OK && !shape_of(group, kind, p.n_start, shape)) {
+        status = iv_fail(err, ISOVAE_ERR_DATA,
+                         "the sparse matrix '%s' has no shape of two positive numbers",
+                         iv_show(path, strlen(path)).text);
     }
-    isovae_status status = read_parts(h5, path, &p, err);
     size_t major = shape[columns ? 1 : 0], minor = shape[columns ? 0 : 1];
     if (status == ISOVAE_OK) {
         status = iv_sparse_check(p.start, p.n_start, p.index, p.n_value, major, minor, err);
@@ -195,11 +146,9 @@ isovae_status iv_h5_sparse(const iv_h5 *h5, hid_t group, const char *path, iv_ta
     }
     if (status == ISOVAE_OK) {
         *out = (iv_table){.rows = shape[0], .cols = shape[1], .is_sparse = true};
-        status = by_rows(&p, columns, shape[0], shape[1], &out->sparse, err);
+        status = iv_sparse_by_rows(&p, columns, shape[0], shape[1], &out->sparse, err);
     }
-    iv_free(p.start);
-    iv_free(p.index);
-    iv_free(p.value);
+    iv_sparse_parts_free(&p);
     return status;
 }
 
@@ -323,17 +272,12 @@ static isovae_status read_names(const iv_h5 *h5, hid_t set, const char *path, hi
     return status;
 }
 
-/* The old layout: one member of a table of compound elements. */
-static isovae_status names_of_table(const iv_h5 *h5, hid_t set, const char *path, hid_t type,
-                                    size_t n, char ***out, isovae_error *err)
+/* One member of a table of compound elements: the old layout. */
+static isovae_status texts_of_member(const iv_h5 *h5, hid_t set, const char *path, hid_t type,
+                                     const char *name, size_t n, char ***out, isovae_error *err)
 {
-    int member = H5Tget_member_index(type, "index");
-    const char *name = "index";
-    if (member < 0) {
-        member = H5Tget_member_index(type, "_index");
-        name = "_index";
-    }
-    if (member < 0) return ISOVAE_OK; /* a table without names */
+    int member = H5Tget_member_index(type, name);
+    if (member < 0) return ISOVAE_OK;
     hid_t of_member = H5Tget_member_type(type, (unsigned)member), memory = -1;
     name_type t = {.memory = -1};
     isovae_status status = ISOVAE_OK;
@@ -349,15 +293,21 @@ static isovae_status names_of_table(const iv_h5 *h5, hid_t set, const char *path
     return status;
 }
 
-static isovae_status names_of_set(const iv_h5 *h5, hid_t set, const char *path, size_t n,
-                                  char ***out, isovae_error *err)
+isovae_status iv_h5_texts(const iv_h5 *h5, hid_t set, const char *path, const char *member,
+                          size_t n, char ***out, isovae_error *err)
 {
     isovae_status status = ISOVAE_OK;
     name_type t = {.memory = -1};
     hid_t type = H5Dget_type(set);
+    *out = NULL;
     if (type < 0) return iv_h5_fail(path, err);
     if (H5Tget_class(type) == H5T_COMPOUND) {
-        status = names_of_table(h5, set, path, type, n, out, err);
+        if (member != NULL) {
+            status = texts_of_member(h5, set, path, type, member, n, out, err);
+        } else {
+            const char *usual = H5Tget_member_index(type, "index") >= 0 ? "index" : "_index";
+            status = texts_of_member(h5, set, path, type, usual, n, out, err);
+        }
     } else if (name_type_of(type, &t)) {
         status = read_names(h5, set, path, t.memory, &t, n, out, err);
     }
@@ -375,7 +325,7 @@ static isovae_status names_of(const iv_h5 *h5, const char *frame, size_t n, char
     if (!iv_h5_has(h5, frame)) return ISOVAE_OK;
     IV_TRY(iv_h5_find(h5, frame, &object, err));
     if (iv_h5_is_dataset(object)) {
-        isovae_status status = names_of_set(h5, object, frame, n, out, err);
+        isovae_status status = iv_h5_texts(h5, object, frame, NULL, n, out, err);
         iv_h5_drop(object);
         return status;
     }
@@ -385,7 +335,7 @@ static isovae_status names_of(const iv_h5 *h5, const char *frame, size_t n, char
     if (!iv_h5_has(h5, path)) return ISOVAE_OK;
     IV_TRY(iv_h5_find(h5, path, &object, err));
     isovae_status status = ISOVAE_OK;
-    if (iv_h5_is_dataset(object)) status = names_of_set(h5, object, path, n, out, err);
+    if (iv_h5_is_dataset(object)) status = iv_h5_texts(h5, object, path, NULL, n, out, err);
     iv_h5_drop(object);
     return status;
 }

@@ -326,10 +326,11 @@ static isovae_status fill(job *j, iv_dataset *data, iv_text *note, isovae_error 
 static isovae_status check_options(const iv_data_options *options, isovae_error *err)
 {
     if (options->columns != NULL || options->drop != NULL || options->id != NULL ||
-        options->split_by != NULL || options->truth_density != NULL) {
+        options->split_by != NULL || options->truth_density != NULL ||
+        options->categorical != NULL) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "pictures have no columns; --columns, --drop, --id, --split-by and "
-                       "--truth-density do not apply");
+                       "pictures have no columns; --columns, --drop, --id, --split-by, "
+                       "--truth-density and --categorical do not apply");
     }
     return ISOVAE_OK;
 }

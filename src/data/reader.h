@@ -45,8 +45,9 @@ typedef struct iv_array {
 typedef struct iv_csv {
     const char *text;
     size_t length;
-    char separator;    /* ',', ';', tab, or ' ' for runs of blanks */
-    char newline;      /* '\n', or '\r' where the text has no other */
+    char separator;           /* ',', ';', tab, or ' ' for runs of blanks */
+    char newline;             /* '\n', or '\r' where the text has no other */
+    size_t start, start_line; /* behind the comments at its head */
     size_t first_line; /* line of the first record, whose fields the others are counted against */
     size_t data_at, data_line; /* where the first row begins */
     size_t at, line;           /* where the next row begins */
@@ -86,9 +87,10 @@ typedef struct iv_slice {
 } iv_slice;
 
 /* What is wanted of each row: slots[j] is the place in `numbers` for column j, IV_SLOT_NONE, or
- * IV_SLOT_LABEL for the one column that is handed out as text (text tables only). */
+ * IV_SLOT_TEXT(i) for a column whose cell becomes texts[i], as text (text tables only). */
 #define IV_SLOT_NONE ((size_t)-1)
-#define IV_SLOT_LABEL ((size_t)-2)
+#define IV_SLOT_TEXT(i) ((size_t)-2 - (i))
+#define IV_SLOT_LABEL IV_SLOT_TEXT(0)
 typedef struct iv_request {
     const size_t *slots;   /* cols of the table */
     const size_t *columns; /* n: the column of each place */
@@ -97,7 +99,7 @@ typedef struct iv_request {
 
 /* The next row into numbers (request->n); a missing value is NaN. Call `rows` times. */
 isovae_status iv_table_next(iv_table *table, const iv_request *request, double *numbers,
-                            iv_slice *label, isovae_error *err) ISOVAE_MUST_CHECK;
+                            iv_slice *texts, isovae_error *err) ISOVAE_MUST_CHECK;
 /* "line 17" or "row 17" of the row handed out last, into a buffer of 40 bytes or more. */
 void iv_table_place(const iv_table *table, char *buffer, size_t size);
 
@@ -112,6 +114,8 @@ isovae_status iv_table_settle_image(iv_table *table, const iv_block *block,
                                     isovae_error *err) ISOVAE_MUST_CHECK;
 /* rows * ... * element size, checked; false on overflow. */
 bool iv_array_bytes(const iv_array *array, size_t *out);
+/* The element at an index into the array's data. */
+double iv_array_value(const iv_array *array, size_t index);
 
 isovae_status iv_read_npy(const unsigned char *block, size_t length, iv_table *out,
                           isovae_error *err) ISOVAE_MUST_CHECK;
@@ -141,6 +145,13 @@ isovae_status iv_read_hdf5(const unsigned char *block, size_t length, const char
 /* start, column: as a file has them, n values. Checks them against rows x cols. */
 isovae_status iv_sparse_check(const int64_t *start, size_t n_start, const int64_t *index, size_t n,
                               size_t rows, size_t cols, isovae_error *err) ISOVAE_MUST_CHECK;
+/* A variable of a MATLAB 5 file (also 6 and 7; 7.3 is HDF5), by name; NULL: X, or the only matrix
+ * of numbers, or the only one with more than one row and column. Rows first, as with
+ * iv_table_from_array; dense or sparse, `values` as above. */
+bool iv_is_mat(const unsigned char *block, size_t length);
+isovae_status iv_read_mat(const unsigned char *block, size_t length, const char *name, size_t limit,
+                          iv_table *out, unsigned char **values,
+                          isovae_error *err) ISOVAE_MUST_CHECK;
 /* Inflates all members; refuses to grow beyond `limit` bytes. Released with iv_free. */
 isovae_status iv_read_gzip(const unsigned char *block, size_t length, size_t limit,
                            unsigned char **out, size_t *out_length,
@@ -153,11 +164,22 @@ isovae_status iv_unpack_gzip(const iv_block *in, const iv_spool *spool, iv_block
 
 /* The part of iv_table_next that is for text tables. */
 isovae_status iv_csv_next(iv_table *table, const iv_request *request, double *numbers,
-                          iv_slice *label, isovae_error *err) ISOVAE_MUST_CHECK;
+                          iv_slice *texts, isovae_error *err) ISOVAE_MUST_CHECK;
+/* Back to the first row. */
+void iv_csv_rewind(iv_table *table);
+/* Whether the text of a category says that there is none: empty, ?, NA, NaN, null. */
+bool iv_csv_missing_word(iv_slice cell);
+/* Which columns hold a cell that is neither a number nor missing, in any row, as one flag per
+ * column; pages of a mapped block are given back now and then. Ends at the first row. */
+isovae_status iv_csv_text_columns(iv_table *table, const iv_block *block, size_t release,
+                                  unsigned char *is_text, isovae_error *err) ISOVAE_MUST_CHECK;
 /* Text tables: which cells of the first row are neither a number nor missing, as one flag per
  * column, and the first such cell. */
 isovae_status iv_csv_text_cells(const iv_table *table, unsigned char *is_text, iv_slice *first,
                                 isovae_error *err) ISOVAE_MUST_CHECK;
+/* Whether a cell that is no number looks like decimals with a comma: "1,5", or "5 2" where commas
+ * separate ("1,5 2,5"). */
+bool iv_csv_decimal_comma(const iv_table *table, iv_slice cell);
 /* A copy of a slice without its quoting. */
 isovae_status iv_slice_copy(iv_slice slice, char **out, isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -163,7 +163,7 @@ static double half_to_double(uint64_t bits)
 }
 
 /* Assembled byte by byte: independent of the machine's byte order and alignment. */
-static double element_at(const iv_array *array, size_t index)
+double iv_array_value(const iv_array *array, size_t index)
 {
     size_t size = iv_element_size(array->element);
     const unsigned char *p = array->data + index * size;
@@ -205,7 +205,7 @@ isovae_status iv_table_settle_image(iv_table *table, const iv_block *block, isov
     const iv_array array = table->array;
     size_t n = table->rows * table->cols, i = 0;
     for (; i < n; i++) {
-        double value = element_at(&array, i);
+        double value = iv_array_value(&array, i);
         if (value < 0 || value > 1) break; /* NaN is a missing value, not another kind of array */
         if (i % RELEASE == 0) iv_block_release(block);
     }
@@ -238,7 +238,7 @@ static void array_row(const iv_table *table, size_t row, const iv_request *reque
     }
 #endif
     for (size_t k = 0; k < request->n; k++) {
-        numbers[k] = element_at(array, start + table->offsets[request->columns[k]]);
+        numbers[k] = iv_array_value(array, start + table->offsets[request->columns[k]]);
     }
 }
 
@@ -254,13 +254,13 @@ static void sparse_row(const iv_table *table, size_t row, const iv_request *requ
 }
 
 isovae_status iv_table_next(iv_table *table, const iv_request *request, double *numbers,
-                            iv_slice *label, isovae_error *err)
+                            iv_slice *texts, isovae_error *err)
 {
     if (table->next_row >= table->rows) {
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "a row was asked for after the last one");
     }
     if (table->is_text) {
-        IV_TRY(iv_csv_next(table, request, numbers, label, err));
+        IV_TRY(iv_csv_next(table, request, numbers, texts, err));
     } else if (table->is_sparse) {
         sparse_row(table, table->next_row, request, numbers);
     } else {

@@ -392,6 +392,39 @@ static isovae_status read_scaling(const decoder *r, const json_t *json, iv_model
     return ISOVAE_OK;
 }
 
+static isovae_status read_category(const decoder *r, const json_t *from, iv_category *out)
+{
+    const char *column;
+    const json_t *values = json_object_get(from, "values");
+    IV_TRY(get_string(r, from, "column", &column));
+    IV_TRY(iv_strdup(&out->column, column, r->err));
+    IV_TRY(get_size(r, from, "first", &out->first));
+    if (!json_is_array(values)) return bad(r, "values", "an array of strings");
+    IV_TRY(IV_NEW(out->values, json_array_size(values), "categories", r->err));
+    out->n = json_array_size(values);
+    for (size_t i = 0; i < out->n; i++) {
+        const char *text = json_string_value(json_array_get(values, i));
+        if (text == NULL) return bad(r, "values", "an array of strings");
+        IV_TRY(iv_strdup(&out->values[i], text, r->err));
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status read_categories(const decoder *r, const json_t *from, iv_model *model)
+{
+    const json_t *array = json_object_get(from, "categories");
+    iv_categories *all = &model->categories;
+    if (array == NULL) return ISOVAE_OK;
+    if (!json_is_array(array)) return bad(r, "categories", "an array");
+    IV_TRY(IV_NEW(all->list, json_array_size(array), "categories", r->err));
+    all->n = json_array_size(array);
+    for (size_t i = 0; i < all->n; i++) {
+        IV_TRY(read_category(r, json_array_get(array, i), &all->list[i]));
+    }
+    if (iv_categories_fit(all, model->d)) return ISOVAE_OK;
+    return bad(r, "categories", "made of columns in order, with different values that ascend");
+}
+
 static isovae_status read_features(const decoder *r, const json_t *json, iv_model *model)
 {
     const json_t *object, *image = json_object_get(json, "image");
@@ -410,6 +443,7 @@ static isovae_status read_features(const decoder *r, const json_t *json, iv_mode
             IV_TRY(iv_strdup(&model->names[i], json_string_value(name), r->err));
         }
     }
+    IV_TRY(read_categories(r, object, model));
     if (json_array_size(image) != 3) return bad(r, "image", "three integers");
     for (size_t i = 0; i < 3; i++) {
         if (!to_size(json_array_get(image, i), &extent[i]) ||

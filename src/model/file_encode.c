@@ -129,6 +129,21 @@ static json_t *scaling(encoder *e, const iv_scaling *s)
     return object;
 }
 
+static json_t *categories(encoder *e, const iv_categories *all)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < all->n; i++) {
+        const iv_category *c = &all->list[i];
+        json_t *object = json_object(), *values = json_array();
+        for (size_t k = 0; k < c->n; k++) append(e, values, text(e, c->values[k]));
+        set(e, object, "column", text(e, c->column));
+        set(e, object, "first", integer(c->first));
+        set(e, object, "values", values);
+        append(e, array, object);
+    }
+    return array;
+}
+
 static json_t *features(encoder *e, const iv_model *model)
 {
     json_t *object = json_object(), *names = json_null();
@@ -136,6 +151,7 @@ static json_t *features(encoder *e, const iv_model *model)
         names = json_array();
         for (size_t i = 0; i < model->d; i++) append(e, names, text(e, model->names[i]));
     }
+    if (model->categories.n > 0) set(e, object, "categories", categories(e, &model->categories));
     set(e, object, "named", json_boolean(model->named));
     set(e, object, "names", names);
     return object;

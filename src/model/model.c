@@ -33,6 +33,7 @@ void iv_model_free(iv_model *model)
     iv_graph_free(model->encoder);
     iv_graph_free(model->decoder);
     iv_scaling_free(&model->scaling);
+    iv_categories_free(&model->categories);
     iv_free(model->params);
     iv_free((void *)model->names);
     iv_free(model->arch);

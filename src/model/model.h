@@ -4,6 +4,7 @@
 #ifndef IV_MODEL_MODEL_H
 #define IV_MODEL_MODEL_H
 
+#include "data/categories.h"
 #include "data/scaling.h"
 #include "graph/graph.h"
 #include "metric/metric.h"
@@ -52,6 +53,7 @@ typedef struct iv_model {
     iv_scaling scaling;
     char **names; /* d feature names */
     bool named;
+    iv_categories categories; /* which features are columns of words */
     size_t height, width, channels;
     char *arch; /* "mlp:64,64", for people */
 

@@ -6,6 +6,7 @@
 #include "base/locale.h"
 #include "report/charts.h"
 #include "report/facts.h"
+#include "report/labels.h"
 
 #include <errno.h>
 #include <math.h>
@@ -241,7 +242,8 @@ isovae_status iv_report_csv(const iv_report_context *context, const char *folder
         void (*write)(const iv_report_context *context, iv_text *out);
     } files[] = {{"latents.csv", latents_csv}, {"loadings.csv", loadings_csv},
                  {"rows.csv", rows_csv},       {"cosines.csv", cosines_csv},
-                 {"pca.csv", pca_csv},         {"history.csv", history_csv}};
+                 {"pca.csv", pca_csv},         {"history.csv", history_csv},
+                 {"labels.csv", iv_labels_csv}};
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
         char text[128];
         int number = errno;
@@ -250,6 +252,7 @@ isovae_status iv_report_csv(const iv_report_context *context, const char *folder
     }
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         iv_text text = {0};
+        if (files[i].write == iv_labels_csv && context->analysis->labels.of == NULL) continue;
         files[i].write(context, &text);
         isovae_status status = save(folder, files[i].name, &text, err);
         iv_text_free(&text);

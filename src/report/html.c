@@ -3,6 +3,7 @@
 #include "report/noise.h"
 
 #include "report/image.h"
+#include "report/labels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -371,6 +372,7 @@ static isovae_status put_body(const iv_page *p, isovae_error *err)
         put_truth(p);
         iv_text_puts(p->out, "</div></section>");
     }
+    iv_labels_html(p);
     open_section(p, "optimum", "Is the model at its optimum?",
                  "At the optimum every latent meets the same equations, whatever the data.");
     iv_text_puts(p->out, "<div class=\"pair\">");
@@ -415,6 +417,7 @@ static void put_nav(const iv_page *p)
     if (p->a->truth.known || p->a->truth.density_known) {
         iv_text_puts(p->out, "<a href=\"#truth\">Truth</a>");
     }
+    if (p->a->labels.of != NULL) iv_text_puts(p->out, "<a href=\"#labels\">Labels</a>");
     iv_text_puts(p->out, "<a href=\"#optimum\">Optimum</a>");
     if (p->a->noise.n > 0) iv_text_puts(p->out, "<a href=\"#noise\">Noise</a>");
     iv_text_printf(p->out, "<a href=\"#density\">%s</a>",

@@ -1,5 +1,7 @@
 /* The report as JSON, "isovae-report/1" (docs/report.schema.json). A number that does not exist is
  * null. Failed allocations are noticed once: a NULL value stays NULL upwards through `put`. */
+#include "report/facts.h"
+#include "report/labels.h"
 #include "report/noise.h"
 
 #include <math.h>
@@ -321,6 +323,7 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     if (ok && a->noise.n > 0) ok = put(o, "noise", iv_noise_json(context));
     ok = ok && put(o, "image_quality", image_quality(a));
     ok = ok && put(o, "warnings", warnings(a));
+    if (ok && a->labels.of != NULL) ok = put(o, "labels", iv_labels_json(context));
     if (ok && (a->truth.known || a->truth.density_known)) ok = put(o, "truth", truth(a));
     if (!ok) {
         json_decref(o);

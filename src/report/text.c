@@ -1,5 +1,6 @@
 /* The text report: a verdict, ten lines of figures, a table of latents, warnings. */
 #include "report/facts.h"
+#include "report/labels.h"
 #include "report/noise.h"
 
 #include <math.h>
@@ -371,6 +372,7 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     if (p.a->truth.known || p.a->truth.density_known) line_truth(&p);
     iv_text_puts(out, "\n");
     put_table(&p);
+    iv_labels_text(context, p.width, out);
     put_warnings(&p);
     return iv_text_check(out, err);
 }

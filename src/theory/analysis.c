@@ -338,6 +338,7 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     IV_TRY(iv_summarise_noise(&summary, err));
     IV_TRY(iv_summarise_quality(&summary, p->pass, err));
     IV_TRY(iv_summarise_truth(&summary, err));
+    IV_TRY(iv_summarise_labels(&summary, err));
     IV_TRY(keep_rows(a, p, options->keep_rows, err));
     return warn(a, p, &summary, err);
 }
@@ -379,6 +380,8 @@ void iv_analysis_free(iv_analysis *a)
     iv_free(a->sigma);
     iv_free(a->y);
     iv_free(a->transform_rows);
+    iv_free(a->labels.rows_of);
+    iv_free(a->labels.latents);
     iv_free(a->warnings);
     iv_free(a->truth.variances);
     iv_free(a->truth.ratio);

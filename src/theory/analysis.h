@@ -65,6 +65,16 @@ typedef struct iv_feature_noise {
     bool at_floor;
 } iv_feature_noise;
 
+struct iv_labels;
+
+/* How well a latent's y tells the labels (theory/labels.h). */
+typedef struct iv_label_match {
+    double share; /* R^2 of numbers, eta^2 of classes; NaN where y or the labels are constant */
+    double auroc; /* of the class it tells best against the rest, 0.5 to 1; NaN: numbers, or none */
+    size_t class; /* that class */
+    bool low;     /* its rows have low y, not high */
+} iv_label_match;
+
 typedef struct iv_analysis {
     /* what was looked at */
     size_t rows, bad_rows, d, n, active;
@@ -131,6 +141,15 @@ typedef struct iv_analysis {
     double *mu, *sigma, *y; /* rows x n */
     double *transform_rows; /* rows: D(x, Dec(mu)) */
 
+    struct {
+        const struct iv_labels *of; /* the caller's; NULL: none were given */
+        size_t rows;                /* of these rows, those with a label */
+        size_t present;             /* classes among them */
+        size_t *rows_of;            /* rows of each class */
+        double chance;              /* expected share of a latent that knows nothing */
+        iv_label_match *latents;    /* n, in the order of latents[] */
+    } labels;
+
     size_t n_warnings;
     iv_warning *warnings;
     /* Nats that a better encoder would gain on these rows (stationarity row by row, in mu and sigma
@@ -154,10 +173,12 @@ typedef struct iv_analysis {
 typedef struct iv_analysis_options {
     const char *rows; /* "auto", "all", "train", "validation" */
     uint64_t seed;
-    size_t e0_draws;              /* antithetic pairs count twice; 16 */
-    size_t elbo_draws;            /* 8 */
-    size_t iwae_draws, iwae_rows; /* 64, 1000; 0 draws: none */
-    bool keep_rows;               /* fill mu, sigma, y */
+    size_t e0_draws;                /* antithetic pairs count twice; 16 */
+    size_t elbo_draws;              /* 8 */
+    size_t iwae_draws, iwae_rows;   /* 64, 1000; 0 draws: none */
+    const struct iv_labels *labels; /* of all rows of the data (data/labels.h), or NULL; must
+                                     * outlive the analysis */
+    bool keep_rows;                 /* fill mu, sigma, y */
     iv_precision precision;
     const char *isa;
     iv_pool *pool; /* may be NULL */

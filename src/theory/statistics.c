@@ -35,8 +35,7 @@ double iv_pearson(size_t count, const double *a, size_t stride_a, const double *
     return sum / (double)count;
 }
 
-static void rank_values(size_t count, const double *values, size_t stride, iv_ranked *room,
-                        double *ranks)
+void iv_mid_ranks(size_t count, const double *values, size_t stride, iv_ranked *room, double *ranks)
 {
     for (size_t i = 0; i < count; i++) room[i] = (iv_ranked){values[i * stride], i};
     iv_sort_ranked(count, room);
@@ -57,8 +56,8 @@ isovae_status iv_spearman(size_t count, const double *a, size_t stride_a, const 
     isovae_status status = IV_NEW(room, count, "ranks", err);
     if (status == ISOVAE_OK) status = IV_NEW(ranks, 2 * count, "ranks", err);
     if (status == ISOVAE_OK) {
-        rank_values(count, a, stride_a, room, ranks);
-        rank_values(count, b, stride_b, room, ranks + count);
+        iv_mid_ranks(count, a, stride_a, room, ranks);
+        iv_mid_ranks(count, b, stride_b, room, ranks + count);
         *out = iv_pearson(count, ranks, 1, ranks + count, 1);
     }
     iv_free(room);

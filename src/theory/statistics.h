@@ -2,6 +2,7 @@
 #ifndef IV_THEORY_STATISTICS_H
 #define IV_THEORY_STATISTICS_H
 
+#include "base/order.h"
 #include "base/status.h"
 
 #include <stddef.h>
@@ -18,6 +19,9 @@ double iv_pearson(size_t count, const double *a, size_t stride_a, const double *
 /* Spearman's: Pearson's of the ranks, equal values sharing their mean rank. */
 isovae_status iv_spearman(size_t count, const double *a, size_t stride_a, const double *b,
                           size_t stride_b, double *out, isovae_error *err) ISOVAE_MUST_CHECK;
+/* Ranks from 0, equal values sharing their mean rank; `room` takes `count` items. */
+void iv_mid_ranks(size_t count, const double *values, size_t stride, iv_ranked *room,
+                  double *ranks);
 /* Ascending order in place, and the value at share q of a sorted array (linear between places). */
 void iv_sort_doubles(size_t count, double *values);
 double iv_quantile_sorted(size_t count, const double *sorted, double q);

@@ -67,4 +67,7 @@ typedef struct iv_warning_facts {
 isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Where labels were given (label_report.c). */
+isovae_status iv_summarise_labels(const iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
+
 #endif

@@ -37,6 +37,8 @@ isovae_status iv_fit_model(const iv_dataset *data, const iv_fit_options *options
     IV_TRY(IV_NEW(model->names, plan->d, "feature names", err));
     for (size_t i = 0; i < plan->d; i++) IV_TRY(iv_strdup(&model->names[i], data->names[i], err));
     model->named = data->named;
+    iv_categories_free(&model->categories);
+    IV_TRY(iv_categories_copy(&data->categories, &model->categories, err));
     model->height = data->height;
     model->width = data->width;
     model->channels = data->channels;

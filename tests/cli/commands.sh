@@ -28,6 +28,38 @@ check "report, JSON to standard output" cmp -s <(grep -v '"command"' out) <(grep
 run "$isovae" report m.safetensors $data --html r.html -q
 check "report, page" grep -qi "<!doctype html>" r.html
 
+# words as features, and labels that are none
+awk 'BEGIN { srand(1); print "a,color,b,kind,n"
+             for (i = 0; i < 600; i++) {
+                 c = i % 3
+                 printf "%f,%s,%f,%s,%d\n", 4 * c + rand(), i % 2 ? "red" : "blue", rand(),
+                     c == 2 ? "far" : c == 1 ? "middle" : "near", i } }' >words.csv
+run "$isovae" fit words.csv --categorical color --drop kind,n -o words.safetensors --steps 600
+check "fit --categorical" grep -q "  4 features" out
+check "fit --categorical tells what became of the words" \
+    grep -q "1 column of words became 2 features: color (2)" err
+run "$isovae" info words.safetensors --json
+check "the model keeps the features" grep -q '"color=red"' out
+awk -F, 'NR == 1 { print "kind,b,color,a" } NR > 1 && NR < 9 {
+    printf "x,%s,%s,%s\n", $3, NR == 4 ? "green" : $2, $1 }' words.csv >later.csv
+run "$isovae" score words.safetensors later.csv
+check "score of words, columns in another order" test "$status $(wc -l <out)" = "0 8"
+check "a new word is told" grep -q "1 row has in 'color' a value that the model has not seen ('green')" err
+run "$isovae" report words.safetensors words.csv --rows all --labels kind --json words.json \
+    --csv words --html words.html
+check "report --labels: text" grep -q "kind: 3 classes, 600 rows; by chance 0.0033" out
+check "report --labels: one latent tells the kinds" \
+    grep -Eq '^ +[0-9]+ +0\.[89][0-9]+ +(0\.9[0-9]+|1\.000)  (near|far) \((low|high) y\)$' out
+check "report --labels: JSON" grep -q '"kind": "classes"' words.json
+check "report --labels: table" grep -q "^rank,active,eta2,auroc,class,side$" words/labels.csv
+check "report --labels: page" grep -q '<section id="labels">' words.html
+cut -d, -f5 words.csv >n.csv
+run "$isovae" report words.safetensors words.csv --rows all --labels n.csv --json -
+check "report --labels: a file of numbers" grep -q '"kind": "numbers"' out
+run "$isovae" report words.safetensors words.csv --labels other
+check "report --labels: no such column" test "$status" = 2
+check "report --labels: says so" grep -q -- "--labels: words.csv: there is no column 'other'" err
+
 # tail_prob: of rows like the training's, a share of P is flagged
 run "$isovae" score m.safetensors toy:norm,n=4000,seed=8 --fpr 0.05
 flagged=$(awk -F, '$6 == 1' out | wc -l)
