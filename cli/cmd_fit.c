@@ -24,7 +24,8 @@ static isovae_status check_pairs(const cli *c, isovae_error *err)
                  {OPT_QUICK, OPT_STEPS, "--quick and --steps"},
                  {OPT_QUICK, OPT_EPOCHS, "--quick and --epochs"},
                  {OPT_SPLIT_BY, OPT_VALIDATION, "--split-by and --validation"},
-                 {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"}};
+                 {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"},
+                 {OPT_ENSEMBLE, OPT_INIT_FROM, "--ensemble and --init-from"}};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         if (c->opt[pairs[i].a].set && c->opt[pairs[i].b].set) {
             return iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s exclude each other", pairs[i].names);
@@ -69,8 +70,11 @@ static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
         o->schedule_set = true;
         o->schedule = strcmp(name, "step") == 0       ? IV_SCHEDULE_STEP
                       : strcmp(name, "constant") == 0 ? IV_SCHEDULE_CONSTANT
+                      : strcmp(name, "linear") == 0   ? IV_SCHEDULE_LINEAR
                                                       : IV_SCHEDULE_COSINE;
     }
+    if (v[OPT_LR_WARMUP].set) o->rate_warmup = (size_t)v[OPT_LR_WARMUP].count;
+    if (v[OPT_ENSEMBLE].set) o->ensemble = (size_t)v[OPT_ENSEMBLE].count;
     o->weight_decay = number_or(&v[OPT_WEIGHT_DECAY], 0);
     o->seed = cli_seed(c);
     if (v[OPT_INIT].set) {
@@ -131,13 +135,37 @@ static isovae_status open_validation(cli *c, const iv_dataset *data, iv_fit_opti
 
 /* ---- the summary ---- */
 
-static void tell_model(iv_text *text, const iv_model *model, const char *output)
+static size_t count_active(const iv_model *model)
 {
     size_t active = 0;
     for (size_t j = 0; j < model->n; j++) active += model->active != NULL && model->active[j];
+    return active;
+}
+
+/* One line per member of an ensemble; the rest of the summary is about the first. */
+static void tell_members(iv_text *text, const iv_model *model)
+{
+    size_t members = iv_model_members(model);
+    if (members == 1) return;
+    iv_text_printf(text, "  an ensemble of %zu; what follows is of member 0\n", members);
+    for (size_t k = 0; k < members; k++) {
+        const iv_model *m = iv_model_member(model, k);
+        iv_text_printf(text, "    member %zu: %zu of %zu latents active, loss %.5g", k,
+                       count_active(m), m->n, m->train_loss);
+        if (isfinite(m->validation_loss)) {
+            iv_text_printf(text, ", %.5g on its held-out rows", m->validation_loss);
+        }
+        iv_text_puts(text, "\n");
+    }
+}
+
+static void tell_model(iv_text *text, const iv_model *model, const char *output)
+{
+    size_t active = count_active(model);
     char loss[64];
     iv_metric_format(&model->metric, loss, sizeof loss);
     iv_text_printf(text, "%s: %zu of %zu latents active\n", output, active, model->n);
+    tell_members(text, model);
     iv_text_printf(text, "  %zu features, ", model->d);
     cli_count_text(text, model->train_rows);
     iv_text_puts(text, " training rows, ");

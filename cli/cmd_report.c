@@ -115,6 +115,7 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
                                const cli_report_paths *paths, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     iv_dataset *data = NULL;
     iv_analysis *analysis = NULL;
     iv_report_context context;
@@ -123,13 +124,15 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, model_path, &model, err);
     if (status == ISOVAE_OK) status = cli_open_data(c, spec, model, &data, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
     if (status == ISOVAE_OK) status = iv_model_hash(model, &context.model_hash, err);
     if (status == ISOVAE_OK) {
         bool keep = paths->html != NULL || paths->csv != NULL;
-        status = analyse(c, model, data, keep, &analysis, err);
+        status = analyse(c, member, data, keep, &analysis, err);
     }
     if (status == ISOVAE_OK) {
-        context.model = model;
+        context.model = member;
+        context.ensemble = model;
         context.data = data;
         context.analysis = analysis;
         context.command = c->typed;

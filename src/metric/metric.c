@@ -96,15 +96,19 @@ void iv_metric_format(const iv_metric_spec *spec, char *out, size_t size)
 
 static isovae_status upload_weight(iv_metric *m, const double *weight, isovae_error *err)
 {
-    bool plain = true;
+    bool plain = true, some = false;
     for (size_t i = 0; i < m->d; i++) {
-        if (!isfinite(weight[i]) || weight[i] <= 0) {
+        if (!isfinite(weight[i]) || weight[i] < 0) {
             return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                           "feature %zu has the weight %g in the metric; weights must be positive "
-                           "and finite",
+                           "feature %zu has the weight %g in the metric; weights must be finite "
+                           "and not negative",
                            i, weight[i]);
         }
         plain = plain && same(weight[i], 1.0);
+        some = some || weight[i] > 0;
+    }
+    if (!some) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "no feature has a weight in the metric");
     }
     if (plain) return ISOVAE_OK;
     if (m->kind->logits) {

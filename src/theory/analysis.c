@@ -59,8 +59,8 @@ static isovae_status split_rows(const iv_model *model, const iv_dataset *data, b
                                 choice *out, isovae_error *err)
 {
     iv_split split;
-    IV_TRY(iv_split_rows(data, model->split_by_column ? 0 : model->validation_fraction, model->seed,
-                         &split, err));
+    IV_TRY(iv_split_fold(data, model->split_by_column ? 0 : model->validation_fraction,
+                         model->member, model->seed, &split, err));
     const size_t *rows = want_train ? split.train : split.validation;
     size_t count = want_train ? split.n_train : split.n_validation;
     isovae_status status = iv_spread_rows(rows, count, count, &out->rows, &out->n_rows, err);
@@ -128,6 +128,10 @@ static void name_units(iv_analysis *a, const iv_model *model, const iv_scaling *
     case IV_SCALE_STANDARD:
         a->space = "standardised";
         a->unit = weighted ? "weighted squared standard deviations" : "squared standard deviations";
+        break;
+    case IV_SCALE_MIXED:
+        a->space = "mixed";
+        a->unit = weighted ? "weighted squared scaled units" : "squared scaled units";
         break;
     case IV_SCALE_MINMAX:
         a->space = "min-max";
