@@ -122,6 +122,28 @@ isovae_status cmd_decode(cli *c, isovae_error *err)
 
 /* ---- sample ---- */
 
+/* A draw of Student's t from two uniforms (Bailey 1994). */
+static double student_draw(double nu, double u, double v)
+{
+    return sqrt(nu * (pow(u, -2 / nu) - 1)) * cos(2 * M_PI * v);
+}
+
+/* Learned noise: s_i times a normal or, for student, a t draw; `room` has 2 d numbers. */
+static void add_learned_noise(const iv_model *model, const iv_key *key, double *x, double *room)
+{
+    bool student = model->metric.loss == IV_LOSS_STUDENT;
+    if (student) {
+        iv_uniforms_f64(key, 2 * model->d, room);
+    } else {
+        iv_normals_f64(key, model->d, room);
+    }
+    for (size_t i = 0; i < model->d; i++) {
+        double nu = iv_model_noise_nu(model, i);
+        double draw = student ? student_draw(nu, room[2 * i], room[2 * i + 1]) : room[i];
+        x[i] += draw * iv_model_noise_s(model, i) * model->scaling.scale[i];
+    }
+}
+
 /* Draw 1 of the row's key is the decoder's noise: a Gaussian of variance beta/2 in the metric, that
  * is beta/(2 weight) in network units, or a coin with the decoded probability. */
 static void add_noise(const iv_model *model, uint64_t seed, size_t row, double *x, double *room)
@@ -134,6 +156,10 @@ static void add_noise(const iv_model *model, uint64_t seed, size_t row, double *
             double probability = (x[i] - s->shift[i]) / s->scale[i];
             x[i] = s->shift[i] + (room[i] < probability ? s->scale[i] : 0);
         }
+        return;
+    }
+    if (iv_loss_learned(model->metric.loss)) {
+        add_learned_noise(model, &key, x, room);
         return;
     }
     iv_normals_f64(&key, model->d, room);
@@ -189,7 +215,7 @@ static isovae_status sample(cli *c, const iv_model *model, size_t rows, cli_form
     }
     isovae_status status = IV_NEW(z, cells, "samples", err);
     if (status == ISOVAE_OK) status = IV_NEW(x, out_cells, "samples", err);
-    if (status == ISOVAE_OK) status = IV_NEW(room, model->d, "a sample", err);
+    if (status == ISOVAE_OK) status = IV_NEW(room, 2 * model->d, "a sample", err);
     if (status == ISOVAE_OK) {
         for (size_t r = 0; r < rows; r++) {
             iv_key key = {.seed = seed, .purpose = IV_PURPOSE_SAMPLE, .row = r, .draw = 0};
@@ -220,7 +246,7 @@ isovae_status cmd_sample(cli *c, isovae_error *err)
     IV_TRY(cli_output_format(c, true, &format, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
-    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set && model->metric.loss != IV_LOSS_SSE &&
+    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set && !iv_loss_absolute(model->metric.loss) &&
         model->metric.loss != IV_LOSS_BCE) {
         status = iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
                          "--noise: a model with loss %s has no noise that could be drawn",

@@ -47,6 +47,9 @@ static isovae_status fill_options(cli *c, iv_fit_options *o, isovae_error *err)
     o->beta_start = number_or(&v[OPT_BETA_START], NAN);
     o->kl_warmup = number_or(&v[OPT_KL_WARMUP], 0);
     o->loss = v[OPT_LOSS].set ? v[OPT_LOSS].text : o->loss;
+    if (v[OPT_NOISE].set) o->noise = strcmp(v[OPT_NOISE].text, "feature") == 0;
+    o->noise_floor = number_or(&v[OPT_NOISE_FLOOR], NAN);
+    o->denoise = number_or(&v[OPT_DENOISE], 0);
     if (v[OPT_OBJECTIVE].set) {
         o->objective = strcmp(v[OPT_OBJECTIVE].text, "decomposed") == 0 ? IV_OBJECTIVE_DECOMPOSED
                                                                         : IV_OBJECTIVE_CONVENTIONAL;

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the numbers are; only sums of squared errors have an absolute density (docs/theory.md, E6).
- */
+/* What the numbers are; only sums of squared errors and learned noise have an absolute density
+ * (docs/theory.md, E6). */
 static const char *remark_of(const iv_model *model)
 {
-    return model->metric.loss == IV_LOSS_SSE
+    return iv_loss_absolute(model->metric.loss)
                ? "log_density in nats, in data units: higher = more probable"
                : "log_density ranks only, it is no absolute density: higher = more probable";
 }

@@ -64,9 +64,18 @@ const cli_option cli_options[] = {
      "weighted:down, weighted:up, weighted:C0,C1 (c0 + c1 |x|^2 times sse) or "
      "weighted:inverse,C0,C1; ssim or ssim:R, 1 - SSIM of pictures with the data range R (--beta "
      "is "
-     "required).",
+     "required); student, heavy tails learned per feature (beta 1).",
      CLI_FIT, model_group},
-    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL, "auto; 1 for bce; none for ssim",
+    {OPT_NOISE, "noise", 0, CLI_CHOICE, "common|feature", NULL, "common",
+     "Noise of the decoder for sse: common to all features, given by beta; or feature, learned for "
+     "each feature (beta 1). --loss student always learns it for each.",
+     CLI_FIT, model_group},
+    {OPT_NOISE_FLOOR, "noise-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005; 0.1 for student",
+     "Learned noise: its variance s^2 is at least this share of the mean feature variance, in "
+     "scaled units. Above 0.",
+     CLI_FIT, model_group},
+    {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL,
+     "auto; 1 for bce, student and --noise feature; none for ssim",
      "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "
      "variance of the decoder; auto lets it follow the residual variance per feature.",
      CLI_FIT, model_group},
@@ -113,6 +122,9 @@ const cli_option cli_options[] = {
      "Steps over which the rate grows to its value.", CLI_FIT, training_group},
     {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",
      "Decoupled weight decay.", CLI_FIT, training_group},
+    {OPT_DENOISE, "denoise", 0, CLI_NOT_NEGATIVE, "SD", NULL, "0",
+     "Noise of this standard deviation, in scaled units, on what the encoder sees while training.",
+     CLI_FIT, training_group},
     {OPT_BETA_START, "beta-start", 0, CLI_POSITIVE, "NUMBER", NULL, "from the PCA spectrum",
      "Beta at the first step; it is annealed to its final value over the first half. The final "
      "value itself means no annealing.",
@@ -207,7 +219,8 @@ const cli_option cli_options[] = {
     {OPT_COUNT, "count", 'n', CLI_COUNT, "N", NULL, "10", "Rows to draw.", CLI_SAMPLE,
      analysis_group},
     {OPT_NOISE, "noise", 0, CLI_FLAG, NULL, NULL, NULL,
-     "Add the decoder's noise: variance beta/2 in the metric for sse, a draw of 0 or 1 for bce.",
+     "Add the decoder's noise: variance beta/2 in the metric for sse, what was learned for noise "
+     "per feature and student, a draw of 0 or 1 for bce.",
      CLI_SAMPLE, analysis_group},
     {OPT_ROW, "row", 0, CLI_COUNT, "N", NULL, "1",
      "With DATA: the row (counted from 1) from which the traversals start.", CLI_TRAVERSE,

@@ -77,6 +77,8 @@ typedef enum cli_slot {
     OPT_ROWS,
     OPT_IWAE,
     OPT_ESTIMATE,
+    OPT_NOISE_FLOOR,
+    OPT_DENOISE,
     OPT_FPR,
     OPT_EXPLAIN,
     OPT_ISOMETRIC,

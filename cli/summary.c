@@ -38,7 +38,8 @@ void cli_tell_beta(iv_text *text, const iv_model *model)
 {
     double beta = model->beta, d = (double)model->d, n = (double)model->n;
     bool bce = model->metric.loss == IV_LOSS_BCE;
-    if (model->metric.loss == IV_LOSS_SSIM) return; /* (1 - SSIM) + beta KL is what others write */
+    if (model->metric.loss == IV_LOSS_SSIM) return;  /* (1 - SSIM) + beta KL is what others write */
+    if (iv_loss_learned(model->metric.loss)) return; /* minus a log likelihood + KL, as it stands */
     iv_text_puts(text, "  beta elsewhere:\n");
     if (bce) {
         iv_text_printf(text, "    BCE summed + b KL                       b = %.4g\n", beta);

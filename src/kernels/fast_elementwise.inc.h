@@ -397,6 +397,28 @@ static void fast_bce_metric(size_t n, const void *logitsv, size_t blocks, const 
     }
 }
 
+/* c log(1 + a e^2); log(1 + u) = log(u) + log(1 + 1/u) where u is above 1 */
+static void fast_student_rows(size_t rows, size_t d, const void *xv, const void *xhatv,
+                              const void *av, const void *cv, double *value)
+{
+    const float *x = xv, *xhat = xhatv, *a = av, *c = cv;
+    const vf one = set1(1.0f);
+    for (size_t r = 0; r < rows; r++, x += d, xhat += d) {
+        lane_sum sum = {{{0}, {0}}};
+        for (size_t i = 0; i < d; i += W) {
+            size_t left = d - i;
+            vf e = load_up_to(xhat + i, left) - load_up_to(x + i, left);
+            vf u = load_up_to(a + i, left) * e * e;
+            vi large = (vi)(u > one);
+            vf inside = choose(large, one / u, u);
+            vf outside = choose(large, log_lanes(greatest(one, u)), set1(0.0f));
+            vf v = load_up_to(c + i, left) * (outside + log1p_unit_lanes(inside));
+            sum_add(&sum, v); /* beyond d: c = 0 and u = 0 */
+        }
+        value[r] = sum_total(&sum);
+    }
+}
+
 INLINE vd load_wide(const float *p)
 {
     return widen(*(const vh_anywhere *)p);

@@ -207,6 +207,20 @@ typedef struct iv_kernels {
     void (*bce_metric)(size_t n, const void *logits, size_t blocks, const void *v, size_t stride,
                        void *y, size_t y_stride);
 
+    /* Heavy tails: u = a_i (xhat_i - x_i)^2. value[r] = sum c_i log(1 + u), in double */
+    void (*student_rows)(size_t rows, size_t d, const void *x, const void *xhat, const void *a,
+                         const void *c, double *value);
+    /* g = factor 2 a_i c_i (xhat_i - x_i) / (1 + u), or g += */
+    void (*student_gradient)(size_t rows, size_t d, const void *x, const void *xhat, const void *a,
+                             const void *c, double factor, void *g, bool accumulate);
+    /* Sums over rows, in double and in the order of the rows, for `columns` columns of matrices
+     * whose rows are ld apart; they are added to. squares: (xhat - x)^2; share: u / (1 + u), and
+     * logs: log(1 + u). */
+    void (*residual_columns)(size_t rows, size_t columns, const void *x, const void *xhat,
+                             size_t ld, double *squares);
+    void (*student_columns)(size_t rows, size_t columns, const void *x, const void *xhat, size_t ld,
+                            const void *a, double *share, double *logs);
+
     /* gram[j][k] = sum_i a[j][i] b[k][i] for k >= j and mirrored (n x n), or for k = j alone; rows
      * of d elements, `stride` and `b_stride` apart; products and sums in double. */
     void (*gram)(size_t n, size_t d, const void *a, size_t stride, const void *b, size_t b_stride,

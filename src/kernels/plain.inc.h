@@ -312,6 +312,72 @@ static void plain_scale_columns(size_t rows, size_t d, const void *wv, const voi
     }
 }
 
+/* d/dxhat of c log(1 + a (xhat - x)^2), times factor. */
+static void plain_student_gradient(size_t rows, size_t d, const void *xv, const void *xhatv,
+                                   const void *av, const void *cv, double factor, void *gv,
+                                   bool accumulate)
+{
+    const T *x = xv, *xhat = xhatv, *a = av, *c = cv;
+    T *g = gv, twice = (T)(2 * factor), one = 1;
+    for (size_t r = 0; r < rows; r++, x += d, xhat += d, g += d) {
+        if (accumulate) {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) {
+                T e = xhat[i] - x[i], ae = a[i] * e;
+                g[i] += twice * c[i] * ae / (one + ae * e);
+            }
+        } else {
+            IV_LANES
+            for (size_t i = 0; i < d; i++) {
+                T e = xhat[i] - x[i], ae = a[i] * e;
+                g[i] = twice * c[i] * ae / (one + ae * e);
+            }
+        }
+    }
+}
+
+static void plain_residual_columns(size_t rows, size_t columns, const void *xv, const void *xhatv,
+                                   size_t ld, double *squares)
+{
+    const T *x = xv, *xhat = xhatv;
+    for (size_t r = 0; r < rows; r++, x += ld, xhat += ld) {
+        for (size_t i = 0; i < columns; i++) {
+            double e = (double)(xhat[i] - x[i]);
+            squares[i] += e * e;
+        }
+    }
+}
+
+/* A logarithm for many rows: 1 + u is multiplied up until the product is large. */
+static void plain_student_columns(size_t rows, size_t columns, const void *xv, const void *xhatv,
+                                  size_t ld, const void *av, double *share, double *logs)
+{
+    enum { BLOCK = 64 };
+    const double large = 1e100;
+    for (size_t j = 0; j < columns; j += BLOCK) {
+        size_t width = columns - j < BLOCK ? columns - j : BLOCK;
+        const T *x = (const T *)xv + j, *xhat = (const T *)xhatv + j, *a = (const T *)av + j;
+        double product[BLOCK];
+        for (size_t i = 0; i < width; i++) product[i] = 1;
+        for (size_t r = 0; r < rows; r++, x += ld, xhat += ld) {
+            double most = 0;
+            for (size_t i = 0; i < width; i++) {
+                double e = (double)(xhat[i] - x[i]), u = (double)a[i] * e * e;
+                share[j + i] += u / (1 + u);
+                product[i] *= 1 + u;
+                most = product[i] > most ? product[i] : most;
+            }
+            if (!(most > large)) continue;
+            for (size_t i = 0; i < width; i++) {
+                if (!(product[i] > large)) continue;
+                logs[j + i] += log(product[i]);
+                product[i] = 1;
+            }
+        }
+        for (size_t i = 0; i < width; i++) logs[j + i] += log(product[i]);
+    }
+}
+
 /* Adam (Kingma and Ba 2015) with the decay taken off the weight itself. Both moments are freed of
  * their start at zero by 1 - beta^step:
  * w = w (1 - rate decay) - rate m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + epsilon) */

@@ -345,6 +345,20 @@ static void ref_bce_metric(size_t n, const void *logitsv, size_t blocks, const v
     }
 }
 
+static void ref_student_rows(size_t rows, size_t d, const void *xv, const void *xhatv,
+                             const void *av, const void *cv, double *value)
+{
+    const T *x = xv, *xhat = xhatv, *a = av, *c = cv;
+    for (size_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (size_t i = 0; i < d; i++) {
+            double e = (double)(xhat[r * d + i] - x[r * d + i]);
+            sum += (double)c[i] * log1p((double)a[i] * e * e);
+        }
+        value[r] = sum;
+    }
+}
+
 static void ref_gram(size_t n, size_t d, const void *av, size_t stride, const void *bv,
                      size_t b_stride, bool diagonal, double *gram)
 {
@@ -377,6 +391,8 @@ static void ref_gram(size_t n, size_t d, const void *av, size_t stride, const vo
         .bce_rows = ref_bce_rows, .bce_gradient = ref_bce_gradient,                                \
         .entropy_rows = ref_entropy_rows, .bce_pair_rows = ref_bce_pair_rows,                      \
         .bce_pair_gradient = ref_bce_pair_gradient, .bce_metric = ref_bce_metric,                  \
+        .student_rows = ref_student_rows, .student_gradient = plain_student_gradient,              \
+        .residual_columns = plain_residual_columns, .student_columns = plain_student_columns,      \
         .ssim_scratch = plain_ssim_scratch, .ssim_rows = plain_ssim_rows,                          \
         .ssim_gradient = plain_ssim_gradient, .ssim_metric = plain_ssim_metric, .gram = ref_gram,  \
         .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS, POOL_KERNELS          \

@@ -10,8 +10,9 @@
 #include <string.h>
 
 /* By iv_loss. */
-static const iv_metric_kind *const kinds[] = {&iv_metric_sse, &iv_metric_weighted, &iv_metric_bce,
-                                              &iv_metric_ssim};
+static const iv_metric_kind *const kinds[] = {&iv_metric_sse,   &iv_metric_weighted,
+                                              &iv_metric_bce,   &iv_metric_ssim,
+                                              &iv_metric_noise, &iv_metric_student};
 
 /* The paper's weights: a(x) = 2/3 + 2 |x|^2/21 (down-convex) or its inverse (up-convex). */
 static const double paper_c0 = 2.0 / 3, paper_c1 = 2.0 / 21;
@@ -19,8 +20,9 @@ static const double paper_c0 = 2.0 / 3, paper_c1 = 2.0 / 21;
 static isovae_status bad_spec(const char *text, isovae_error *err)
 {
     return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                   "--loss: '%.60s' is not known; give sse, bce, ssim, ssim:RANGE, weighted:down, "
-                   "weighted:up, weighted:C0,C1 or weighted:inverse,C0,C1 with C0 > 0, C1 >= 0",
+                   "--loss: '%.60s' is not known; give sse, sse:feature, student, bce, ssim, "
+                   "ssim:RANGE, weighted:down, weighted:up, weighted:C0,C1 or "
+                   "weighted:inverse,C0,C1 with C0 > 0, C1 >= 0",
                    text);
 }
 
@@ -41,6 +43,10 @@ isovae_status iv_metric_parse(const char *text, iv_metric_spec *out, isovae_erro
         spec.loss = IV_LOSS_SSE;
     } else if (strcmp(text, "bce") == 0) {
         spec.loss = IV_LOSS_BCE;
+    } else if (strcmp(text, "sse:feature") == 0) {
+        spec.loss = IV_LOSS_NOISE;
+    } else if (strcmp(text, "student") == 0) {
+        spec.loss = IV_LOSS_STUDENT;
     } else if (strcmp(text, "ssim") == 0) {
         spec.loss = IV_LOSS_SSIM;
     } else if (strncmp(text, ssim, strlen(ssim)) == 0) {
@@ -172,6 +178,36 @@ static isovae_status set_ssim(iv_metric *m, const iv_metric_spec *spec, const iv
     return m->k->alloc(&m->scratch, size, "the windows of ssim", err);
 }
 
+/* Of the weights, whose place learned noise takes, there remains which features have none. */
+static isovae_status find_dropped(iv_metric *m, const double *weight, isovae_error *err)
+{
+    bool some = false;
+    for (size_t i = 0; weight != NULL && i < m->d; i++) some = some || !(weight[i] > 0);
+    if (!some) return ISOVAE_OK;
+    IV_TRY(IV_NEW(m->dropped, m->d, "features that do not count", err));
+    for (size_t i = 0; i < m->d; i++) m->dropped[i] = !(weight[i] > 0);
+    return ISOVAE_OK;
+}
+
+static isovae_status set_learned(iv_metric *m, const double *weight, isovae_error *err)
+{
+    static const char what[] = "the learned noise";
+    size_t count;
+    if (!iv_size_mul(m->kind->n_learned, m->d, &count)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", m->d);
+    }
+    IV_TRY(find_dropped(m, weight, err));
+    IV_TRY(IV_NEW(m->learned, count, what, err));
+    IV_TRY(IV_NEW(m->stage, m->d, what, err));
+    IV_TRY(m->k->alloc(&m->weight, m->d, what, err));
+    if (m->kind->loss == IV_LOSS_STUDENT) {
+        IV_TRY(m->k->alloc(&m->inner, m->d, what, err));
+        IV_TRY(m->k->alloc(&m->outer, m->d, what, err));
+    }
+    m->kind->settle(m);
+    return ISOVAE_OK;
+}
+
 isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k,
                             const iv_metric_use *use, iv_metric **out, isovae_error *err)
 {
@@ -185,7 +221,12 @@ isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k,
                      .c0 = spec->c0,
                      .c1 = spec->c1,
                      .inverse = spec->inverse};
-    isovae_status status = use->weight == NULL ? ISOVAE_OK : upload_weight(m, use->weight, err);
+    isovae_status status = ISOVAE_OK;
+    if (m->kind->n_learned > 0) {
+        status = set_learned(m, use->weight, err);
+    } else if (use->weight != NULL) {
+        status = upload_weight(m, use->weight, err);
+    }
     if (status == ISOVAE_OK && spec->loss == IV_LOSS_SSIM) status = set_ssim(m, spec, use, err);
     if (status != ISOVAE_OK) {
         iv_metric_free(m);
@@ -200,6 +241,11 @@ void iv_metric_free(iv_metric *metric)
     if (metric == NULL) return;
     if (metric->weight != NULL) metric->k->release(metric->weight);
     if (metric->scratch != NULL) metric->k->release(metric->scratch);
+    if (metric->inner != NULL) metric->k->release(metric->inner);
+    if (metric->outer != NULL) metric->k->release(metric->outer);
+    iv_free(metric->learned);
+    iv_free(metric->stage);
+    iv_free(metric->dropped);
     iv_free(metric);
 }
 
@@ -210,4 +256,44 @@ void iv_metric_row_factor(const iv_metric *m, size_t rows, const void *xhat, dou
     } else {
         for (size_t r = 0; r < rows; r++) a[r] = 1;
     }
+}
+
+size_t iv_metric_learned(const iv_metric_spec *spec, size_t d)
+{
+    return kinds[spec->loss]->n_learned * d;
+}
+
+const char *const *iv_metric_learned_names(const iv_metric_spec *spec, size_t *n)
+{
+    *n = kinds[spec->loss]->n_learned;
+    return kinds[spec->loss]->learned_names;
+}
+
+void iv_metric_settle(iv_metric *m, const void *learned)
+{
+    if (m->kind->n_learned == 0) return;
+    m->k->download(m->learned, learned, m->kind->n_learned * m->d);
+    m->kind->settle(m);
+}
+
+/* Vector 0 is log s, vector 1 log nu. */
+void iv_metric_limit(const iv_metric *m, double log_floor, void *learned)
+{
+    for (size_t p = 0; p < m->kind->n_learned; p++) {
+        void *vector = iv_at(m->k, learned, p * m->d);
+        double lo = p == 0 ? log_floor : 0,
+               hi = p == 0 ? IV_METRIC_MAX_LOG_S : log(IV_METRIC_MAX_NU);
+        m->k->download(m->stage, vector, m->d);
+        for (size_t i = 0; i < m->d; i++) m->stage[i] = fmin(fmax(m->stage[i], lo), hi);
+        m->k->upload(vector, m->stage, m->d);
+    }
+}
+
+void iv_metric_diagonal(const iv_metric *m, const double *weight, double *out)
+{
+    if (m->kind->diagonal != NULL) {
+        m->kind->diagonal(m, out);
+        return;
+    }
+    for (size_t i = 0; i < m->d; i++) out[i] = weight != NULL ? weight[i] : 1;
 }

@@ -8,7 +8,7 @@ static void value(const iv_metric *m, size_t lane, size_t rows, const void *x, c
     m->k->sse_rows(rows, m->d, x, xhat, m->weight, out);
 }
 
-static void gradient(const iv_metric *m, size_t lane, size_t rows, const void *x, const void *xhat,
+void iv_sse_gradient(const iv_metric *m, size_t lane, size_t rows, const void *x, const void *xhat,
                      double factor, void *g)
 {
     (void)lane;
@@ -16,7 +16,7 @@ static void gradient(const iv_metric *m, size_t lane, size_t rows, const void *x
 }
 
 /* Symmetric in its arguments: the gradient in the first is that in the second, exchanged. */
-static void pair_gradient(const iv_metric *m, size_t lane, size_t rows, const void *xhat,
+void iv_sse_pair_gradient(const iv_metric *m, size_t lane, size_t rows, const void *xhat,
                           const void *xbreve, double factor, void *g_hat, void *g_breve)
 {
     (void)lane;
@@ -24,7 +24,7 @@ static void pair_gradient(const iv_metric *m, size_t lane, size_t rows, const vo
     m->k->sse_gradient(rows, m->d, xhat, xbreve, m->weight, NULL, factor, g_breve, false);
 }
 
-static void apply_g(const iv_metric *m, size_t lane, size_t rows, const void *xhat, size_t blocks,
+void iv_sse_apply_g(const iv_metric *m, size_t lane, size_t rows, const void *xhat, size_t blocks,
                     const void *v, size_t stride, void *gv, size_t gv_stride)
 {
     (void)lane;
@@ -41,8 +41,8 @@ const iv_metric_kind iv_metric_sse = {
     .gaussian = true,
     .logits = false,
     .value = value,
-    .gradient = gradient,
+    .gradient = iv_sse_gradient,
     .pair_value = value,
-    .pair_gradient = pair_gradient,
-    .apply_g = apply_g,
+    .pair_gradient = iv_sse_pair_gradient,
+    .apply_g = iv_sse_apply_g,
 };

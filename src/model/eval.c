@@ -33,6 +33,7 @@ static isovae_status make_parts(iv_eval *eval, const iv_eval_plan *plan, isovae_
     } else {
         IV_TRY(upload_params(eval, err));
     }
+    iv_metric_settle(eval->metric, iv_at(k, eval->params, model->learned_at));
     iv_exec_plan encoder = {.rows = plan->rows,
                             .reverse = plan->encoder_reverse,
                             .lanes = eval->lanes,

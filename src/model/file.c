@@ -42,24 +42,48 @@ static isovae_status prefixed(tensor_list *t, const char *prefix, const char *na
     return status;
 }
 
+static isovae_status add_tensor(tensor_list *t, const char *prefix, iv_tensor tensor,
+                                isovae_error *err)
+{
+    IV_TRY(prefixed(t, prefix, tensor.name, &tensor.name, err));
+    t->list[t->n++] = tensor;
+    if (iv_tensor_finite(&tensor)) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_DIVERGED,
+                   "parameter '%s' is not finite, so the model is not saved: train with a lower "
+                   "--lr",
+                   tensor.name);
+}
+
 static isovae_status add_params(const iv_model *model, const iv_graph *graph, const char *prefix,
                                 tensor_list *t, isovae_error *err)
 {
+    const unsigned char *params = model->params;
     for (size_t i = 0; i < graph->n_params; i++) {
         const iv_param *p = &graph->params[i];
-        iv_tensor tensor = {
-            .dtype = model->dtype,
-            .shape = p->shape,
-            .size = p->size,
-            .data = (const unsigned char *)model->params + p->offset * iv_dtype_size(model->dtype),
-        };
-        IV_TRY(prefixed(t, prefix, p->name, &tensor.name, err));
-        t->list[t->n++] = tensor;
-        if (iv_tensor_finite(&tensor)) continue;
-        return iv_fail(err, ISOVAE_ERR_DIVERGED,
-                       "parameter '%s' is not finite, so the model is not saved: train with a "
-                       "lower --lr",
-                       tensor.name);
+        iv_tensor tensor = {.name = p->name,
+                            .dtype = model->dtype,
+                            .shape = p->shape,
+                            .size = p->size,
+                            .data = params + p->offset * iv_dtype_size(model->dtype)};
+        IV_TRY(add_tensor(t, prefix, tensor, err));
+    }
+    return ISOVAE_OK;
+}
+
+/* What the metric learns: tensors of d numbers. */
+static isovae_status add_learned(const iv_model *model, const char *prefix, tensor_list *t,
+                                 isovae_error *err)
+{
+    size_t vectors, element = iv_dtype_size(model->dtype);
+    const unsigned char *params = model->params;
+    const char *const *names = iv_metric_learned_names(&model->metric, &vectors);
+    for (size_t p = 0; p < vectors; p++) {
+        iv_tensor tensor = {.name = names[p],
+                            .dtype = model->dtype,
+                            .shape = {.rank = 1, .dim = {model->d}},
+                            .size = model->d,
+                            .data = params + (model->learned_at + p * model->d) * element};
+        IV_TRY(add_tensor(t, prefix, tensor, err));
     }
     return ISOVAE_OK;
 }
@@ -71,7 +95,7 @@ static isovae_status list_tensors(const iv_model *model, size_t extra, tensor_li
     size_t count = 0, members = iv_model_members(model);
     for (size_t k = 0; k < members; k++) {
         const iv_model *m = iv_model_member(model, k);
-        count += m->encoder->n_params + m->decoder->n_params;
+        count += m->encoder->n_params + m->decoder->n_params + IV_METRIC_MAX_LEARNED;
     }
     IV_TRY(IV_NEW(t->list, count + extra, "the list of tensors", err));
     IV_TRY(iv_alloc((void **)&t->names, count, sizeof *t->names, "names of tensors", err));
@@ -81,8 +105,19 @@ static isovae_status list_tensors(const iv_model *model, size_t extra, tensor_li
         iv_member_prefix(k, prefix);
         IV_TRY(add_params(m, m->encoder, prefix, t, err));
         IV_TRY(add_params(m, m->decoder, prefix, t, err));
+        IV_TRY(add_learned(m, prefix, t, err));
     }
     return ISOVAE_OK;
+}
+
+static bool is_learned(const iv_model *model, const char *tensor)
+{
+    size_t vectors;
+    const char *const *names = iv_metric_learned_names(&model->metric, &vectors);
+    for (size_t p = 0; p < vectors; p++) {
+        if (strcmp(names[p], tensor) == 0) return true;
+    }
+    return false;
 }
 
 static isovae_status make_metadata(const iv_model *model, bool checkpoint, const json_t *extra,
@@ -230,7 +265,7 @@ static isovae_status check_extra(const iv_model *model, const iv_safetensors *fi
         const char *tensor = file->tensors[i].name;
         const iv_model *owner = owner_of(model, &tensor);
         if (iv_graph_find_param(owner->encoder, tensor) == SIZE_MAX &&
-            iv_graph_find_param(owner->decoder, tensor) == SIZE_MAX) {
+            iv_graph_find_param(owner->decoder, tensor) == SIZE_MAX && !is_learned(owner, tensor)) {
             return iv_fail(err, ISOVAE_ERR_FORMAT,
                            "%s: tensor '%.100s' is no parameter of the network", name,
                            file->tensors[i].name);

@@ -301,6 +301,48 @@ static isovae_status read_network(const decoder *r, const json_t *json, iv_model
     return read_params(r, model, model->decoder);
 }
 
+/* What the metric learned. Its names are no parameter's: the network was read before. */
+static isovae_status read_learned(const decoder *r, const json_t *json, iv_model *model)
+{
+    const json_t *from;
+    size_t vectors, element = iv_dtype_size(model->dtype);
+    const char *const *names = iv_metric_learned_names(&model->metric, &vectors);
+    if (vectors == 0) return ISOVAE_OK;
+    if (model->beta < 1 || model->beta > 1) return bad(r, "beta", "1, as this metric needs");
+    IV_TRY(get_object(r, json, "noise", &from));
+    IV_TRY(get_number(r, from, "floor", 0, 1, &model->noise_floor));
+    IV_TRY(get_number(r, from, "least_variance", 0, HUGE_VAL, &model->least_variance));
+    for (size_t p = 0; p < vectors; p++) {
+        const iv_tensor *tensor = find_tensor(r, names[p]);
+        if (tensor == NULL || tensor->dtype != model->dtype || tensor->shape.rank != 1 ||
+            tensor->size != model->d || !iv_tensor_finite(tensor)) {
+            return iv_fail(r->err, ISOVAE_ERR_FORMAT,
+                           "%s: tensor '%s' is missing or not %zu finite numbers of the model's "
+                           "type",
+                           r->file, names[p], model->d);
+        }
+        if (iv_graph_find_param(model->encoder, names[p]) != SIZE_MAX ||
+            iv_graph_find_param(model->decoder, names[p]) != SIZE_MAX) {
+            return iv_fail(r->err, ISOVAE_ERR_FORMAT,
+                           "%s: tensor '%s' belongs to the metric and to the network", r->file,
+                           names[p]);
+        }
+        memcpy((unsigned char *)model->params + (model->learned_at + p * model->d) * element,
+               tensor->data, model->d * element);
+    }
+    for (size_t i = 0; i < model->d; i++) {
+        double s = iv_model_noise_s(model, i), nu = iv_model_noise_nu(model, i);
+        double most = exp(IV_METRIC_MAX_LOG_S) * 1.001;
+        bool tails = vectors < 2 || (nu >= 0.999 && nu <= IV_METRIC_MAX_NU * 1.001);
+        if (s > most || s < 1 / most || !tails) {
+            return iv_fail(r->err, ISOVAE_ERR_FORMAT,
+                           "%s: the noise of feature %zu (s %g, nu %g) is out of range", r->file, i,
+                           s, nu);
+        }
+    }
+    return ISOVAE_OK;
+}
+
 /* The rest, section by section. */
 
 static isovae_status read_purpose(const decoder *r, const json_t *json, iv_model *model)
@@ -317,9 +359,12 @@ static isovae_status read_purpose(const decoder *r, const json_t *json, iv_model
         return bad(r, "logvar_clip", "two ascending numbers");
     }
     IV_TRY(get_string(r, json, "metric", &metric));
-    if (iv_metric_parse(metric, &model->metric, NULL) != ISOVAE_OK) {
+    iv_metric_spec spec;
+    if (iv_metric_parse(metric, &spec, NULL) != ISOVAE_OK) {
         return bad(r, "metric", "one that this isovae knows");
     }
+    IV_TRY(iv_model_set_metric(model, &spec, r->err));
+    IV_TRY(read_learned(r, json, model));
     IV_TRY(get_string(r, json, "objective", &objective));
     if (strcmp(objective, "decomposed") == 0) {
         model->objective = IV_OBJECTIVE_DECOMPOSED;
@@ -422,6 +467,9 @@ static isovae_status read_training(const decoder *r, const json_t *json, iv_mode
     IV_TRY(get_object(r, json, "training", &from));
     IV_TRY(get_digits(r, from, "data_hash", 16, &model->data_hash));
     IV_TRY(get_text(r, from, "data_source", &model->data_source));
+    if (json_object_get(from, "denoise") != NULL) {
+        IV_TRY(get_number(r, from, "denoise", 0, HUGE_VAL, &model->denoise));
+    }
     IV_TRY(get_bool(r, from, "folded", &model->folded));
     IV_TRY(read_history(r, from, model));
     IV_TRY(get_text(r, from, "isa", &model->isa));

@@ -157,6 +157,15 @@ static json_t *history(encoder *e, const iv_model *model)
     return array;
 }
 
+/* Of a learned metric: the floor of its s_i. */
+static json_t *noise(encoder *e, const iv_model *model)
+{
+    json_t *object = json_object();
+    set(e, object, "floor", number(e, "noise.floor", model->noise_floor));
+    set(e, object, "least_variance", number(e, "noise.least_variance", model->least_variance));
+    return object;
+}
+
 static json_t *training(encoder *e, const iv_model *model)
 {
     json_t *object = json_object();
@@ -167,6 +176,7 @@ static json_t *training(encoder *e, const iv_model *model)
     }
     set(e, object, "data_hash", json_string(hash));
     set(e, object, "data_source", text(e, model->data_source));
+    if (model->denoise > 0) set(e, object, "denoise", number(e, "denoise", model->denoise));
     set(e, object, "folded", json_boolean(model->folded));
     set(e, object, "history", history(e, model));
     set(e, object, "isa", text(e, model->isa));
@@ -240,6 +250,7 @@ static json_t *whole(encoder *e, const iv_model *model, bool shares)
     if (!shares) set(e, object, "image", image(e, model));
     set(e, object, "logvar_clip", numbers(e, "logvar_clip", clip, 2));
     set(e, object, "metric", json_string(metric));
+    if (model->learned_elements > 0) set(e, object, "noise", noise(e, model));
     set(e, object, "objective",
         json_string(model->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional"));
     set(e, object, "scaling", scaling(e, &model->scaling));

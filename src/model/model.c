@@ -2,9 +2,11 @@
 #include "model/model.h"
 
 #include "base/memory.h"
+#include "model/safetensors.h"
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 isovae_status iv_model_new(iv_model **out, isovae_error *err)
 {
@@ -161,7 +163,7 @@ isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph 
     end = iv_graph_layout_part(decoder, iv_graph_layout_part(encoder, end, true), true);
     size_t element = dtype == IV_F64 ? sizeof(double) : sizeof(float);
     IV_TRY(iv_alloc(&model->params, end, element, "the parameters", err));
-    model->param_elements = end;
+    model->param_elements = model->learned_at = end;
     IV_TRY(IV_NEW(model->active, n, "the active set", err));
     IV_TRY(IV_NEW(model->kl_mean, n, "the mean KL of the latents", err));
     IV_TRY(IV_NEW(model->variance_y, n, "the importance of the latents", err));
@@ -169,6 +171,51 @@ isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph 
     model->d = d;
     model->n = n;
     return ISOVAE_OK;
+}
+
+isovae_status iv_model_set_metric(iv_model *model, const iv_metric_spec *spec, isovae_error *err)
+{
+    size_t element = iv_dtype_size(model->dtype), size = iv_metric_learned(spec, model->d), total;
+    void *params;
+    if (!iv_size_add(model->learned_at, size, &total)) {
+        return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", model->d);
+    }
+    if (total != model->param_elements) {
+        IV_TRY(iv_alloc(&params, total, element, "the parameters", err));
+        memcpy(params, model->params, model->learned_at * element);
+        iv_free(model->params);
+        model->params = params;
+    }
+    model->metric = *spec;
+    model->param_elements = total;
+    model->learned_elements = size;
+    return ISOVAE_OK;
+}
+
+/* Vector `which` of what the metric learns. */
+static double learned_number(const iv_model *model, size_t which, size_t feature)
+{
+    size_t at = model->learned_at + which * model->d + feature;
+    return model->dtype == IV_F64 ? ((const double *)model->params)[at]
+                                  : (double)((const float *)model->params)[at];
+}
+
+void iv_model_settle(const iv_model *model, iv_metric *metric)
+{
+    for (size_t i = 0; i < model->learned_elements; i++) {
+        metric->learned[i] = learned_number(model, i / model->d, i % model->d);
+    }
+    if (model->learned_elements > 0) metric->kind->settle(metric);
+}
+
+double iv_model_noise_s(const iv_model *model, size_t feature)
+{
+    return model->learned_elements > 0 ? exp(learned_number(model, 0, feature)) : (double)NAN;
+}
+
+double iv_model_noise_nu(const iv_model *model, size_t feature)
+{
+    return model->learned_elements > model->d ? exp(learned_number(model, 1, feature)) : INFINITY;
 }
 
 iv_metric_image iv_model_image(const iv_model *model)

@@ -33,14 +33,19 @@ typedef struct iv_model {
     iv_graph *encoder, *decoder;
     size_t mu, logvar, out; /* value indices in their graphs */
     iv_dtype dtype;
-    void *params; /* host memory, param_elements of dtype: encoder's, then decoder's */
+    void *params; /* host memory, param_elements of dtype: encoder's, decoder's, the metric's */
     size_t param_elements;
     size_t trained_elements;     /* those that are trained come first, buffers behind them */
+    size_t learned_at;           /* behind all of these: what the metric learns, */
+    size_t learned_elements;     /* iv_metric_learned of them */
     size_t d, n;                 /* features, latents */
     double logvar_lo, logvar_hi; /* clip of the log variance */
 
     /* What it was trained for. */
     iv_metric_spec metric;
+    double noise_floor;    /* of a learned metric, as asked for: s_i^2 is at least this share of */
+    double least_variance; /* the mean variance of the features; and that, in network units */
+    double denoise;        /* SD of the noise on the encoder's input in training, network units */
     double beta;
     bool beta_auto; /* beta followed the residual variance */
     iv_objective_kind objective;
@@ -104,6 +109,16 @@ isovae_status iv_model_join(iv_model *first, iv_model *const *more, size_t n,
  * "logvar" and "out". */
 isovae_status iv_model_set_network(iv_model *model, iv_graph *encoder, iv_graph *decoder,
                                    iv_dtype dtype, isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* The metric, with room for what it learns at the end of the parameter vector (zeros). After the
+ * network. */
+isovae_status iv_model_set_metric(iv_model *model, const iv_metric_spec *spec,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
+/* Hands a metric that was made for the model what the model's has learned. */
+void iv_model_settle(const iv_model *model, iv_metric *metric);
+/* A learned metric's s_i in network units and its nu_i (infinity where it has none). */
+double iv_model_noise_s(const iv_model *model, size_t feature);
+double iv_model_noise_nu(const iv_model *model, size_t feature);
 
 /* The shape of a row that is a picture, in the order in which the network has its values: (c, h, w)
  * where the decoder's output has three axes, else (h, w, c). Height 0 where rows are no pictures.

@@ -13,8 +13,11 @@ struct iv_objective {
     iv_objective_kind kind;
     iv_pool *pool;
     size_t rows, draws, slices, d, n;
-    size_t hat_blocks;        /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
-    void *eps;                /* draws x rows x n */
+    size_t hat_blocks; /* 1 where Dec(mu) is decoded too: block 0 of the decoder's rows */
+    void *eps;         /* draws x rows x n */
+    void *clean;       /* rows x d: the rows without noise; NULL: the encoder sees them */
+    double denoise;
+    double *learned;          /* gradients of what the metric learns */
     void *g_mu, *g_logvar;    /* rows x n, one draw's share; only with several draws */
     double *hat, *breve, *kl; /* rows; draws x rows; rows */
 };
@@ -60,6 +63,13 @@ isovae_status iv_objective_new(const iv_model *model, const iv_kernels *k,
         if ((status = k->alloc(&o->g_logvar, o->rows * o->n, "gradients of the heads", err)))
             goto fail;
     }
+    o->denoise = config->denoise;
+    if (o->denoise > 0 &&
+        (status = k->alloc(&o->clean, o->rows * o->d, "the rows of a batch", err)))
+        goto fail;
+    if (config->gradient && model->learned_elements > 0 &&
+        (status = IV_NEW(o->learned, model->learned_elements, "gradients of the noise", err)))
+        goto fail;
     if ((status = IV_NEW(o->hat, o->rows, "losses", err))) goto fail;
     if ((status = IV_NEW(o->breve, draw_rows, "losses", err))) goto fail;
     if ((status = IV_NEW(o->kl, o->rows, "losses", err))) goto fail;
@@ -77,6 +87,8 @@ void iv_objective_free(iv_objective *o)
     iv_exec_free(o->decoder);
     iv_metric_free(o->metric);
     if (o->eps) o->k->release(o->eps);
+    if (o->clean) o->k->release(o->clean);
+    iv_free(o->learned);
     if (o->g_mu) o->k->release(o->g_mu);
     if (o->g_logvar) o->k->release(o->g_logvar);
     iv_free(o->hat);
@@ -91,7 +103,8 @@ typedef struct batch {
     const void *params;
     void *grads; /* NULL: value only */
     const iv_objective_call *call;
-    size_t encoder_tasks; /* tasks below this belong to the encoder */
+    size_t encoder_tasks; /* tasks below this belong to the encoder, */
+    size_t network_tasks; /* those below this to the decoder, the others to the metric */
 
     /* Where the network has several segments: the stage that all slices are in. */
     iv_exec *exec;
@@ -169,17 +182,27 @@ static void heads_seeds(const batch *b, size_t first, size_t count)
     }
 }
 
+/* The rows that D is taken to. */
 static void *x_at(const batch *b, size_t first)
 {
     const iv_objective *o = b->o;
-    return iv_at(o->k, iv_exec_value(o->encoder, o->model->encoder->inputs[0]), first * o->d);
+    void *input = iv_exec_value(o->encoder, o->model->encoder->inputs[0]);
+    return iv_at(o->k, o->clean ? o->clean : input, first * o->d);
 }
 
 static void fill_rows(const batch *b, size_t first, size_t count)
 {
     const iv_objective *o = b->o;
-    b->call->fill(b->call->user, first, count, x_at(b, first), block_at(b, o->eps, 0, first, o->n),
+    size_t d = o->d, cells = count * d;
+    void *x = x_at(b, first);
+    b->call->fill(b->call->user, first, count, x, block_at(b, o->eps, 0, first, o->n),
                   b->call->rows * o->n);
+    if (!o->clean) return;
+    void *seen = iv_exec_value(o->encoder, o->model->encoder->inputs[0]);
+    seen = iv_at(o->k, seen, first * d);
+    b->call->blur(b->call->user, first, count, seen);
+    o->k->scale_rows(1, cells, &o->denoise, seen, seen, false);
+    o->k->add(cells, x, seen, seen);
 }
 
 /* From mu and logvar: KL, and the decoder's input. */
@@ -314,6 +337,25 @@ static void run_stages(batch *b)
     run_network(b, o->encoder, true);
 }
 
+/* Gradients of what the metric learns, a block of columns over the whole batch. */
+static void learn_task(const batch *b, size_t task)
+{
+    iv_objective *o = b->o;
+    const iv_metric *m = o->metric;
+    size_t rows = b->call->rows, first = task * IV_METRIC_COLUMNS, columns = o->d - first;
+    if (columns > IV_METRIC_COLUMNS) columns = IV_METRIC_COLUMNS;
+    double weight = b->call->distortion_weight / (double)rows, per_draw = weight / (double)o->draws;
+    void *out = iv_exec_value(o->decoder, o->model->out), *x = x_at(b, 0);
+    void *hat = block_at(b, out, 0, 0, o->d);
+    for (size_t p = 0; p < m->kind->n_learned; p++)
+        for (size_t i = 0; i < columns; i++) o->learned[p * o->d + first + i] = 0.0;
+    if (o->hat_blocks) m->kind->learn(m, rows, first, columns, x, hat, weight, false, o->learned);
+    for (size_t draw = 0; draw < o->draws; draw++)
+        m->kind->learn(m, rows, first, columns, o->hat_blocks ? hat : x,
+                       block_at(b, out, draw + o->hat_blocks, 0, o->d), per_draw, o->hat_blocks > 0,
+                       o->learned);
+}
+
 static void gradient_task(void *argument, size_t task)
 {
     batch *b = argument;
@@ -321,6 +363,8 @@ static void gradient_task(void *argument, size_t task)
     unsigned fp = iv_fp_enter();
     if (task < b->encoder_tasks)
         iv_exec_param_gradient(o->encoder, b->params, b->grads, b->call->rows, task);
+    else if (task >= b->network_tasks)
+        learn_task(b, task - b->network_tasks);
     else
         iv_exec_param_gradient(o->decoder, b->params, b->grads,
                                b->call->rows * (o->draws + o->hat_blocks), task - b->encoder_tasks);
@@ -339,6 +383,9 @@ static void run(batch *b, bool same_params, iv_objective_means *means)
     iv_objective *o = b->o;
     size_t rows = b->call->rows;
     if (!same_params) {
+        unsigned fp = iv_fp_enter();
+        iv_metric_settle(o->metric, iv_at(o->k, b->params, o->model->learned_at));
+        iv_fp_leave(fp);
         b->encoder_tasks = iv_exec_prepare_tasks(o->encoder);
         iv_pool_run(o->pool, b->encoder_tasks + iv_exec_prepare_tasks(o->decoder), prepare_task, b);
     }
@@ -347,8 +394,12 @@ static void run(batch *b, bool same_params, iv_objective_means *means)
     else
         run_stages(b);
     if (b->grads) {
+        size_t learned = o->model->learned_elements;
+        size_t blocks = learned ? (o->d + IV_METRIC_COLUMNS - 1) / IV_METRIC_COLUMNS : 0;
         b->encoder_tasks = iv_exec_param_tasks(o->encoder);
-        iv_pool_run(o->pool, b->encoder_tasks + iv_exec_param_tasks(o->decoder), gradient_task, b);
+        b->network_tasks = b->encoder_tasks + iv_exec_param_tasks(o->decoder);
+        iv_pool_run(o->pool, b->network_tasks + blocks, gradient_task, b);
+        if (learned) o->k->upload(iv_at(o->k, b->grads, o->model->learned_at), o->learned, learned);
     }
     means->kl = mean(o->kl, rows);
     double sampled = mean(o->breve, o->draws * rows);

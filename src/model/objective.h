@@ -19,12 +19,13 @@ typedef struct iv_objective iv_objective;
 
 typedef struct iv_objective_config {
     iv_objective_kind kind;
-    size_t rows;   /* capacity of a batch */
-    size_t draws;  /* of z per row; 0: 1 */
-    bool gradient; /* room for the reverse pass */
-    bool training; /* batch norm by the statistics of the batch, not the running ones; all decoded
-                      blocks (Dec(mu) and each draw) are one batch */
-    iv_pool *pool; /* may be NULL */
+    size_t rows;    /* capacity of a batch */
+    size_t draws;   /* of z per row; 0: 1 */
+    bool gradient;  /* room for the reverse pass */
+    bool training;  /* batch norm by the statistics of the batch, not the running ones; all decoded
+                       blocks (Dec(mu) and each draw) are one batch */
+    iv_pool *pool;  /* may be NULL */
+    double denoise; /* SD of noise on what the encoder sees; D is to the rows without it. 0: none */
 } iv_objective_config;
 
 /* Fills rows [first, first + count) of the batch: x (count x d, network units) and, for each draw
@@ -32,10 +33,14 @@ typedef struct iv_objective_config {
 typedef void iv_objective_fill(void *user, size_t first, size_t count, void *x, void *eps,
                                size_t draw_stride);
 
+/* Standard normals for the encoder's input of rows [first, first + count), count x d. */
+typedef void iv_objective_blur(void *user, size_t first, size_t count, void *noise);
+
 typedef struct iv_objective_call {
     size_t rows;
     double distortion_weight, kl_weight;
     iv_objective_fill *fill;
+    iv_objective_blur *blur; /* needed where the objective was made with denoise */
     void *user;
 } iv_objective_call;
 

@@ -1,5 +1,6 @@
 /* The report as a folder of CSV files and charts. */
 #include "report/csv.h"
+#include "report/noise.h"
 
 #include "base/file.h"
 #include "base/locale.h"
@@ -253,6 +254,13 @@ isovae_status iv_report_csv(const iv_report_context *context, const char *folder
         isovae_status status = save(folder, files[i].name, &text, err);
         iv_text_free(&text);
         if (status != ISOVAE_OK) return status;
+    }
+    if (context->analysis->noise.n > 0) {
+        iv_text text = {0};
+        iv_noise_csv(context, &text);
+        isovae_status status = save(folder, "noise.csv", &text, err);
+        iv_text_free(&text);
+        IV_TRY(status);
     }
     return save_charts(context, folder, err);
 }

@@ -10,6 +10,8 @@ const char *iv_facts_loss(const iv_model *model)
     case IV_LOSS_WEIGHTED: return "weighted";
     case IV_LOSS_BCE: return "bce";
     case IV_LOSS_SSIM: return "ssim";
+    case IV_LOSS_NOISE: return "sse:feature";
+    case IV_LOSS_STUDENT: return "student";
     }
     return "sse";
 }
@@ -106,7 +108,9 @@ static iv_mood put_optimum(const iv_report_context *context, const iv_facts *f, 
     }
     iv_text_puts(out, "training has settled (stationarity ");
     iv_put_fixed(out, f->stationarity, 2);
-    if (f->optimality > 1.1 && context->model->objective == IV_OBJECTIVE_DECOMPOSED) {
+    if (context->model->metric.loss == IV_LOSS_STUDENT) {
+        iv_text_puts(out, "); heavy tails and a decoder that bends take the other off 1 (");
+    } else if (f->optimality > 1.1 && context->model->objective == IV_OBJECTIVE_DECOMPOSED) {
         iv_text_puts(out, ") with the bias of the decomposed objective (");
     } else {
         iv_text_puts(out, ") where the decoder bends within the posterior's width (");

@@ -1,5 +1,6 @@
 /* The report as one self-contained page. */
 #include "report/html.h"
+#include "report/noise.h"
 
 #include "report/image.h"
 
@@ -378,6 +379,12 @@ static isovae_status put_body(const iv_page *p, isovae_error *err)
     chart(p, "rate", 540, "");
     put_distortion(p);
     iv_text_puts(p->out, "</div></section>");
+    if (p->a->noise.n > 0) {
+        open_section(p, "noise", "Noise of each feature",
+                     "What the model takes for noise, learned with the network.");
+        iv_noise_html(p->context, p->out);
+        iv_text_puts(p->out, "</section>");
+    }
     open_section(p, "density", p->a->density.absolute ? "Density" : "Score",
                  p->a->density.absolute ? "A log density for every row, in the units of the data."
                                         : "A score for every row that ranks them.");
@@ -408,7 +415,9 @@ static void put_nav(const iv_page *p)
     if (p->a->truth.known || p->a->truth.density_known) {
         iv_text_puts(p->out, "<a href=\"#truth\">Truth</a>");
     }
-    iv_text_printf(p->out, "<a href=\"#optimum\">Optimum</a><a href=\"#density\">%s</a>",
+    iv_text_puts(p->out, "<a href=\"#optimum\">Optimum</a>");
+    if (p->a->noise.n > 0) iv_text_puts(p->out, "<a href=\"#noise\">Noise</a>");
+    iv_text_printf(p->out, "<a href=\"#density\">%s</a>",
                    p->a->density.absolute ? "Density" : "Score");
     if (p->context->model->n_history > 1)
         iv_text_puts(p->out, "<a href=\"#training\">Training</a>");

@@ -1,6 +1,6 @@
 /* The report as JSON, "isovae-report/1" (docs/report.schema.json). A number that does not exist is
  * null. Failed allocations are noticed once: a NULL value stays NULL upwards through `put`. */
-#include "report/facts.h"
+#include "report/noise.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -161,6 +161,7 @@ static json_t *distortion(const iv_analysis *a)
     ok = ok && put(o, "transform", number(a->distortion.transform));
     ok = ok && put(o, "coding", number(a->distortion.coding));
     ok = ok && put(o, "coding_predicted", number(a->distortion.coding_predicted));
+    if (ok && a->noise.n > 0) ok = put(o, "normaliser", number(a->distortion.normaliser));
     ok = ok && put(o, "residual", number(a->distortion.residual));
     return done(o, ok);
 }
@@ -341,6 +342,7 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     ok = ok && put(o, "validation_gap_nats", number(a->validation_gap_nats));
     ok = ok && put(o, "density", density(a));
     ok = ok && put(o, "pca", pca(a));
+    if (ok && a->noise.n > 0) ok = put(o, "noise", iv_noise_json(context));
     ok = ok && put(o, "image_quality", image_quality(a));
     ok = ok && put(o, "warnings", warnings(a));
     if (ok && context->ensemble != NULL && context->ensemble->n_more > 0) {

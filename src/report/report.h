@@ -26,8 +26,8 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out,
 /* "isovae-report/1" (docs/report.schema.json). A new reference. */
 isovae_status iv_report_json(const iv_report_context *context, json_t **out,
                              isovae_error *err) ISOVAE_MUST_CHECK;
-/* latents.csv, loadings.csv, rows.csv, cosines.csv, pca.csv, history.csv, and every chart as SVG
- * and CSV, into a folder (made where absent). */
+/* latents.csv, loadings.csv, rows.csv, cosines.csv, pca.csv, history.csv, noise.csv where noise is
+ * learned, and every chart as SVG and CSV, into a folder (made where absent). */
 isovae_status iv_report_csv(const iv_report_context *context, const char *folder,
                             isovae_error *err) ISOVAE_MUST_CHECK;
 /* One self-contained page. */

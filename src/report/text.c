@@ -1,5 +1,6 @@
 /* The text report: a verdict, ten lines of figures, a table of latents, warnings. */
 #include "report/facts.h"
+#include "report/noise.h"
 
 #include <math.h>
 #include <string.h>
@@ -203,6 +204,16 @@ static void line_members(const page *p)
     line(p, "members", &t);
 }
 
+static void line_noise(const page *p)
+{
+    iv_text t = {0}, tails = {0};
+    iv_noise_line(p->context, &t);
+    line(p, "noise", &t);
+    if (!p->a->noise.tails) return;
+    iv_tails_line(p->context, &tails);
+    line(p, "tails", &tails);
+}
+
 static void line_pictures(const page *p)
 {
     iv_text t = {0};
@@ -377,6 +388,7 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     line_rate(&p);
     line_density(&p);
     if (context->ensemble != NULL && context->ensemble->n_more > 0) line_members(&p);
+    if (p.a->noise.n > 0) line_noise(&p);
     if (p.a->image_quality.rows > 0) line_pictures(&p);
     if (p.a->truth.known || p.a->truth.density_known) line_truth(&p);
     iv_text_puts(out, "\n");

@@ -124,6 +124,7 @@ static void name_units(iv_analysis *a, const iv_model *model, const iv_scaling *
         return;
     }
     bool weighted = model->metric.loss == IV_LOSS_WEIGHTED;
+    bool learned = iv_loss_learned(model->metric.loss);
     switch (scaling->kind) {
     case IV_SCALE_STANDARD:
         a->space = "standardised";
@@ -148,6 +149,7 @@ static void name_units(iv_analysis *a, const iv_model *model, const iv_scaling *
         a->unit = weighted ? "weighted squared data units" : "squared data units";
         break;
     }
+    if (learned) a->unit = "nats: half squares of the noise's scale";
 }
 
 /* --- the passes --- */
@@ -277,6 +279,15 @@ static isovae_status training_e0(parts *p, const iv_analysis_options *options, i
     return ISOVAE_OK;
 }
 
+double iv_log_volume(const iv_scaling *scaling, const double *weight)
+{
+    double sum = 0;
+    for (size_t i = 0; i < scaling->cols; i++) {
+        if (!iv_scaling_drops(scaling, i)) sum += log(scaling->scale[i] / sqrt(weight[i]));
+    }
+    return sum;
+}
+
 static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, isovae_error *err)
 {
     const iv_model *model = summary->model;
@@ -295,7 +306,7 @@ static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, i
                               .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
                               .clipped_gap = summary->clipped_gap,
                               .clipped_gap_se = summary->clipped_gap_se,
-                              .log_volume = iv_scaling_log_volume(p->pass->scaling),
+                              .log_volume = iv_log_volume(p->pass->scaling, p->pass->weight),
                               .e0 = p->e0,
                               .e0_se = p->e0_se};
     return iv_find_warnings(a, &facts, err);
@@ -317,6 +328,8 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     iv_summary summary = {.model = model,
                           .data = data,
                           .scaling = p->pass->scaling,
+                          .metric = p->pass->eval->metric,
+                          .weight = p->pass->weight,
                           .options = options,
                           .rows = p->rows,
                           .train = p->train,
@@ -328,6 +341,7 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     IV_TRY(iv_summarise_distortion(&summary, err));
     IV_TRY(iv_summarise_density(&summary, p->iwae, err));
     IV_TRY(iv_summarise_pca(&summary, err));
+    IV_TRY(iv_summarise_noise(&summary, err));
     IV_TRY(iv_summarise_quality(&summary, p->pass, err));
     IV_TRY(iv_summarise_truth(&summary, err));
     IV_TRY(keep_rows(a, p, options->keep_rows, err));
@@ -364,6 +378,7 @@ void iv_analysis_free(iv_analysis *a)
     }
     iv_free(a->latents);
     iv_free(a->cosine);
+    iv_free(a->noise.features);
     iv_free(a->pca.eigenvalues);
     iv_free(a->row_index);
     iv_free(a->mu);

@@ -57,6 +57,14 @@ typedef struct iv_image_quality {
     double range;                  /* R in data units */
 } iv_image_quality;
 
+/* Learned noise of a feature. */
+typedef struct iv_feature_noise {
+    double s, s_scaled; /* in data units; in those of the network */
+    double nu;          /* of student; infinity: Gaussian */
+    double residual_sd; /* root mean square of x - Dec(z), data units; NaN without draws */
+    bool at_floor;
+} iv_feature_noise;
+
 typedef struct iv_analysis {
     /* what was looked at */
     size_t rows, bad_rows, d, n, active;
@@ -80,7 +88,8 @@ typedef struct iv_analysis {
         double coding;    /* E D(xhat, xbreve) */
         double coding_jacobian;
         double coding_predicted; /* E7 */
-        double residual;         /* total - n_active beta/2 */
+        double normaliser;       /* D(x, x), of a learned metric; it is in total and transform */
+        double residual;         /* total - normaliser - n_active beta/2 */
     } distortion;
     double rate_nats, elbo_nats, elbo_se;
     double train_elbo_nats, validation_gap_nats; /* training minus these rows; NaN where unknown */
@@ -99,6 +108,15 @@ typedef struct iv_analysis {
             double mean_difference, sd, ess;
         } iwae;
     } density;
+
+    struct {
+        size_t n;           /* features; 0: the metric learns no noise */
+        bool tails;         /* nu, too (student) */
+        double floor;       /* s^2 is at least this share of the mean variance of the features */
+        double heavy_limit; /* nu below it is called heavy tails */
+        size_t at_floor, heavy; /* how many features */
+        iv_feature_noise *features;
+    } noise;
 
     struct {
         size_t n;                /* eigenvalues held (up to min(d, rows, 256)) */

@@ -88,7 +88,7 @@ static isovae_status find_signs(const iv_model *model, const iv_dataset *data, c
         iv_loadings_of(r, pass->scaling, j, 1, loadings, loadings + d);
         /* Compared in metric units, as the report does. */
         for (size_t i = 0; i < d; i++) {
-            loadings[i] *= sqrt(pass->scaling->weight[i]) / pass->scaling->scale[i];
+            loadings[i] *= sqrt(pass->weight[i]) / pass->scaling->scale[i];
             if (fabs(loadings[i]) > fabs(loadings[largest])) largest = i;
         }
         f->sign[j] = loadings[largest] < 0 ? -1 : 1;

@@ -50,7 +50,7 @@ static double training_elbo(const iv_summary *s, double normaliser, double *se)
     if (s->train != NULL && s->train->total != NULL) {
         elbo_of(s->train, s->model, normaliser, &mean, se);
     } else if (!s->analysis->data_is_training_set) {
-        if (s->model->metric.loss == IV_LOSS_SSE) {
+        if (iv_loss_absolute(s->model->metric.loss)) {
             mean = -s->model->train_loss / s->model->beta + normaliser;
         } else if (fabs(s->model->beta - 1) < 1e-12) {
             mean = -s->model->train_loss;
@@ -120,8 +120,10 @@ isovae_status iv_summarise_distortion(iv_summary *s, isovae_error *err)
     }
     a->distortion.coding_predicted = predicted;
     a->distortion.residual = (double)NAN;
+    a->distortion.normaliser = s->metric->constant;
     if (!isnan(a->distortion.total)) {
-        a->distortion.residual = fmax(a->distortion.total - (double)a->active * half_beta, 0);
+        double distance = a->distortion.total - a->distortion.normaliser;
+        a->distortion.residual = fmax(distance - (double)a->active * half_beta, 0);
     }
     a->rate_nats = rate;
     double whole = sum + (isnan(a->distortion.residual) ? 0 : a->distortion.residual);
@@ -179,7 +181,7 @@ isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae, isovae_er
     a->density.estimate = IV_ESTIMATE_ELBO;
     a->density.values = a->density.all[IV_ESTIMATE_ELBO];
     a->density.dimension = a->d;
-    a->density.absolute = s->model->metric.loss == IV_LOSS_SSE;
+    a->density.absolute = iv_loss_absolute(s->model->metric.loss);
     iv_moments m = iv_moments_of(count, a->density.values, 1);
     a->density.mean = m.mean;
     a->density.sd = sqrt(m.variance);
@@ -212,14 +214,16 @@ isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err)
     float *x = NULL;
     size_t *index = NULL;
     double total = 0;
-    bool comparable = s->model->metric.loss == IV_LOSS_SSE;
+    iv_loss loss = s->model->metric.loss;
+    bool comparable = loss == IV_LOSS_SSE || loss == IV_LOSS_NOISE;
+    bool weighted = comparable || loss == IV_LOSS_STUDENT; /* by G */
     IV_TRY(IV_NEW(a->pca.eigenvalues, held, "PCA's eigenvalues", err));
     isovae_status status = IV_NEW(x, rows * d, "the rows for PCA", err);
     if (status == ISOVAE_OK) status = IV_NEW(index, rows, "the rows for PCA", err);
     if (status == ISOVAE_OK) {
         for (size_t i = 0; i < rows; i++) index[i] = s->rows->index[i * s->rows->rows / rows];
         iv_scaling_rows(s->scaling, s->data, index, rows, x);
-        status = iv_pca(x, rows, d, comparable ? s->scaling->weight : NULL, held, s->options->seed,
+        status = iv_pca(x, rows, d, weighted ? s->weight : NULL, held, s->options->seed,
                         a->pca.eigenvalues, NULL, &total, err);
     }
     iv_free(x);

@@ -33,23 +33,22 @@ void iv_loadings_of(const iv_rows *rows, const iv_scaling *scaling, size_t j, do
 }
 
 /* Shares are taken in the metric's units, where features may be compared with each other. */
-static double metric_square(const iv_scaling *scaling, const double *rms, size_t i)
+static double metric_square(const iv_summary *s, const double *rms, size_t i)
 {
-    double in_network = rms[i] / scaling->scale[i];
-    return scaling->weight[i] * in_network * in_network;
+    double in_network = rms[i] / s->scaling->scale[i];
+    return s->weight[i] * in_network * in_network;
 }
 
-static void fill_top(const iv_scaling *scaling, size_t d, iv_latent_report *l)
+static void fill_top(const iv_summary *s, size_t d, iv_latent_report *l)
 {
     double total = 0;
-    for (size_t i = 0; i < d; i++) total += metric_square(scaling, l->loading_rms, i);
+    for (size_t i = 0; i < d; i++) total += metric_square(s, l->loading_rms, i);
     l->n_top = 0;
     for (size_t i = 0; i < d; i++) {
         double rms = l->loading_rms[i], mean = l->loading_mean[i];
         iv_loading entry = {.feature = i,
                             .mean = mean,
-                            .share =
-                                total > 0 ? metric_square(scaling, l->loading_rms, i) / total : 0,
+                            .share = total > 0 ? metric_square(s, l->loading_rms, i) / total : 0,
                             .sign = rms > 0 ? fmin(fabs(mean) / rms, 1) : 0};
         size_t place = l->n_top;
         while (place > 0 && l->top[place - 1].share < entry.share) place--;
@@ -104,7 +103,7 @@ static void fill_latent(const iv_summary *s, size_t j, iv_latent_report *l)
     }
     l->spline_rms = s->spline_rms[j];
     iv_loadings_of(rows, s->scaling, j, sqrt(y.variance), l->loading_mean, l->loading_rms);
-    fill_top(s->scaling, rows->d, l);
+    fill_top(s, rows->d, l);
 }
 
 static void fill_cosines(iv_summary *s)

@@ -14,7 +14,7 @@ double iv_stored_elbo(const iv_model *model, bool held_out)
 {
     double loss = held_out ? model->validation_loss : model->train_loss;
     if (model->metric.loss == IV_LOSS_BCE) return fabs(model->beta - 1) < 1e-12 ? -loss : NAN;
-    if (model->metric.loss != IV_LOSS_SSE) return (double)NAN;
+    if (!iv_loss_absolute(model->metric.loss)) return (double)NAN;
     return -loss / model->beta + iv_e6_normaliser(model, &model->scaling);
 }
 

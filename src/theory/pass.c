@@ -35,10 +35,11 @@ static void plan_sizes(iv_pass *pass, size_t rows)
 }
 
 /* J^T S^2 J is a multiple of J^T G J where all features are scaled and weighted alike; bce's
- * and ssim's densities stay in G's volume. */
+ * and ssim's densities stay in G's volume. Learned weights are never taken for alike. */
 static bool needs_data_gram(const iv_pass *pass)
 {
     const iv_scaling *s = pass->scaling;
+    if (iv_loss_learned(pass->model->metric.loss)) return true;
     if (!iv_loss_by_feature(pass->model->metric.loss)) return false;
     if (iv_scaling_kept(s) < s->cols) return true;
     for (size_t i = 1; i < s->cols; i++) {
@@ -104,6 +105,9 @@ static isovae_status make_lane(iv_pass *pass, iv_lane *lane, isovae_error *err)
     IV_TRY(host(&lane->g_mu, chunk * n, err));
     IV_TRY(host(&lane->row, chunk, err));
     if (pass->draws) IV_TRY(device(pass, &lane->sink, chunk * d, err));
+    if (pass->draws && pass->model->learned_elements > 0) {
+        IV_TRY(host(&lane->residual, d, err));
+    }
     return pass->jacobian ? make_jacobian(pass, lane, err) : ISOVAE_OK;
 }
 
@@ -138,6 +142,8 @@ static isovae_status make_pass(iv_pass *pass, const iv_pass_plan *plan, isovae_e
                          .tangent_rows = pass->tile * tangents,
                          .weights = plan->weights};
     IV_TRY(iv_eval_new(model, pass->k, &eval, &pass->eval, err));
+    IV_TRY(host(&pass->weight, pass->d, err));
+    iv_metric_diagonal(pass->eval->metric, pass->scaling->weight, pass->weight);
     IV_TRY(IV_NEW(pass->lanes, pass->n_lanes, "the lanes of the analysis", err));
     for (size_t i = 0; i < pass->n_lanes; i++) {
         pass->lanes[i] = (iv_lane){.pass = pass, .index = i, .slot = i * pass->chunk};
@@ -190,10 +196,10 @@ static void free_lane(const iv_kernels *k, iv_lane *lane)
 {
     void *device_memory[] = {lane->xhat, lane->sink,     lane->mu,        lane->logvar,
                              lane->eps,  lane->jacobian, lane->g_jacobian};
-    void *host_memory[] = {lane->stage_f32,  lane->stage,   lane->column,        lane->gram,
-                           lane->gram_data,  lane->factor,  lane->eps_host,      lane->gz,
-                           lane->g_mu,       lane->row,     lane->scratch,       lane->slope,
-                           lane->abs_cosine, lane->loading, lane->loading_square};
+    void *host_memory[] = {lane->stage_f32,  lane->stage,   lane->column,         lane->gram,
+                           lane->gram_data,  lane->factor,  lane->eps_host,       lane->gz,
+                           lane->g_mu,       lane->row,     lane->scratch,        lane->slope,
+                           lane->abs_cosine, lane->loading, lane->loading_square, lane->residual};
     for (size_t i = 0; i < sizeof device_memory / sizeof *device_memory; i++) {
         if (device_memory[i] != NULL) k->release(device_memory[i]);
     }
@@ -208,6 +214,7 @@ void iv_pass_free(iv_pass *pass)
     }
     iv_free(pass->lanes);
     iv_eval_free(pass->eval);
+    iv_free(pass->weight);
     if (pass->scale != NULL) pass->k->release(pass->scale);
     iv_free(pass->identity.shift);
     iv_free(pass->identity.scale);
@@ -345,7 +352,8 @@ void iv_lane_data(const iv_lane *lane, size_t count, double *x)
     iv_scaling_undo(pass->scaling, count, x);
 }
 
-/* What stands for a distance that overflowed: the squared length of the row itself, in double. */
+/* What stands for a distance that overflowed: the squared length of the row itself, in double; with
+ * the weights of G. */
 static double far_distance(iv_lane *lane, size_t row)
 {
     const iv_pass *pass = lane->pass;
@@ -353,9 +361,9 @@ static double far_distance(iv_lane *lane, size_t row)
     pass->k->download(lane->stage, iv_at(pass->k, iv_lane_x(lane), row * pass->d), pass->d);
     for (size_t i = 0; i < pass->d; i++) {
         double x = isfinite(lane->stage[i]) ? lane->stage[i] : (double)FLT_MAX;
-        sum += pass->scaling->weight[i] * x * x;
+        sum += pass->weight[i] * x * x;
     }
-    return fmin(sum, 1e300);
+    return fmin(sum + pass->eval->metric->constant, 1e300);
 }
 
 void iv_lane_distance(iv_lane *lane, size_t count, double *out)

@@ -36,6 +36,7 @@ typedef struct iv_lane {
     /* Sums over the rows of the current chunk, merged after each wave. */
     double *abs_cosine;               /* n x n */
     double *loading, *loading_square; /* n x d */
+    double *residual;                 /* d: (x - Dec(z))^2, with draws and learned noise */
 } iv_lane;
 
 struct iv_pass {
@@ -47,7 +48,8 @@ struct iv_pass {
     iv_progress progress;
     iv_scaling identity; /* used where the model has no scaling */
     const iv_scaling *scaling;
-    void *scale; /* d, backend: the scaling's, where there is a gram_data */
+    void *scale;    /* d, backend: the scaling's, where there is a gram_data */
+    double *weight; /* d: the diagonal of G where it has one, up to a(x); network units */
     size_t n, d;
     size_t chunk, tile; /* rows of a chunk, of a Jacobian tile */
     size_t n_lanes;

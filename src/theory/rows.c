@@ -28,6 +28,11 @@ void iv_keyed_draw(void *user, size_t row, size_t draw, size_t n, double *eps)
 
 double iv_e6_normaliser(const iv_model *model, const iv_scaling *scaling)
 {
+    if (iv_loss_learned(model->metric.loss)) { /* D has its own normaliser, in network units */
+        double sum = 0;
+        for (size_t i = 0; i < scaling->cols; i++) sum += log(scaling->scale[i]);
+        return -sum;
+    }
     if (model->metric.loss != IV_LOSS_SSE) return 0;
     return -0.5 * (double)iv_scaling_kept(scaling) * (log_pi + log(model->beta)) -
            iv_scaling_log_volume(scaling);
@@ -121,7 +126,7 @@ void iv_rows_free(iv_rows *rows)
         rows->dropped, rows->mu,          rows->logvar,     rows->transform, rows->coding_jacobian,
         rows->norm,    rows->e0,          rows->e0_plain,   rows->total,     rows->coding,
         rows->volume,  rows->cosine_cost, rows->abs_cosine, rows->loading,   rows->loading_square,
-        rows->shift};
+        rows->shift,   rows->residual};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) iv_free(arrays[i]);
     for (size_t i = 0; i < IV_ESTIMATES; i++) iv_free(rows->estimate[i]);
     iv_free(rows->active);
@@ -229,6 +234,7 @@ static void evaluate_chunk(void *user, iv_lane *lane, size_t first, size_t count
         memset(lane->loading, 0, n * d * sizeof *lane->loading);
         memset(lane->loading_square, 0, n * d * sizeof *lane->loading_square);
     }
+    if (lane->residual != NULL) memset(lane->residual, 0, d * sizeof *lane->residual);
     iv_lane_gram(lane, count, logvar);
     for (size_t r = 0; r < count; r++) finish_row(w, lane, first + r, r);
     if (rows->e0 != NULL) iv_lane_draws(lane, &w->draws, first, count);
@@ -249,6 +255,7 @@ static void merge_chunk(void *user, iv_lane *lane)
         add_to(n * d, rows->loading, lane->loading);
         add_to(n * d, rows->loading_square, lane->loading_square);
     }
+    if (rows->residual != NULL) add_to(d, rows->residual, lane->residual);
 }
 
 static isovae_status make_room(iv_rows *rows, const iv_pass *pass, const iv_rows_plan *plan,
@@ -278,6 +285,7 @@ static isovae_status make_room(iv_rows *rows, const iv_pass *pass, const iv_rows
         IV_TRY(take(&rows->shift, count, n, err));
         IV_TRY(take(&rows->total, count, 1, err));
         IV_TRY(take(&rows->coding, count, 1, err));
+        if (pass->model->learned_elements > 0) IV_TRY(take(&rows->residual, rows->d, 1, err));
     }
     return ISOVAE_OK;
 }

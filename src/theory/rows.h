@@ -42,6 +42,7 @@ typedef struct iv_rows {
     /* Sums over rows. */
     double *abs_cosine;               /* n x n */
     double *loading, *loading_square; /* n x d: of sigma_j x_j, metric-independent network units */
+    double *residual; /* d: of (x - Dec(z))^2, over the mean draws too; with learned noise only */
 } iv_rows;
 
 /* Encodes the rows: mu and logvar. `index` is borrowed. */

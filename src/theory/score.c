@@ -106,16 +106,21 @@ static void explain_chunk(void *user, iv_lane *lane, size_t first, size_t count)
     iv_metric_row_factor(metric, 1, iv_lane_x(lane), &factor);
     pass->k->download(e->room, iv_lane_x(lane), d);
     pass->k->download(lane->stage, iv_lane_out(lane), d);
+    for (size_t j = 0; j < n; j++) e->latent[j] += iv_kl(e->rows->mu[j], e->rows->logvar[j]);
+    if (metric->kind->parts != NULL) metric->kind->parts(metric, e->room, lane->stage, e->room);
     for (size_t i = 0; i < d; i++) {
+        if (iv_scaling_changes_at(pass->scaling, pass->data, e->rows->index[0], i)) {
+            e->feature[i] += dropped;
+        }
+        if (metric->kind->parts != NULL) {
+            e->feature[i] += e->room[i];
+            continue;
+        }
         double x = e->room[i], out = lane->stage[i], off = x - out;
         e->feature[i] += (metric->kind->logits ? cross_entropy(x, out)
                                                : factor * pass->scaling->weight[i] * off * off) /
                          e->rows->beta;
-        if (iv_scaling_changes_at(pass->scaling, pass->data, e->rows->index[0], i)) {
-            e->feature[i] += dropped;
-        }
     }
-    for (size_t j = 0; j < n; j++) e->latent[j] += iv_kl(e->rows->mu[j], e->rows->logvar[j]);
 }
 
 /* One network's contributions are added. */

@@ -101,6 +101,10 @@ static void one_draw(iv_lane *lane, const iv_draw_work *work, size_t first, size
         metric->kind->pair_value(metric, lane->index, count, lane->xhat, iv_lane_out(lane),
                                  lane->row);
         for (size_t r = 0; r < count; r++) rows->coding[first + r] += fmin(lane->row[r], 1e300);
+        if (lane->residual != NULL) {
+            lane->pass->k->residual_columns(count, lane->pass->d, iv_lane_x(lane),
+                                            iv_lane_out(lane), lane->pass->d, lane->residual);
+        }
     }
     if (draw < plan->e0_draws) {
         gradient_in_z(lane, count, lane->gz);

@@ -9,6 +9,8 @@ typedef struct iv_summary {
     const iv_model *model;
     const iv_dataset *data;
     const iv_scaling *scaling;
+    const iv_metric *metric;
+    const double *weight; /* d: the diagonal of G, network units */
     const iv_analysis_options *options;
     const iv_rows *rows;                /* what is reported on */
     const iv_rows *train;               /* training rows beside them, or NULL */
@@ -18,6 +20,9 @@ typedef struct iv_summary {
     double clipped_gap, clipped_gap_se; /* validation gap without the weight of rows far off */
     iv_analysis *analysis;
 } iv_summary;
+
+/* sum_i log(scale_i / sqrt(weight_i)): log p in data units = log p in G's volume - this. */
+double iv_log_volume(const iv_scaling *scaling, const double *weight);
 
 /* Isometric coordinates of the rows, by the model's splines or, in a model without, by splines
  * fitted to these rows. y: rows x n; rms: n. */
@@ -40,6 +45,8 @@ isovae_status iv_summarise_density(iv_summary *s, const iv_iwae *iwae,
 /* Pictures only; runs the decoder once more over the rows of the analysis. */
 isovae_status iv_summarise_quality(iv_summary *s, iv_pass *pass,
                                    isovae_error *err) ISOVAE_MUST_CHECK;
+/* Where the metric learns noise. */
+isovae_status iv_summarise_noise(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_truth(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -60,9 +60,9 @@ static double unit_ratio(const iv_summary *s)
     const iv_scaling *scaling = s->scaling;
     if (!iv_loss_by_feature(s->model->metric.loss)) return (double)NAN;
     if (iv_scaling_kept(scaling) < scaling->cols) return (double)NAN;
-    double first = scaling->scale[0] * scaling->scale[0] / scaling->weight[0];
+    double first = scaling->scale[0] * scaling->scale[0] / s->weight[0];
     for (size_t i = 1; i < scaling->cols; i++) {
-        double ratio = scaling->scale[i] * scaling->scale[i] / scaling->weight[i];
+        double ratio = scaling->scale[i] * scaling->scale[i] / s->weight[i];
         if (fabs(ratio - first) > 1e-9 * first) return (double)NAN;
     }
     return first;
@@ -139,7 +139,7 @@ static void true_density(const iv_summary *s, iv_estimate estimate, double *log_
     for (size_t r = 0; r < rows->rows; r++) log_p[r] = truth->log_density[rows->index[r]];
     if (estimate != IV_ESTIMATE_ELBO) return;
     double noise = -0.5 * ((double)rows->d - (double)m) * (log_pi + log(rows->beta)) -
-                   iv_scaling_log_volume(s->scaling);
+                   iv_log_volume(s->scaling, s->weight);
     for (size_t r = 0; r < rows->rows; r++) log_p[r] += noise - rows->volume[r];
 }
 
@@ -167,8 +167,10 @@ static isovae_status fill_density(iv_summary *s, isovae_error *err)
         out->r_log = iv_pearson(finite, truth, 1, estimate, 1);
         for (size_t r = 0; r < finite; r++) room[r] = estimate[r] - truth[r];
         iv_moments off = iv_moments_of(finite, room, 1);
-        bool absolute =
-            e == IV_ESTIMATE_ELBO ? a->density.absolute : iv_loss_by_feature(s->model->metric.loss);
+        /* Off the manifold the noise of student is no Gaussian of variance beta/2. */
+        bool absolute = e == IV_ESTIMATE_ELBO
+                            ? a->density.absolute && s->model->metric.loss != IV_LOSS_STUDENT
+                            : iv_loss_by_feature(s->model->metric.loss);
         if (absolute) {
             out->bias_nats = off.mean;
             out->sd_nats = sqrt(off.variance);

@@ -76,6 +76,7 @@ isovae_status iv_step_lengths(const iv_model *m, const double *x, size_t rows, d
     const iv_kernels *k = iv_kernels_get(IV_PRECISION_F64_REFERENCE, NULL);
     iv_metric_use use = iv_model_metric_use(m, 1);
     IV_TRY(iv_metric_new(&m->metric, k, &use, &metric, err));
+    iv_model_settle(m, metric);
     isovae_status status = measure(metric, m, x, rows, length, err);
     iv_metric_free(metric);
     return status;

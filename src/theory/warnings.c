@@ -152,7 +152,7 @@ static symptom lossy(const finder *f)
     for (size_t j = 0; j < a->n; j++) {
         if (a->latents[j].active) width += a->latents[j].sigma2_mean;
     }
-    symptom s = {.value = a->distortion.transform,
+    symptom s = {.value = a->distortion.transform - a->distortion.normaliser,
                  .limit = a->pca.residual * (1 + optimism) + a->beta / 2 * width +
                           3 * f->facts->transform_se};
     s.seen = a->pca.comparable && a->active > 0 && a->active <= a->pca.n && a->rows >= FEW_ROWS &&

@@ -23,10 +23,10 @@ static void *vector(const iv_trainer *t, size_t i)
 }
 
 /* The numbers of the training state, by their names in the file. */
-enum { counts = 8, reals = 12 };
-static const char *const count_names[counts] = {"step",      "attempt",   "best_step",
-                                                "stale",     "sum_steps", "planned_steps",
-                                                "bend_step", "line_every"};
+enum { counts = 9, reals = 12 };
+static const char *const count_names[counts] = {"step",      "attempt",    "best_step",
+                                                "stale",     "sum_steps",  "planned_steps",
+                                                "bend_step", "line_every", "noise_steps"};
 static const char *const real_names[reals] = {
     "beta",           "follow", "best_value",  "kept_value", "kept_beta", "sum_loss",
     "sum_distortion", "sum_kl", "rate_factor", "bend_done",  "seconds",   "seconds_before"};
@@ -39,7 +39,7 @@ static numbers numbers_of(iv_trainer *t)
 {
     iv_fit_plan *p = t->plan;
     return (numbers){.count = {&t->step, &t->attempt, &t->best_step, &t->stale, &t->sum_steps,
-                               &p->steps, &p->bend_step, &p->line_every},
+                               &p->steps, &p->bend_step, &p->line_every, &t->noise_steps},
                      .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
                               &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor,
                               &p->bend_done, &t->budget.used, &t->seconds_before}};
@@ -95,6 +95,8 @@ static json_t *settings(const iv_trainer *t)
     json_object_set_new(o, "--kl-warmup", exact(p->kl_warmup));
     json_object_set_new(o, "--beta", exact(p->beta));
     json_object_set_new(o, "--beta-start", exact(p->beta_start));
+    json_object_set_new(o, "--noise-floor", exact(p->noise_floor));
+    json_object_set_new(o, "--denoise", exact(p->denoise));
     json_object_set_new(o, "--patience", json_integer((json_int_t)p->patience));
     json_object_set_new(o, "--validation", exact(p->validation));
     json_object_set_new(o, "--ensemble", json_integer((json_int_t)p->members));

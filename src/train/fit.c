@@ -27,7 +27,10 @@ static isovae_status make_model(const iv_dataset *data, const iv_fit_options *op
                              .image = {data->height, data->width, data->channels},
                              .draft = plan->draft};
     IV_TRY(iv_model_build_plan(model, plan->arch, &network, err));
-    model->metric = plan->metric;
+    IV_TRY(iv_model_set_metric(model, &plan->metric, err));
+    model->noise_floor = plan->noise_floor;
+    model->least_variance = plan->noise_least;
+    model->denoise = plan->denoise;
     model->beta = plan->beta;
     model->beta_auto = plan->beta_auto;
     model->objective = plan->objective;
@@ -61,9 +64,8 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
     iv_model *from = NULL;
     isovae_status status = iv_model_load(path, &from, err);
     if (status) return status;
-    if (from->d != model->d || from->n != model->n ||
-        from->param_elements != model->param_elements || from->dtype != model->dtype ||
-        strcmp(from->arch ? from->arch : "", model->arch) != 0 ||
+    if (from->d != model->d || from->n != model->n || from->learned_at != model->learned_at ||
+        from->dtype != model->dtype || strcmp(from->arch ? from->arch : "", model->arch) != 0 ||
         !iv_graph_same(from->encoder, model->encoder) ||
         !iv_graph_same(from->decoder, model->decoder))
         status = iv_fail(
@@ -71,9 +73,12 @@ static isovae_status take_weights(iv_model *model, const char *path, isovae_erro
             "--init-from %s: its network (%s, %zu features, %zu latents) is not the one to "
             "train (%s, %zu, %zu)",
             path, from->arch ? from->arch : "?", from->d, from->n, model->arch, model->d, model->n);
-    else
+    else {
+        bool all = from->metric.loss == model->metric.loss; /* what the metric learned, too */
         memcpy(model->params, from->params,
-               model->param_elements * (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
+               (all ? model->param_elements : model->learned_at) *
+                   (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
+    }
     iv_model_free(from);
     return status;
 }
@@ -96,6 +101,7 @@ static isovae_status begin(iv_trainer *t, uint64_t attempt, isovae_error *err)
     iv_model *model = t->model;
     t->attempt = attempt;
     IV_TRY(iv_start_weights(model, iv_trainer_seed(t), t->plan->init, err));
+    iv_start_noise(model, t->plan->noise_start);
     if (options->init_from && attempt == 0) IV_TRY(take_weights(model, options->init_from, err));
     iv_trainer_start(t, attempt, model->params);
     return ISOVAE_OK;
@@ -138,15 +144,22 @@ static isovae_status final_losses(iv_trainer *t, isovae_error *err)
     return ISOVAE_OK;
 }
 
-/* A model that knows nothing but the mean has the loss D = total variance, KL 0. One that ends well
- * above that did not learn, whatever its steps. */
+/* A model that knows nothing but the mean has the loss D = total variance, KL 0; with learned noise
+ * d times minus the log density of a Gaussian, at most as wide as the widest feature. One that ends
+ * well above that did not learn, whatever its steps. */
 static isovae_status check_learned(const iv_trainer *t, isovae_error *err)
 {
     const iv_fit_plan *plan = t->plan;
     const iv_model *model = t->model;
     if (!iv_loss_by_feature(plan->metric.loss)) return ISOVAE_OK;
     double constant = plan->mean_variance * (double)plan->varying;
-    if (model->train_loss <= 1.5 * constant) return ISOVAE_OK;
+    double limit = 1.5 * constant;
+    if (iv_loss_learned(plan->metric.loss)) {
+        double d = (double)model->d;
+        constant = 0.5 * d * (log(2.0 * M_PI) + 1.0 + fmax(log(constant / d), 0.0));
+        limit = constant + 10.0 * d; /* rows far off can weigh much in a mean of heavy tails */
+    }
+    if (model->train_loss <= limit) return ISOVAE_OK;
     return iv_fail(
         err, ISOVAE_ERR_DIVERGED,
         "training ended at a loss of %.3g, above the %.3g of a constant: it diverged; try "
@@ -322,7 +335,8 @@ static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_r
 {
     size_t active = 0;
     for (size_t j = 0; model->active && j < model->n; j++) active += model->active[j];
-    bool hidden = plan->n_pca > 0 && plan->pca[0] <= 1.105 * model->beta / 2.0;
+    bool learned = iv_loss_learned(plan->metric.loss); /* its noise is no one number */
+    bool hidden = !learned && plan->n_pca > 0 && plan->pca[0] <= 1.105 * model->beta / 2.0;
     if (active == 0 && hidden)
         iv_fit_tell(result,
                     "no latent is active: beta/2 = %.3g is above the largest variance, %.3g; try a "
@@ -333,7 +347,8 @@ static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_r
                     "no latent is active: training collapsed; try a smaller --beta-start, a "
                     "lower --lr or another --seed");
     /* where PCA, too, sees nothing beyond these latents, there is nothing to say */
-    bool more = plan->n_pca <= model->n || plan->pca[model->n] > 1.105 * model->beta / 2.0;
+    double noise = learned ? plan->noise_least : model->beta / 2.0;
+    bool more = plan->n_pca <= model->n || plan->pca[model->n] > 1.105 * noise;
     if (active == model->n && more && model->n + 1 < model->d && model->n < plan->varying)
         iv_fit_tell(result,
                     "all %zu latents are active: the data may carry more; try --latent-dim %zu",

@@ -18,6 +18,11 @@ static const double survives = 2.2;
 static const double start_share = 0.09;
 /* An ensemble's members hold out a fifth of the rows each; more than five of them, less. */
 enum { folds = 5 };
+/* Learned noise: its rate, the share of the steps for which it stands still at first, the floor for
+ * Gaussian noise (as that of beta) and for heavy tails, where near-exact relations between columns
+ * are not to be trusted (docs/theory.md section 7). */
+static const double noise_rate = 1e-2, noise_stands = 0.05;
+static const double gaussian_floor = 0.005, student_floor = 0.1;
 enum { most_pca_rows = 5000, measured_rows = 10000, most_draft = 1 << 20 };
 
 void iv_fit_options_init(iv_fit_options *options)
@@ -28,6 +33,8 @@ void iv_fit_options_init(iv_fit_options *options)
     options->rate = NAN;
     options->validation = NAN;
     options->beta_floor = 0.005;
+    options->noise_floor = NAN;
+    options->noise = -1;
     options->activation = -1;
     options->scale = -1;
 }
@@ -72,6 +79,11 @@ static isovae_status check_options(const iv_fit_options *o, isovae_error *err)
     if (!(o->beta_floor > 0.0 && o->beta_floor < 1.0))
         return bad(err, "--beta-floor",
                    "must lie between 0 and 1 (a share of the feature variance)");
+    if (!isnan(o->noise_floor) && !(o->noise_floor > 0.0 && o->noise_floor <= 1.0))
+        return bad(err, "--noise-floor",
+                   "must lie above 0 and at most be 1 (a share of the feature variance)");
+    if (!(o->denoise >= 0.0 && o->denoise <= 100.0))
+        return bad(err, "--denoise", "must lie in 0..100 (standard deviations)");
     if (!(o->kl_warmup >= 0.0 && o->kl_warmup <= 1.0))
         return bad(err, "--kl-warmup", "must lie in 0..1 (a share of the steps)");
     if (!isnan(o->rate) && !(o->rate > 0.0 && o->rate <= 1.0))
@@ -92,7 +104,13 @@ static isovae_status check_options(const iv_fit_options *o, isovae_error *err)
     return ISOVAE_OK;
 }
 
-/* Variances of the training rows in metric units. */
+/* The weights of the features in D; those of learned noise are not known yet. */
+static const double *weights_of(const iv_fit_plan *plan)
+{
+    return iv_loss_learned(plan->metric.loss) ? NULL : plan->scaling.weight;
+}
+
+/* Variances of the training rows in metric units (network units for learned noise). */
 static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err)
 {
     double *sums = NULL;
@@ -113,7 +131,7 @@ static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan
             double mean = sums[i] / count, variance = squares[i] / count - mean * mean;
             if (variance > 1e-12 * (1.0 + mean * mean)) {
                 plan->varying++;
-                total += plan->scaling.weight[i] * variance;
+                total += (weights_of(plan) ? weights_of(plan)[i] : 1.0) * variance;
             }
         }
         plan->mean_variance = plan->varying ? total / (double)plan->varying : 0.0;
@@ -138,7 +156,7 @@ static isovae_status measure_spectrum(const iv_dataset *data, iv_fit_plan *plan,
     if (!(status = IV_NEW(x, cells, "rows", err)) &&
         !(status = IV_NEW(plan->pca, plan->n_pca, "eigenvalues", err))) {
         iv_scaling_rows(&plan->scaling, data, plan->pca_rows, rows, x);
-        status = iv_pca(x, rows, plan->d, plan->scaling.weight, plan->n_pca, plan->seed, plan->pca,
+        status = iv_pca(x, rows, plan->d, weights_of(plan), plan->n_pca, plan->seed, plan->pca,
                         NULL, &plan->pca_total, err);
     }
     iv_free(x);
@@ -193,11 +211,61 @@ static isovae_status set_ssim_range(const iv_dataset *data, iv_fit_plan *plan, i
     return ISOVAE_OK;
 }
 
+/* The smallest variance that must survive noise of at least `noise`; where the noise follows the
+ * residual, raised to what as many components of PCA leave per feature. 0: none. */
+static double smallest_survivor(const iv_fit_plan *plan, bool follows, double *noise)
+{
+    double smallest = 0.0;
+    if (follows && plan->varying > plan->n) {
+        double discarded = iv_plan_pca_residual(plan, plan->n);
+        *noise = fmax(*noise, discarded / (double)(plan->varying - plan->n));
+    }
+    for (size_t j = 0; j < plan->n && j < plan->n_pca; j++)
+        if (plan->pca[j] > survives * *noise) smallest = plan->pca[j];
+    return smallest;
+}
+
+/* What --loss and --noise ask for together. */
+static isovae_status take_metric(const iv_fit_options *options, iv_fit_plan *plan,
+                                 isovae_error *err)
+{
+    IV_TRY(iv_metric_parse(options->loss ? options->loss : "sse", &plan->metric, err));
+    if (options->noise == 1 && plan->metric.loss == IV_LOSS_SSE) plan->metric.loss = IV_LOSS_NOISE;
+    bool learned = iv_loss_learned(plan->metric.loss);
+    if (options->noise == 1 && !learned)
+        return bad(err, "--noise",
+                   "feature goes with --loss sse (or student, which has it anyway)");
+    if (options->noise == 0 && learned)
+        return bad(err, "--noise", "common: this --loss learns noise per feature; leave one out");
+    if (!isnan(options->noise_floor) && !learned)
+        return bad(err, "--noise-floor", "needs --noise feature or --loss student");
+    if (learned && !isnan(options->beta) && (options->beta < 1 || options->beta > 1))
+        return bad(err, "--beta",
+                   "is 1 with --noise feature and --loss student, whose distance is minus a log "
+                   "density already: leave it out, the noise is learned");
+    if (learned)
+        plan->noise_floor = !isnan(options->noise_floor)           ? options->noise_floor
+                            : plan->metric.loss == IV_LOSS_STUDENT ? student_floor
+                                                                   : gaussian_floor;
+    plan->denoise = options->denoise;
+    return ISOVAE_OK;
+}
+
+/* Learned noise starts where the noise of beta would (plan_beta): well below the smallest variance
+ * that must survive, but not below its floor. */
+static void plan_noise(iv_fit_plan *plan)
+{
+    if (!iv_loss_learned(plan->metric.loss)) return;
+    plan->noise_least = plan->noise_floor * (plan->mean_variance > 0.0 ? plan->mean_variance : 1.0);
+    double noise = plan->noise_least, smallest = smallest_survivor(plan, true, &noise);
+    plan->noise_start = fmax(plan->noise_least, start_share * smallest);
+}
+
 /* Beta and its annealing (docs/theory.md section 5): beta/2 starts well below the smallest variance
  * that must survive. */
 static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
 {
-    bool squared = iv_loss_by_feature(plan->metric.loss);
+    bool squared = iv_loss_by_feature(plan->metric.loss) && !iv_loss_learned(plan->metric.loss);
     plan->beta_auto = isnan(options->beta) && squared;
     if (!plan->beta_auto) {
         plan->beta = isnan(options->beta) ? 1.0 : options->beta;
@@ -209,14 +277,7 @@ static void plan_beta(const iv_fit_options *options, iv_fit_plan *plan)
     plan->beta_cap = plan->beta;
     if (squared) {
         double noise = plan->beta / 2.0;
-        if (plan->beta_auto && plan->varying > plan->n) {
-            double discarded = iv_plan_pca_residual(plan, plan->n);
-            double per_feature = discarded / (double)(plan->varying - plan->n);
-            if (per_feature > noise) noise = per_feature;
-        }
-        double smallest = 0.0;
-        for (size_t j = 0; j < plan->n && j < plan->n_pca; j++)
-            if (plan->pca[j] > survives * noise) smallest = plan->pca[j];
+        double smallest = smallest_survivor(plan, plan->beta_auto, &noise);
         double start = 2.0 * start_share * smallest;
         if (start > plan->beta_start) plan->beta_start = start;
         plan->beta_cap = fmax(plan->beta_start, 3.0 * noise);
@@ -286,7 +347,7 @@ isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *o
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                        "--latent-dim: %zu latents for %zu features; at most %zu make sense",
                        plan->n, plan->d, plan->d);
-    IV_TRY(iv_metric_parse(options->loss ? options->loss : "sse", &plan->metric, err));
+    IV_TRY(take_metric(options, plan, err));
     plan->objective = options->objective;
     plan->init = options->init;
     plan->seed = options->seed;
@@ -342,6 +403,7 @@ isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *o
     }
     if (!bce && !ssim && (status = measure_spectrum(data, plan, err))) goto fail;
     plan_beta(options, plan);
+    plan_noise(plan);
 
     /* steps */
     size_t rows = plan->split.n_train;
@@ -458,6 +520,19 @@ double iv_plan_beta(const iv_fit_plan *plan, uint64_t step)
     double done = 2.0 * iv_plan_done(plan, step);
     if (done >= 1.0) return plan->beta;
     return plan->beta_start * pow(plan->beta / plan->beta_start, done);
+}
+
+double iv_plan_noise_rate(const iv_fit_plan *plan, uint64_t step)
+{
+    if (iv_plan_done(plan, step) < noise_stands) return 0.0;
+    return noise_rate * (iv_plan_rate(plan, step) / plan->rate);
+}
+
+double iv_plan_noise_least(const iv_fit_plan *plan, uint64_t step)
+{
+    double done = 2.0 * iv_plan_done(plan, step);
+    if (done >= 1.0) return plan->noise_least;
+    return plan->noise_start * pow(plan->noise_least / plan->noise_start, done);
 }
 
 double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step)

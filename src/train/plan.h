@@ -38,6 +38,10 @@ typedef struct iv_fit_plan {
     iv_scaling scaling;
     size_t varying;       /* d_eff: features whose variance is not 0 */
     double mean_variance; /* of those, in metric units */
+    double noise_floor;   /* of a learned metric, as a share; and the variance of the noise, */
+    double noise_least;   /* network units: at least this, */
+    double noise_start;   /* at first this, and not below a line from it to `noise_least` */
+    double denoise;       /* SD of noise on the encoder's input, network units */
     size_t n_pca;
     double *pca;      /* largest eigenvalues of training rows, metric units (n_pca of them) */
     double pca_total; /* trace */
@@ -76,6 +80,11 @@ double iv_plan_rate(const iv_fit_plan *plan, uint64_t step);
 /* The annealed lower bound of beta at step t: geometric from beta_start to beta over the first half
  * of the steps. */
 double iv_plan_beta(const iv_fit_plan *plan, uint64_t step);
+/* Learned noise (docs/theory.md section 2). It stands at noise_start for the first steps, until the
+ * network has begun to follow the data; then it learns at its own rate (0 before), and its least
+ * variance falls geometrically to noise_least over the first half of the steps. */
+double iv_plan_noise_rate(const iv_fit_plan *plan, uint64_t step);
+double iv_plan_noise_least(const iv_fit_plan *plan, uint64_t step);
 /* Weight of the KL term in 0..1 during --kl-warmup. */
 double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step);
 /* Whether beta has its final value: auto follows the residual until three quarters of the steps,

@@ -93,6 +93,12 @@ static isovae_status start_graph(iv_model *model, const iv_graph *graph, uint64_
     return ISOVAE_OK;
 }
 
+void iv_start_noise(iv_model *model, double variance)
+{
+    for (size_t i = 0; i < model->learned_elements; i++)
+        store(model, model->learned_at + i, i < model->d ? 0.5 * log(variance) : log(4.0));
+}
+
 isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init, isovae_error *err)
 {
     IV_TRY(start_graph(model, model->encoder, seed, 0, init, 0.5, err));

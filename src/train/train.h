@@ -18,12 +18,16 @@ typedef enum iv_init { IV_INIT_DEFAULT = 0, IV_INIT_MULTIMODAL = 1 } iv_init;
 
 /* Everything `isovae fit` can be told. Zero, NaN or NULL means "the default of the table". */
 typedef struct iv_fit_options {
-    size_t latent_dim; /* 0: 10 for tables (at most d - 1), 32 for images */
-    double beta;       /* NaN: auto */
-    double beta_floor; /* auto: lower limit as a share of the mean feature variance; 0.005 */
-    double beta_start; /* NaN: from the PCA spectrum; equal to beta: no annealing */
-    double kl_warmup;  /* share of the steps over which the KL weight grows from 0; 0 */
-    const char *loss;  /* "sse", "bce", "weighted:..." */
+    size_t latent_dim;  /* 0: 10 for tables (at most d - 1), 32 for images */
+    double beta;        /* NaN: auto */
+    double beta_floor;  /* auto: lower limit as a share of the mean feature variance; 0.005 */
+    double beta_start;  /* NaN: from the PCA spectrum; equal to beta: no annealing */
+    double kl_warmup;   /* share of the steps over which the KL weight grows from 0; 0 */
+    const char *loss;   /* "sse", "bce", "weighted:...", "student" */
+    int noise;          /* of sse: 0 common, 1 learned per feature; -1: common */
+    double noise_floor; /* of learned noise: its variance is at least this share of the features'
+                           mean variance. NaN: 0.005, student 0.1 */
+    double denoise;     /* SD of noise on the encoder's input, in scaled units; 0 */
     iv_objective_kind objective;
     const char *arch;     /* NULL: mlp:64,64, or mlp:400 for images */
     int activation;       /* iv_act, or -1: silu */

@@ -58,9 +58,15 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
                                   .rows = plan->batch,
                                   .gradient = true,
                                   .training = true,
+                                  .denoise = plan->denoise,
                                   .pool = options->pool};
     if ((status = iv_objective_new(model, t->k, &config, &t->objective, err))) goto fail;
+    if (model->learned_elements) {
+        iv_metric_use use = iv_model_metric_use(model, 1);
+        if ((status = iv_metric_new(&model->metric, k, &use, &t->limits, err))) goto fail;
+    }
     if (plan->validation_rows) {
+        config.denoise = 0;
         config.rows =
             plan->validation_rows < validation_batch ? plan->validation_rows : validation_batch;
         config.gradient = config.training = false;
@@ -105,6 +111,7 @@ void iv_trainer_free(iv_trainer *t)
     if (!t) return;
     iv_objective_free(t->objective);
     iv_objective_free(t->validator);
+    iv_metric_free(t->limits);
     iv_run_log_close(t->log);
     iv_free(t->validation_rows);
     iv_free(t->order);
@@ -140,7 +147,7 @@ void iv_trainer_start(iv_trainer *t, uint64_t attempt, const void *from)
     t->best_step = 0;
     t->stale = 0;
     t->sum_loss = t->sum_distortion = t->sum_kl = 0.0;
-    t->sum_steps = 0;
+    t->sum_steps = t->noise_steps = 0;
     t->model->n_history = 0;
 }
 
@@ -149,6 +156,14 @@ static void noise(iv_trainer *t, uint64_t step, size_t first, size_t count, void
 {
     iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_NOISE, .step = step};
     t->k->normals(&key, count, t->order + first, t->plan->n, eps);
+}
+
+/* For --denoise. */
+static void blur_training(void *user, size_t first, size_t count, void *noise)
+{
+    iv_trainer *t = user;
+    iv_key key = {.seed = iv_trainer_seed(t), .purpose = IV_PURPOSE_INPUT, .step = t->step};
+    t->k->normals(&key, count, t->order + first, t->plan->d, noise);
 }
 
 static void fill_training(void *user, size_t first, size_t count, void *x, void *eps, size_t stride)
@@ -232,6 +247,27 @@ static void adam_task(void *argument, size_t task)
     unsigned fp = iv_fp_enter();
     k->adam(size, &u->adam, iv_at(k, u->t->params, start), iv_at(k, u->t->grads, start),
             iv_at(k, u->t->moment1, start), iv_at(k, u->t->moment2, start));
+    iv_fp_leave(fp);
+}
+
+/* What the metric learns: the same Adam at a rate of its own, without decay, then back into its
+ * limits. */
+static void learn_metric(iv_trainer *t)
+{
+    const iv_fit_plan *plan = t->plan;
+    const iv_kernels *k = t->k;
+    size_t at = t->model->learned_at;
+    double rate = t->rate_factor * iv_plan_noise_rate(plan, t->step);
+    if (!t->limits) return;
+    unsigned fp = iv_fp_enter();
+    if (rate > 0.0) {
+        iv_adam adam = {
+            .rate = rate, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .step = ++t->noise_steps};
+        k->adam(t->model->learned_elements, &adam, iv_at(k, t->params, at), iv_at(k, t->grads, at),
+                iv_at(k, t->moment1, at), iv_at(k, t->moment2, at));
+    }
+    double least = iv_plan_noise_least(plan, t->step + 1);
+    iv_metric_limit(t->limits, 0.5 * log(least), iv_at(k, t->params, at));
     iv_fp_leave(fp);
 }
 
@@ -380,6 +416,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
                                   .distortion_weight = 1.0 / t->beta,
                                   .kl_weight = iv_plan_kl_weight(plan, t->step),
                                   .fill = fill_training,
+                                  .blur = blur_training,
                                   .user = t};
         iv_objective_means means;
         iv_objective_gradient(t->objective, t->params, t->grads, &call, &means);
@@ -396,6 +433,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
                              .weight_decay = plan->weight_decay,
                              .step = t->step + 1}};
         iv_pool_run(t->options->pool, blocks, adam_task, &u);
+        learn_metric(t);
         iv_objective_update_buffers(t->objective, t->params);
 
         double residual = 2.0 * means.distortion / (double)plan->varying;

@@ -17,8 +17,9 @@ typedef struct iv_trainer {
     size_t *validation_rows; /* in the data, or in options->validation_data */
 
     /* Workspace of a step. */
-    size_t *order; /* rows of the batch */
-    float *x;      /* batch x d: staging before the upload */
+    size_t *order;     /* rows of the batch */
+    float *x;          /* batch x d: staging before the upload */
+    iv_metric *limits; /* knows the limits of what the metric learns; NULL: it learns nothing */
     void *grads;
     double seconds_reported; /* when progress was last told, monotonic clock */
     double seconds_saved;    /* likewise, the last checkpoint */
@@ -51,6 +52,7 @@ typedef struct iv_trainer {
     uint64_t stale;                          /* validations since the best */
     double sum_loss, sum_distortion, sum_kl; /* since the last line of the history */
     uint64_t sum_steps;
+    uint64_t noise_steps; /* that the metric has learned for */
 } iv_trainer;
 
 isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
@@ -95,5 +97,7 @@ isovae_status iv_checkpoint_members(const char *path, iv_model **out, size_t *n,
  * over the modes of the data. */
 isovae_status iv_start_weights(iv_model *model, uint64_t seed, iv_init init,
                                isovae_error *err) ISOVAE_MUST_CHECK;
+/* Learned noise: s^2 = `variance` everywhere, nu = 4. */
+void iv_start_noise(iv_model *model, double variance);
 
 #endif
