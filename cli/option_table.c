@@ -48,6 +48,10 @@ const cli_option cli_options[] = {
      output_group},
 
     /* ---- fit: model ---- */
+    {OPT_PRESET, "preset", 0, CLI_CHOICE, "anomaly", NULL, NULL,
+     "Values of many options under one name, listed below by the size of the data; what is given "
+     "besides takes the place of the preset's.",
+     CLI_FIT, model_group},
     {OPT_LATENT_DIM, "latent-dim", 'n', CLI_COUNT, "N", NULL,
      "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
      CLI_FIT, model_group},
