@@ -405,7 +405,7 @@ static void adam_has_the_reference_bytes(void **state)
 
 /* ---- sums over rows ---- */
 
-enum { SSE, SSE_W, NORM, BCE, ENTROPY, BCE_PAIR, KL, KL_ABOVE, KL_WIDE, ROW_SUMS };
+enum { SSE, SSE_W, NORM, BCE, ENTROPY, BCE_PAIR, KL, KL_ABOVE, KL_WIDE, STUDENT, ROW_SUMS };
 
 static void row_sum(const iv_kernels *t, int kind, size_t rows, size_t d, const void *x,
                     const void *y, const void *w, double *value)
@@ -420,6 +420,7 @@ static void row_sum(const iv_kernels *t, int kind, size_t rows, size_t d, const 
     case KL: t->kl_rows(rows, d, w, y, -3, 2, value); break;
     case KL_ABOVE: t->kl_rows(rows, d, w, y, 0.5, 2, value); break; /* zero is outside */
     case KL_WIDE: t->kl_rows(rows, d, w, y, -300, 80, value); break;
+    case STUDENT: t->student_rows(rows, d, x, y, w, w, value); break;
     default: fail();
     }
 }
@@ -447,7 +448,7 @@ static void row_sums(void **state)
         }
         for (int kind = 0; kind < ROW_SUMS; kind++) {
             double *weights = untyped(reference(), w, n);
-            if (kind == SSE_W)
+            if (kind == SSE_W || kind == STUDENT)
                 for (size_t i = 0; i < n; i++) weights[i] = fabs(weights[i]);
             double exact[ROWS], value[ROWS], alone;
             row_sum(reference(), kind, ROWS, d, x, y, weights, exact);
@@ -461,7 +462,7 @@ static void row_sums(void **state)
                         fail_msg("%s %s: sum %d over %zu, row %zu: %.9g, f64 %.17g", t->name,
                                  t->isa, kind, d, r, value[r], exact[r]);
                     row_sum(t, kind, 1, d, iv_at(t, tx, r * d), iv_at(t, ty, r * d),
-                            kind == SSE_W ? tw : iv_at(t, tw, r * d), &alone);
+                            kind == SSE_W || kind == STUDENT ? tw : iv_at(t, tw, r * d), &alone);
                     assert_memory_equal(&alone, &value[r], sizeof alone);
                 }
                 free(tx);

@@ -51,6 +51,22 @@ static iv_metric *metric_of(const char *text, const iv_kernels *k, size_t d, con
     return metric;
 }
 
+/* Learned noise of no pattern: s from 0.4 to 2.2, nu from 1 to 30. */
+static void learn_something(iv_metric *m)
+{
+    double learned[IV_METRIC_MAX_LEARNED * 16];
+    assert_true(m->d <= 16);
+    for (size_t i = 0; i < m->d; i++) {
+        learned[i] = -0.9 + 1.7 * (double)(i * 5 % 7) / 6;
+        learned[m->d + i] = log(30.0) * (double)(i * 3 % 5) / 4;
+    }
+    void *vector = NULL;
+    assert_int_equal(m->k->alloc(&vector, 2 * m->d, "a test", NULL), ISOVAE_OK);
+    m->k->upload(vector, learned, 2 * m->d);
+    iv_metric_settle(m, vector);
+    m->k->release(vector);
+}
+
 /* GV at `at`, in blocks that stand apart, against GV of the file (rows, 4, d). */
 static void check_g(const iv_metric *m, const npz *file, const double *at, size_t rows, size_t d,
                     double tolerance)
@@ -212,6 +228,27 @@ static double difference(const iv_metric *m, value_fn *f, size_t rows, double *x
     return sum / (2 * step);
 }
 
+/* The same in a learned parameter. */
+static double learned_difference(iv_metric *m, value_fn *f, size_t rows, double *x, double *y,
+                                 size_t at)
+{
+    const double step = 1e-6;
+    double *plus = calloc(2 * rows, sizeof *plus), *minus = plus + rows, sum = 0;
+    double was = m->learned[at];
+    assert_non_null(plus);
+    m->learned[at] = was + step;
+    m->kind->settle(m);
+    f(m, 0, rows, x, y, plus);
+    m->learned[at] = was - step;
+    m->kind->settle(m);
+    f(m, 0, rows, x, y, minus);
+    m->learned[at] = was;
+    m->kind->settle(m);
+    for (size_t r = 0; r < rows; r++) sum += plus[r] - minus[r];
+    free(plus);
+    return sum / (2 * step);
+}
+
 static void run_differences(const char *text, bool weights)
 {
     enum { ROWS = 70, D = 3 }; /* more rows than one chunk of the weighted metric */
@@ -219,6 +256,7 @@ static void run_differences(const char *text, bool weights)
     double w[] = {0.5, 2, 1.25}, x[ROWS * D], y[ROWS * D], data[ROWS * D];
     double g[ROWS * D], hat[ROWS * D] = {0}, breve[ROWS * D];
     iv_metric *m = metric_of(text, k, D, weights ? w : NULL);
+    learn_something(m);
     for (size_t i = 0; i < ROWS * D; i++) {
         x[i] = 1.5 * wave(i);
         y[i] = 1.5 * wave(i + 1000);
@@ -233,6 +271,20 @@ static void run_differences(const char *text, bool weights)
         assert_true(fabs(hat[i] - want) < 1e-7 * (1 + fabs(want)));
         want = difference(m, m->kind->pair_value, ROWS, x, y, &y[i]);
         assert_true(fabs(breve[i] - want) < 1e-7 * (1 + fabs(want)));
+    }
+    /* What is learned: of the value, and of the pair. */
+    double slopes[2 * D] = {0}, pair[2 * D] = {0};
+    if (m->kind->learn != NULL) {
+        m->kind->learn(m, ROWS, 0, 2, data, y, 0.5, false, slopes); /* in two blocks of columns, */
+        m->kind->learn(m, ROWS, 2, 1, data, y, 0.5, false, slopes);
+        m->kind->learn(m, ROWS, 0, D, data, y, 0.5, false, slopes); /* and added to */
+        m->kind->learn(m, ROWS, 0, D, x, y, 1, true, pair);
+    }
+    for (size_t i = 0; i < iv_metric_learned(&(iv_metric_spec){.loss = m->kind->loss}, D); i++) {
+        double want = learned_difference(m, m->kind->value, ROWS, data, y, i);
+        assert_true(fabs(slopes[i] - want) < 1e-7 * (1 + fabs(want)));
+        want = learned_difference(m, m->kind->pair_value, ROWS, x, y, i);
+        assert_true(fabs(pair[i] - want) < 1e-7 * (1 + fabs(want)));
     }
     /* G of all rows at once, in two blocks, is that of each row alone. */
     double v[2 * ROWS * D + 5], gv[2 * ROWS * D], one[D];
@@ -256,17 +308,21 @@ static void differences(void **state)
     run_differences("weighted:up", false);
     run_differences("weighted:inverse,0.5,2", true);
     run_differences("bce", false);
+    run_differences("sse:feature", false);
+    run_differences("student", false);
 }
 
 /* G is half the second derivative: D(x, x + u) ~ u^T G u for a small u. */
 static void curvature(void **state)
 {
-    static const char *const texts[] = {"sse", "weighted:down", "weighted:up", "bce"};
+    static const char *const texts[] = {"sse", "weighted:down", "weighted:up",
+                                        "bce", "sse:feature",   "student"};
     enum { D = 5 };
     (void)state;
-    for (size_t t = 0; t < 4; t++) {
+    for (size_t t = 0; t < 6; t++) {
         double x[D], y[D], u[D], gu[D], value, w[D] = {1, 2, 3, 4, 5}, form = 0;
         iv_metric *m = metric_of(texts[t], tables[0], D, t < 3 ? w : NULL);
+        learn_something(m);
         for (size_t i = 0; i < D; i++) {
             x[i] = 2 * wave(i);
             u[i] = 1e-4 * wave(i + 50);
@@ -276,6 +332,108 @@ static void curvature(void **state)
         m->kind->pair_value(m, 0, 1, x, y, &value);
         for (size_t i = 0; i < D; i++) form += u[i] * gu[i];
         assert_true(fabs(value - form) < 1e-3 * form);
+        iv_metric_free(m);
+    }
+}
+
+/* Learned metrics against their formulas, in every precision. */
+static void learned_values(void **state)
+{
+    static const char *const texts[] = {"sse:feature", "student"};
+    enum { ROWS = 5, D = 11 };
+    double learned[2][2 * D];
+    (void)state;
+    for (size_t t = 0; t < 6; t++) {
+        const iv_kernels *k = tables[t / 2];
+        double tolerance = tolerances[t / 2], x[ROWS * D], y[ROWS * D], w[D], part[D];
+        double value[ROWS], want[ROWS], g[ROWS * D], slope[ROWS * D];
+        bool student = t % 2 == 1;
+        iv_metric *m = metric_of(texts[t % 2], k, D, NULL);
+        learn_something(m);
+        for (size_t i = 0; i < ROWS * D; i++) {
+            x[i] = (double)(float)(3 * wave(i));
+            y[i] = (double)(float)(i % 9 == 4 ? 300 * wave(i + 7) : 3 * wave(i + 77));
+        }
+        for (size_t r = 0; r < ROWS; r++) {
+            want[r] = 0;
+            for (size_t i = 0; i < D; i++) {
+                double s = exp(m->learned[i]), nu = student ? exp(m->learned[D + i]) : 0;
+                double e = y[r * D + i] - x[r * D + i], u = e * e / (nu * s * s);
+                if (student) {
+                    want[r] += (nu + 1) / 2 * log1p(u) + log(s) + 0.5 * log(M_PI * nu) +
+                               lgamma(nu / 2) - lgamma((nu + 1) / 2);
+                    slope[r * D + i] = 0.5 * (nu + 1) * e / (nu * s * s) / (1 + u);
+                    w[i] = (nu + 1) / (2 * nu * s * s);
+                } else {
+                    want[r] += e * e / (2 * s * s) + log(s) + 0.5 * log(2 * M_PI);
+                    slope[r * D + i] = 0.5 * e / (s * s);
+                    w[i] = 1 / (2 * s * s);
+                }
+            }
+        }
+        void *a = up(k, x, ROWS * D), *b = up(k, y, ROWS * D), *to = up(k, NULL, ROWS * D);
+        m->kind->value(m, 0, ROWS, a, b, value);
+        assert_near("value", value, want, ROWS, tolerance);
+        m->kind->gradient(m, 0, ROWS, a, b, 0.5, to);
+        k->download(g, to, ROWS * D);
+        assert_near("gradient", g, slope, ROWS * D, tolerance);
+        double *sums = learned[t % 2], again[2 * D] = {0};
+        if (t < 2) memset(sums, 0, 2 * D * sizeof *sums);
+        m->kind->learn(m, ROWS, 0, D, a, b, 0.5, false, t < 2 ? sums : again);
+        if (t >= 2) assert_near("learn", again, sums, m->kind->n_learned * D, tolerance);
+        /* G, its diagonal, and the parts of D that are no constant */
+        m->kind->apply_g(m, 0, ROWS, a, 1, b, ROWS * D, to, ROWS * D);
+        k->download(g, to, ROWS * D);
+        for (size_t i = 0; i < ROWS * D; i++) slope[i] = w[i % D] * y[i];
+        assert_near("G", g, slope, ROWS * D, tolerance);
+        iv_metric_diagonal(m, NULL, part);
+        assert_near("diagonal", part, w, D, 1e-12);
+        m->kind->parts(m, x, y, part);
+        value[0] = m->constant;
+        for (size_t i = 0; i < D; i++) value[0] += part[i];
+        assert_near("parts", value, want, 1, 1e-12);
+        k->release(a);
+        k->release(b);
+        k->release(to);
+        iv_metric_free(m);
+    }
+}
+
+/* exp(-D) integrates to 1: with r = tan t the tails are in the sum. */
+static void learned_densities(void **state)
+{
+    static const char *const texts[] = {"sse:feature", "student"};
+    enum { STEPS = 20000, D = 1 };
+    (void)state;
+    for (size_t t = 0; t < 2; t++) {
+        iv_metric *m = metric_of(texts[t], tables[0], D, NULL);
+        double *x = calloc(2 * STEPS, sizeof *x), *value = x + STEPS, zero[STEPS] = {0}, sum = 0;
+        assert_non_null(x);
+        m->learned[0] = log(0.3);
+        if (t == 1) m->learned[1] = log(2.5);
+        m->kind->settle(m);
+        for (size_t i = 0; i < STEPS; i++) x[i] = tan(M_PI * (((double)i + 0.5) / STEPS - 0.5));
+        m->kind->value(m, 0, STEPS, zero, x, value);
+        for (size_t i = 0; i < STEPS; i++) sum += exp(-value[i]) * (1 + x[i] * x[i]) * M_PI / STEPS;
+        assert_true(fabs(sum - 1) < 1e-6);
+        free(x);
+        iv_metric_free(m);
+    }
+}
+
+static void learned_limits(void **state)
+{
+    enum { D = 3 };
+    (void)state;
+    for (size_t t = 0; t < 3; t++) {
+        const iv_kernels *k = tables[t];
+        iv_metric *m = metric_of("student", k, D, NULL);
+        double v[2 * D] = {-9, -1, 90, -0.5, 2, 50}, want[2 * D];
+        void *vector = up(k, v, 2 * D);
+        iv_metric_limit(m, -2, vector);
+        double limited[] = {-2, -1, 40, 0, 2, log(1000.0)};
+        memcpy(want, limited, sizeof want);
+        check(k, "limits", vector, want, 2 * D, 1e-7);
         iv_metric_free(m);
     }
 }
@@ -291,7 +449,9 @@ static void specifications(void **state)
                                        "weighted:0.3333333333333333,0",
                                        "ssim",
                                        "ssim:1",
-                                       "ssim:0.25"};
+                                       "ssim:0.25",
+                                       "sse:feature",
+                                       "student"};
     static const char *const wrong[] = {"",
                                         "SSE",
                                         "sse ",
@@ -310,7 +470,10 @@ static void specifications(void **state)
                                         "ssim:0",
                                         "ssim:-1",
                                         "ssim:inf",
-                                        "ssim:1,2"};
+                                        "ssim:1,2",
+                                        "sse:",
+                                        "sse:common",
+                                        "student:4"};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         iv_metric_spec spec;
@@ -355,7 +518,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances),      cmocka_unit_test(bce),
         cmocka_unit_test(differences),    cmocka_unit_test(curvature),
-        cmocka_unit_test(specifications), cmocka_unit_test(refusals),
+        cmocka_unit_test(learned_values), cmocka_unit_test(learned_densities),
+        cmocka_unit_test(learned_limits), cmocka_unit_test(specifications),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

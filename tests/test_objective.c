@@ -190,7 +190,9 @@ static iv_model *random_model(const char *metric, size_t d, size_t n, iv_act act
     iv_model *model;
     ref_ok(iv_model_new(&model, &err), &err);
     ref_ok(iv_model_build(model, "mlp:9,7", d, n, act, IV_F64, &err), &err);
-    ref_ok(iv_metric_parse(metric, &model->metric, &err), &err);
+    iv_metric_spec spec;
+    ref_ok(iv_metric_parse(metric, &spec, &err), &err);
+    ref_ok(iv_model_set_metric(model, &spec, &err), &err);
     if (model->scaling.scale == NULL) ref_identity_scaling(model);
     bool ssim = model->metric.loss == IV_LOSS_SSIM;
     if (ssim) model->height = 12, model->width = d / 12, model->channels = 1;
@@ -207,6 +209,8 @@ static iv_model *random_model(const char *metric, size_t d, size_t n, iv_act act
             for (size_t j = 0; j < param->size; j++) params[param->offset + j] *= 0.4;
         }
     }
+    for (size_t i = 0; i < model->learned_elements; i++) /* nu from 1 */
+        params[model->learned_at + i] = i < d ? -0.4 + 0.1 * (double)i : 0.3 * (double)(i - d);
     return model;
 }
 
@@ -262,8 +266,9 @@ static void check_differences(const char *metric, iv_objective_kind kind, iv_act
 static void gradient_is_the_difference(void **state)
 {
     (void)state;
-    static const char *const metrics[] = {"sse", "weighted:down", "weighted:up", "bce", "ssim:2"};
-    for (size_t m = 0; m < 5; m++) {
+    static const char *const metrics[] = {"sse",    "weighted:down", "weighted:up", "bce",
+                                          "ssim:2", "sse:feature",   "student"};
+    for (size_t m = 0; m < 7; m++) {
         for (int kind = 0; kind < 2; kind++) {
             check_differences(metrics[m], (iv_objective_kind)kind, IV_ACT_SILU, 1);
             check_differences(metrics[m], (iv_objective_kind)kind, IV_ACT_TANH, 3);
@@ -334,6 +339,72 @@ static void threads_do_not_matter(void **state)
     (void)state;
     check_threads("sse", 8);
     check_threads("ssim", 144);
+    check_threads("sse:feature", 140); /* three blocks of columns */
+    check_threads("student", 140);
+}
+
+/* Noise on the encoder's input: D stays with the clean rows, for gradients too. */
+static double noise_of(size_t i)
+{
+    return sin(2.3 * (double)i + 1);
+}
+
+static void blur_fixed(void *user, size_t first, size_t count, void *noise)
+{
+    const fixed_batch *b = user;
+    double host[64];
+    assert_true(count * b->d <= 64);
+    for (size_t i = 0; i < count * b->d; i++) host[i] = noise_of(first * b->d + i);
+    b->k->upload(noise, host, count * b->d);
+}
+
+static void denoising(void **state)
+{
+    (void)state;
+    enum { rows = 4, d = 8, n = 3 };
+    double x[rows * d], noisy[rows * d], eps[rows * n];
+    iv_key key = {.seed = 6, .purpose = IV_PURPOSE_TOY};
+    iv_uniforms_f64(&key, rows * d, x);
+    iv_normals_f64(&key, rows * n, eps);
+    for (size_t i = 0; i < rows * d; i++) noisy[i] = x[i] + 0.3 * noise_of(i);
+    iv_model *model = random_model("student", d, n, IV_ACT_SILU);
+    bench seen, clean;
+    iv_objective_means means, of_noisy;
+    bench_open(&clean, model, IV_PRECISION_F64_REFERENCE, IV_OBJECTIVE_CONVENTIONAL, rows, 1, noisy,
+               eps, 0.7, NULL);
+    clean.call.user = &clean.batch;
+    iv_objective_value(clean.objective, clean.params, false, &clean.call, &of_noisy);
+
+    bench_open(&seen, model, IV_PRECISION_F64_REFERENCE, IV_OBJECTIVE_CONVENTIONAL, rows, 1, x, eps,
+               0.7, NULL);
+    iv_objective_free(seen.objective);
+    isovae_error err;
+    iv_objective_config config = {
+        .kind = IV_OBJECTIVE_CONVENTIONAL, .rows = rows, .gradient = true, .denoise = 0.3};
+    ref_ok(iv_objective_new(model, seen.k, &config, &seen.objective, &err), &err);
+    seen.call.blur = blur_fixed;
+    double *gradient = gradient_of(&seen, &means);
+    /* The posterior is that of the noisy rows, the distance is not. */
+    assert_true(fabs(means.kl - of_noisy.kl) < 1e-12);
+    assert_true(fabs(means.distortion - of_noisy.distortion) > 1e-3);
+    double *params = model->params, step = 1e-6;
+    for (size_t i = 0; i < model->param_elements; i += 7) {
+        iv_objective_means up, down;
+        double was = params[i];
+        params[i] = was + step;
+        seen.k->upload(seen.params, params, model->param_elements);
+        iv_objective_value(seen.objective, seen.params, false, &seen.call, &up);
+        params[i] = was - step;
+        seen.k->upload(seen.params, params, model->param_elements);
+        iv_objective_value(seen.objective, seen.params, false, &seen.call, &down);
+        params[i] = was;
+        double want = (up.loss - down.loss) / (2 * step);
+        assert_true(fabs(gradient[i] - want) < 1e-7 * (1 + fabs(want)));
+    }
+    free(gradient);
+    bench_close(&seen);
+    bench_close(&clean);
+    iv_model_free(model);
 }
 
 /* At the optimum of probabilistic PCA, with E_z taken exactly over mu +- sqrt(n) sigma_j e_j, every
@@ -391,9 +462,13 @@ static void ppca_is_stationary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference_gradients_f64),    cmocka_unit_test(reference_gradients_f32),
-        cmocka_unit_test(gradient_is_the_difference), cmocka_unit_test(means_are_what_they_say),
-        cmocka_unit_test(threads_do_not_matter),      cmocka_unit_test(ppca_is_stationary),
+        cmocka_unit_test(reference_gradients_f64),
+        cmocka_unit_test(reference_gradients_f32),
+        cmocka_unit_test(gradient_is_the_difference),
+        cmocka_unit_test(means_are_what_they_say),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(ppca_is_stationary),
+        cmocka_unit_test(denoising),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

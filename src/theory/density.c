@@ -215,15 +215,14 @@ isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err)
     size_t *index = NULL;
     double total = 0;
     iv_loss loss = s->model->metric.loss;
-    bool comparable = loss == IV_LOSS_SSE || loss == IV_LOSS_NOISE;
-    bool weighted = comparable || loss == IV_LOSS_STUDENT; /* by G */
+    bool comparable = loss == IV_LOSS_SSE || loss == IV_LOSS_NOISE; /* D is quadratic, G constant */
     IV_TRY(IV_NEW(a->pca.eigenvalues, held, "PCA's eigenvalues", err));
     isovae_status status = IV_NEW(x, rows * d, "the rows for PCA", err);
     if (status == ISOVAE_OK) status = IV_NEW(index, rows, "the rows for PCA", err);
     if (status == ISOVAE_OK) {
         for (size_t i = 0; i < rows; i++) index[i] = s->rows->index[i * s->rows->rows / rows];
         iv_scaling_rows(s->scaling, s->data, index, rows, x);
-        status = iv_pca(x, rows, d, weighted ? s->weight : NULL, held, s->options->seed,
+        status = iv_pca(x, rows, d, comparable ? s->weight : NULL, held, s->options->seed,
                         a->pca.eigenvalues, NULL, &total, err);
     }
     iv_free(x);
