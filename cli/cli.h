@@ -96,6 +96,9 @@ isovae_status cli_open_data(cli *c, const char *spec, const iv_model *model, iv_
                             isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status cli_open_model(cli *c, const char *path, iv_model **out,
                              isovae_error *err) ISOVAE_MUST_CHECK;
+/* The network that --member chooses from an ensemble (borrowed), which is said; else the model. */
+isovae_status cli_member(cli *c, const iv_model *model, const iv_model **out,
+                         isovae_error *err) ISOVAE_MUST_CHECK;
 /* Indices of the rows with status ok; release with iv_free. */
 isovae_status cli_good_rows(const iv_dataset *data, size_t **rows, size_t *n,
                             isovae_error *err) ISOVAE_MUST_CHECK;
@@ -172,7 +175,8 @@ cli_run cmd_demo, cmd_fit, cmd_report, cmd_score, cmd_encode, cmd_decode, cmd_sa
  * other, the options but for the data, and --validation (a share into the
  * options, or a file whose features are matched to those of the data). */
 isovae_status cli_fit_pairs(const cli *c, isovae_error *err) ISOVAE_MUST_CHECK;
-isovae_status cli_fit_options(cli *c, iv_fit_options *o, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status cli_fit_options(cli *c, const iv_dataset *data, iv_fit_options *o,
+                              isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status cli_open_validation(cli *c, const iv_dataset *data, iv_fit_options *o,
                                   iv_dataset **validation, isovae_error *err) ISOVAE_MUST_CHECK;
 /* The pieces that demo shares with fit and report. */

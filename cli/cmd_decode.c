@@ -106,13 +106,15 @@ static isovae_status decode(cli *c, const iv_model *model, const iv_dataset *cod
 isovae_status cmd_decode(cli *c, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     iv_dataset *codes = NULL;
     cli_format format;
     IV_TRY(cli_output_format(c, false, &format, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
     if (status == ISOVAE_OK) status = open_codes(c, model, c->argument[1], &codes, err);
-    if (status == ISOVAE_OK) status = decode(c, model, codes, format, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
+    if (status == ISOVAE_OK) status = decode(c, member, codes, format, err);
     iv_dataset_free(codes);
     iv_model_free(model);
     return status;
@@ -162,6 +164,7 @@ static void add_noise(const iv_model *model, uint64_t seed, size_t row, double *
     }
     iv_normals_f64(&key, model->d, room);
     for (size_t i = 0; i < model->d; i++) {
+        if (iv_scaling_drops(s, i)) continue;
         x[i] += room[i] * s->scale[i] * sqrt(model->beta / (2 * s->weight[i]));
     }
 }
@@ -237,6 +240,7 @@ static isovae_status sample(cli *c, const iv_model *model, size_t rows, cli_form
 isovae_status cmd_sample(cli *c, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     cli_format format;
     size_t rows = c->opt[OPT_COUNT].set ? (size_t)c->opt[OPT_COUNT].count : 10;
     IV_TRY(cli_output_format(c, true, &format, err));
@@ -253,7 +257,8 @@ isovae_status cmd_sample(cli *c, isovae_error *err)
             iv_fail(err, ISOVAE_ERR_ARGUMENT,
                     "-o: %s was not trained on images; use .csv, .json or .npy", c->argument[0]);
     }
-    if (status == ISOVAE_OK) status = sample(c, model, rows, format, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
+    if (status == ISOVAE_OK) status = sample(c, member, rows, format, err);
     iv_model_free(model);
     return status;
 }

@@ -60,13 +60,15 @@ static isovae_status encode(cli *c, const iv_model *model, const iv_dataset *dat
 isovae_status cmd_encode(cli *c, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     iv_dataset *data = NULL;
     cli_format format;
     IV_TRY(cli_output_format(c, false, &format, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
     if (status == ISOVAE_OK) status = cli_open_data(c, c->argument[1], model, &data, err);
-    if (status == ISOVAE_OK) status = encode(c, model, data, format, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
+    if (status == ISOVAE_OK) status = encode(c, member, data, format, err);
     iv_dataset_free(data);
     iv_model_free(model);
     return status;

@@ -4,16 +4,12 @@
 #include "base/file.h"
 #include "data/scaling.h"
 #include "model/file.h"
+#include "train/preset.h"
 #include "train/train.h"
 
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
-
-static double number_or(const cli_value *value, double otherwise)
-{
-    return value->set ? value->number : otherwise;
-}
 
 isovae_status cli_fit_pairs(const cli *c, isovae_error *err)
 {
@@ -24,7 +20,8 @@ isovae_status cli_fit_pairs(const cli *c, isovae_error *err)
                  {OPT_QUICK, OPT_STEPS, "--quick and --steps"},
                  {OPT_QUICK, OPT_EPOCHS, "--quick and --epochs"},
                  {OPT_SPLIT_BY, OPT_VALIDATION, "--split-by and --validation"},
-                 {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"}};
+                 {OPT_RESUME, OPT_INIT_FROM, "--resume and --init-from"},
+                 {OPT_ENSEMBLE, OPT_INIT_FROM, "--ensemble and --init-from"}};
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         if (c->opt[pairs[i].a].set && c->opt[pairs[i].b].set) {
             return iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s exclude each other", pairs[i].names);
@@ -33,27 +30,55 @@ isovae_status cli_fit_pairs(const cli *c, isovae_error *err)
     return ISOVAE_OK;
 }
 
-/* Everything but the data. */
-isovae_status cli_fit_options(cli *c, iv_fit_options *o, isovae_error *err)
+static void take_number(const cli_value *value, double *out)
+{
+    if (value->set) *out = value->number;
+}
+
+static void take_count(const cli_value *value, size_t *out)
+{
+    if (value->set) *out = (size_t)value->count;
+}
+
+static void take_text(const cli_value *value, const char **out)
+{
+    if (value->set) *out = value->text;
+}
+
+/* A preset's values, and over them what was given. */
+static isovae_status take_preset(const cli *c, const iv_dataset *data, iv_fit_options *o,
+                                 isovae_error *err)
+{
+    const cli_value *v = c->opt;
+    if (!v[OPT_PRESET].set || data == NULL) return ISOVAE_OK;
+    IV_TRY(iv_preset_apply(v[OPT_PRESET].text, data, o, err));
+    if (v[OPT_LOSS].set) o->noise_floor = NAN; /* which belonged to the preset's loss */
+    if (v[OPT_EPOCHS].set || v[OPT_QUICK].set) o->steps = 0;
+    return ISOVAE_OK;
+}
+
+/* Everything but the data, whose size presets look at; NULL: without a preset. */
+isovae_status cli_fit_options(cli *c, const iv_dataset *data, iv_fit_options *o, isovae_error *err)
 {
     const cli_value *v = c->opt;
     iv_act act;
     iv_scale_kind scale;
     iv_fit_options_init(o);
-    o->latent_dim = (size_t)v[OPT_LATENT_DIM].count;
-    o->beta = number_or(&v[OPT_BETA], NAN);
-    o->beta_floor = number_or(&v[OPT_BETA_FLOOR], o->beta_floor);
-    o->beta_start = number_or(&v[OPT_BETA_START], NAN);
-    o->kl_warmup = number_or(&v[OPT_KL_WARMUP], 0);
-    o->loss = v[OPT_LOSS].set ? v[OPT_LOSS].text : o->loss;
+    IV_TRY(take_preset(c, data, o, err));
+    take_count(&v[OPT_LATENT_DIM], &o->latent_dim);
+    take_number(&v[OPT_BETA], &o->beta);
+    take_number(&v[OPT_BETA_FLOOR], &o->beta_floor);
+    take_number(&v[OPT_BETA_START], &o->beta_start);
+    take_number(&v[OPT_KL_WARMUP], &o->kl_warmup);
+    take_text(&v[OPT_LOSS], &o->loss);
     if (v[OPT_NOISE].set) o->noise = strcmp(v[OPT_NOISE].text, "feature") == 0;
-    o->noise_floor = number_or(&v[OPT_NOISE_FLOOR], NAN);
-    o->denoise = number_or(&v[OPT_DENOISE], 0);
+    take_number(&v[OPT_NOISE_FLOOR], &o->noise_floor);
+    take_number(&v[OPT_DENOISE], &o->denoise);
     if (v[OPT_OBJECTIVE].set) {
         o->objective = strcmp(v[OPT_OBJECTIVE].text, "decomposed") == 0 ? IV_OBJECTIVE_DECOMPOSED
                                                                         : IV_OBJECTIVE_CONVENTIONAL;
     }
-    o->arch = v[OPT_ARCH].text;
+    take_text(&v[OPT_ARCH], &o->arch);
     if (v[OPT_ACTIVATION].set) {
         if (!iv_act_parse(v[OPT_ACTIVATION].text, &act)) {
             return iv_fail(err, ISOVAE_ERR_ARGUMENT,
@@ -63,18 +88,21 @@ isovae_status cli_fit_options(cli *c, iv_fit_options *o, isovae_error *err)
         }
         o->activation = (int)act;
     }
-    o->epochs = (size_t)v[OPT_EPOCHS].count;
-    o->steps = (size_t)v[OPT_STEPS].count;
-    o->batch_size = (size_t)v[OPT_BATCH_SIZE].count;
-    o->rate = number_or(&v[OPT_LR], NAN);
+    take_count(&v[OPT_EPOCHS], &o->epochs);
+    take_count(&v[OPT_STEPS], &o->steps);
+    take_count(&v[OPT_BATCH_SIZE], &o->batch_size);
+    take_number(&v[OPT_LR], &o->rate);
     if (v[OPT_LR_SCHEDULE].set) {
         const char *name = v[OPT_LR_SCHEDULE].text;
         o->schedule_set = true;
         o->schedule = strcmp(name, "step") == 0       ? IV_SCHEDULE_STEP
                       : strcmp(name, "constant") == 0 ? IV_SCHEDULE_CONSTANT
+                      : strcmp(name, "linear") == 0   ? IV_SCHEDULE_LINEAR
                                                       : IV_SCHEDULE_COSINE;
     }
-    o->weight_decay = number_or(&v[OPT_WEIGHT_DECAY], 0);
+    take_count(&v[OPT_LR_WARMUP], &o->rate_warmup);
+    take_count(&v[OPT_ENSEMBLE], &o->ensemble);
+    take_number(&v[OPT_WEIGHT_DECAY], &o->weight_decay);
     o->seed = cli_seed(c);
     if (v[OPT_INIT].set) {
         o->init =
@@ -86,14 +114,14 @@ isovae_status cli_fit_options(cli *c, iv_fit_options *o, isovae_error *err)
         }
         o->scale = (int)scale;
     }
-    o->patience = (size_t)v[OPT_PATIENCE].count;
-    o->checkpoint_every = (size_t)v[OPT_CHECKPOINT_EVERY].count;
-    o->checkpoint_seconds = number_or(&v[OPT_CHECKPOINT_EVERY], 0);
-    o->max_seconds = number_or(&v[OPT_MAX_TIME], 0);
-    o->log = v[OPT_LOG].text;
-    o->tensorboard = v[OPT_TENSORBOARD].text;
-    o->resume = v[OPT_RESUME].text;
-    o->init_from = v[OPT_INIT_FROM].text;
+    take_count(&v[OPT_PATIENCE], &o->patience);
+    take_count(&v[OPT_CHECKPOINT_EVERY], &o->checkpoint_every);
+    take_number(&v[OPT_CHECKPOINT_EVERY], &o->checkpoint_seconds);
+    take_number(&v[OPT_MAX_TIME], &o->max_seconds);
+    take_text(&v[OPT_LOG], &o->log);
+    take_text(&v[OPT_TENSORBOARD], &o->tensorboard);
+    take_text(&v[OPT_RESUME], &o->resume);
+    take_text(&v[OPT_INIT_FROM], &o->init_from);
     o->no_restart = v[OPT_NO_RESTART].set;
     o->quick = v[OPT_QUICK].set;
     o->isa = cli_isa(c);
@@ -136,13 +164,37 @@ isovae_status cli_open_validation(cli *c, const iv_dataset *data, iv_fit_options
 
 /* ---- the summary ---- */
 
-static void tell_model(iv_text *text, const iv_model *model, const char *output)
+static size_t count_active(const iv_model *model)
 {
     size_t active = 0;
     for (size_t j = 0; j < model->n; j++) active += model->active != NULL && model->active[j];
+    return active;
+}
+
+/* One line per member of an ensemble; the rest of the summary is about the first. */
+static void tell_members(iv_text *text, const iv_model *model)
+{
+    size_t members = iv_model_members(model);
+    if (members == 1) return;
+    iv_text_printf(text, "  an ensemble of %zu; what follows is of member 0\n", members);
+    for (size_t k = 0; k < members; k++) {
+        const iv_model *m = iv_model_member(model, k);
+        iv_text_printf(text, "    member %zu: %zu of %zu latents active, loss %.5g", k,
+                       count_active(m), m->n, m->train_loss);
+        if (isfinite(m->validation_loss)) {
+            iv_text_printf(text, ", %.5g on its held-out rows", m->validation_loss);
+        }
+        iv_text_puts(text, "\n");
+    }
+}
+
+static void tell_model(iv_text *text, const iv_model *model, const char *output)
+{
+    size_t active = count_active(model);
     char loss[64];
     iv_metric_format(&model->metric, loss, sizeof loss);
     iv_text_printf(text, "%s: %zu of %zu latents active\n", output, active, model->n);
+    tell_members(text, model);
     iv_text_printf(text, "  %zu features, ", model->d);
     cli_count_text(text, model->train_rows);
     iv_text_puts(text, " training rows, ");
@@ -253,8 +305,10 @@ static isovae_status fit_and_write(cli *c, const char *spec, const char *output,
                                    isovae_error *err)
 {
     iv_fit_options options;
-    IV_TRY(cli_fit_options(c, &options, err));
+    IV_TRY(
+        cli_fit_options(c, NULL, &options, err)); /* wrong options are told before data are read */
     IV_TRY(cli_open_data(c, spec, NULL, data, err));
+    if (c->opt[OPT_PRESET].set) IV_TRY(cli_fit_options(c, *data, &options, err));
     IV_TRY(cli_open_validation(c, *data, &options, validation, err));
     options.checkpoint = checkpoint;
     isovae_status status = iv_fit(*data, &options, result, err);

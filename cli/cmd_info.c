@@ -72,7 +72,27 @@ static void put_history(iv_text *text, const iv_model *model)
     }
 }
 
-static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t hash)
+static void put_members(iv_text *text, const iv_model *ensemble, const iv_model *model)
+{
+    size_t members = iv_model_members(ensemble);
+    if (members == 1) return;
+    iv_text_printf(text,
+                   "ensemble    %zu members, below is member %zu (--member K); scores are means "
+                   "over all\n",
+                   members, model->member);
+    for (size_t k = 0; k < members; k++) {
+        const iv_model *m = iv_model_member(ensemble, k);
+        iv_text_printf(text, "            member %zu: %zu active, beta %.4g, loss %.5g", k,
+                       count_active(m), m->beta, m->train_loss);
+        if (isfinite(m->validation_loss)) {
+            iv_text_printf(text, ", held-out %.5g", m->validation_loss);
+        }
+        iv_text_puts(text, "\n");
+    }
+}
+
+static void human(iv_text *text, const cli *c, const iv_model *ensemble, const iv_model *model,
+                  uint64_t hash)
 {
     char metric[64];
     iv_metric_format(&model->metric, metric, sizeof metric);
@@ -80,6 +100,7 @@ static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t h
     iv_text_printf(text, "network     %s, %zu parameters (%s)\n", or_unknown(model->arch),
                    model->param_elements, model->dtype == IV_F64 ? "f64" : "f32");
     put_features(text, model);
+    put_members(text, ensemble, model);
     put_latents(text, model);
     iv_text_printf(text, "loss        %s, scale %s, %s objective\n", metric,
                    iv_scale_kind_name(model->scaling.kind), objective_name(model));
@@ -117,11 +138,11 @@ static void human(iv_text *text, const cli *c, const iv_model *model, uint64_t h
     if (isfinite(model->validation_loss)) {
         iv_text_printf(text, ", on held-out rows %.6g", model->validation_loss);
     }
-    iv_text_printf(text, "\nscores      %zu log densities of %s rows", model->n_quantiles,
-                   model->validation_rows > 0 ? "held-out" : "training");
-    if (model->n_quantiles > 0) {
+    iv_text_printf(text, "\nscores      %zu log densities of %s rows", ensemble->n_quantiles,
+                   ensemble->validation_rows > 0 ? "held-out" : "training");
+    if (ensemble->n_quantiles > 0) {
         iv_text_printf(text, ", median %.4g nats (higher = more probable)",
-                       model->quantiles[model->n_quantiles / 2]);
+                       ensemble->quantiles[ensemble->n_quantiles / 2]);
     }
     iv_text_puts(text, "\n");
     if (c->verbose) put_history(text, model);
@@ -204,7 +225,22 @@ static void set_training(json_t *root, const iv_model *model)
     json_object_set_new(root, "training", t);
 }
 
-static json_t *machine(const iv_model *model, uint64_t hash)
+static json_t *members_json(const iv_model *ensemble)
+{
+    json_t *array = json_array();
+    for (size_t k = 0; k < iv_model_members(ensemble); k++) {
+        const iv_model *m = iv_model_member(ensemble, k);
+        json_t *member = json_object();
+        json_object_set_new(member, "active_dim", json_integer((json_int_t)count_active(m)));
+        json_object_set_new(member, "beta", number(m->beta));
+        json_object_set_new(member, "train_loss", number(m->train_loss));
+        json_object_set_new(member, "validation_loss", number(m->validation_loss));
+        json_array_append_new(array, member);
+    }
+    return array;
+}
+
+static json_t *machine(const iv_model *ensemble, const iv_model *model, uint64_t hash)
 {
     char metric[64];
     json_t *root = json_object(), *names = json_array();
@@ -238,19 +274,26 @@ static json_t *machine(const iv_model *model, uint64_t hash)
                                           : json_null());
     json_object_set_new(root, "latents", latents_json(model));
     set_training(root, model);
-    json_object_set_new(root, "score_quantiles", numbers(model->quantiles, model->n_quantiles));
+    if (ensemble->n_more > 0) {
+        json_object_set_new(root, "member", json_integer((json_int_t)model->member));
+        json_object_set_new(root, "members", members_json(ensemble));
+    }
+    json_object_set_new(root, "score_quantiles",
+                        numbers(ensemble->quantiles, ensemble->n_quantiles));
     return root;
 }
 
 isovae_status cmd_info(cli *c, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     uint64_t hash = 0;
     iv_text text = {0};
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
     if (status == ISOVAE_OK) status = iv_model_hash(model, &hash, err);
     if (status == ISOVAE_OK && c->opt[OPT_JSON].set) {
-        json_t *root = machine(model, hash);
+        json_t *root = machine(model, member, hash);
         char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
         json_decref(root);
         if (dump == NULL) {
@@ -261,7 +304,7 @@ isovae_status cmd_info(cli *c, isovae_error *err)
             free(dump);
         }
     } else if (status == ISOVAE_OK) {
-        human(&text, c, model, hash);
+        human(&text, c, model, member, hash);
     }
     if (status == ISOVAE_OK) status = cli_print(&text, err);
     iv_text_free(&text);

@@ -129,6 +129,7 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
                                const cli_report_paths *paths, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     iv_dataset *data = NULL;
     iv_labels *labels = NULL;
     iv_analysis *analysis = NULL;
@@ -138,14 +139,16 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, model_path, &model, err);
     if (status == ISOVAE_OK) status = cli_open_data(c, spec, model, &data, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
     if (status == ISOVAE_OK) status = open_labels(c, spec, model, data, &labels, err);
     if (status == ISOVAE_OK) status = iv_model_hash(model, &context.model_hash, err);
     if (status == ISOVAE_OK) {
         bool keep = paths->html != NULL || paths->csv != NULL;
-        status = analyse(c, model, data, labels, keep, &analysis, err);
+        status = analyse(c, member, data, labels, keep, &analysis, err);
     }
     if (status == ISOVAE_OK) {
-        context.model = model;
+        context.model = member;
+        context.ensemble = model;
         context.data = data;
         context.analysis = analysis;
         context.command = c->typed;

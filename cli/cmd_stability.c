@@ -140,7 +140,7 @@ static isovae_status run_all(cli *c, iv_stability_options *options, iv_dataset *
 {
     const char *output = c->opt[OPT_OUTPUT].text;
     iv_stability_context context = {.command = c->typed, .color = c->color};
-    IV_TRY(cli_fit_options(c, &options->fit, err));
+    IV_TRY(cli_fit_options(c, NULL, &options->fit, err));
     IV_TRY(cli_open_data(c, c->argument[0], NULL, data, err));
     IV_TRY(cli_open_validation(c, *data, &options->fit, validation, err));
     if (c->opt[OPT_SAME_SPLIT].set) IV_TRY(same_split(*data, &options->fit, err));

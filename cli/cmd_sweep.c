@@ -29,7 +29,7 @@ static isovae_status fill(cli *c, iv_sweep_options *o, isovae_error *err)
 {
     const cli_value *v = c->opt;
     iv_sweep_options_init(o);
-    IV_TRY(cli_fit_options(c, &o->fit, err));
+    IV_TRY(cli_fit_options(c, NULL, &o->fit, err));
     o->steps = o->fit.steps;
     o->fit.steps = 0;
     o->fit.resume = NULL;

@@ -303,6 +303,7 @@ static isovae_status traverse(cli *c, const iv_model *model, cli_format format, 
 isovae_status cmd_traverse(cli *c, isovae_error *err)
 {
     iv_model *model = NULL;
+    const iv_model *member = NULL;
     cli_format format;
     IV_TRY(cli_output_format(c, true, &format, err));
     IV_TRY(cli_pool(c, err));
@@ -317,7 +318,8 @@ isovae_status cmd_traverse(cli *c, isovae_error *err)
             iv_fail(err, ISOVAE_ERR_ARGUMENT,
                     "-o: %s was not trained on images; use .csv, .json or .npy", c->argument[0]);
     }
-    if (status == ISOVAE_OK) status = traverse(c, model, format, err);
+    if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
+    if (status == ISOVAE_OK) status = traverse(c, member, format, err);
     iv_model_free(model);
     return status;
 }

@@ -2,6 +2,8 @@
  * and the table of defaults. */
 #include "cli.h"
 
+#include "train/preset.h"
+
 #include <string.h>
 
 static const char *const exit_codes[][2] = {
@@ -132,6 +134,45 @@ static void plain_option(iv_text *text, const cli_option *option, size_t width)
     iv_text_free(&help);
 }
 
+/* "--steps 600 | 2000 | 10000", by the size of the data; one value where it does not matter. */
+static void preset_row(iv_text *text, const iv_preset_row *row, const char *bar)
+{
+    bool same = true;
+    for (size_t s = 1; s < IV_PRESET_SIZES; s++) {
+        same = same && strcmp(row->value[s], row->value[0]) == 0;
+    }
+    iv_text_printf(text, "--%s %s", row->option, row->value[0]);
+    for (size_t s = 1; s < IV_PRESET_SIZES && !same; s++) {
+        iv_text_printf(text, "%s%s", bar, row->value[s]);
+    }
+}
+
+static void preset_sizes(iv_text *text, const char *bar)
+{
+    for (size_t s = 0; s < IV_PRESET_SIZES; s++) {
+        iv_text_printf(text, "%s%s", s > 0 ? bar : "", iv_preset_size_name((iv_preset_size)s));
+    }
+}
+
+static void plain_presets(iv_text *text, size_t width)
+{
+    for (size_t i = 0; i < iv_n_presets; i++) {
+        iv_text line = {0};
+        iv_text_printf(text, "\n--preset %s (%s) is:\n", iv_presets[i].name, iv_presets[i].summary);
+        for (size_t r = 0; r < iv_presets[i].n_rows; r++) {
+            iv_text_puts(text, "  ");
+            preset_row(text, &iv_presets[i].rows[r], " | ");
+            iv_text_puts(text, "\n");
+        }
+        iv_text_puts(&line, "where it depends on the size: ");
+        preset_sizes(&line, " | ");
+        iv_text_puts(text, "  ");
+        if (line.failed) text->failed = true;
+        wrap(text, line.data != NULL ? line.data : "", 2, 2, width);
+        iv_text_free(&line);
+    }
+}
+
 void cli_help_command(iv_text *text, const cli_command *command, size_t width)
 {
     if (width == 0 || width > 100) width = width == 0 ? 80 : 100;
@@ -151,6 +192,7 @@ void cli_help_command(iv_text *text, const cli_command *command, size_t width)
         if (*at == '\n') at++;
     }
     each_option(text, command->bit, width, EVERY, plain_heading, plain_option);
+    if (command->bit == CLI_FIT) plain_presets(text, width);
     iv_text_puts(text, "\nThe default stands in brackets. Exit status: ");
     for (size_t i = 0; i < N_EXIT_CODES; i++) {
         iv_text_printf(text, "%s%s", i > 0 ? ", " : "", exit_codes[i][0]);
@@ -211,6 +253,27 @@ static void man_option(iv_text *text, const cli_option *option, size_t width)
         iv_text_puts(text, "Default: ");
         troff(text, option->fallback);
         iv_text_puts(text, ".\n");
+    }
+}
+
+static void man_presets(iv_text *text)
+{
+    iv_text_puts(text, ".SH PRESETS\n");
+    for (size_t i = 0; i < iv_n_presets; i++) {
+        iv_text line = {0};
+        for (size_t r = 0; r < iv_presets[i].n_rows; r++) {
+            if (r > 0) iv_text_puts(&line, ", ");
+            preset_row(&line, &iv_presets[i].rows[r], " | ");
+        }
+        iv_text_puts(&line, ". Where it depends on the size: ");
+        preset_sizes(&line, " | ");
+        iv_text_printf(text, ".TP\n\\fB%s\\fR\n", iv_presets[i].name);
+        troff(text, iv_presets[i].summary);
+        iv_text_puts(text, ": ");
+        if (line.failed) text->failed = true;
+        troff(text, line.data != NULL ? line.data : "");
+        iv_text_puts(text, ".\n");
+        iv_text_free(&line);
     }
 }
 
@@ -293,6 +356,7 @@ void cli_help_man(iv_text *text, const cli_command *command)
     troff(text, command->description);
     iv_text_puts(text, "\n.SH OPTIONS\n");
     each_option(text, command->bit, 0, EVERY, man_heading, man_option);
+    if (command->bit == CLI_FIT) man_presets(text);
     iv_text_puts(text, ".SH EXAMPLES\n");
     for (const char *at = command->examples; *at != '\0';) {
         size_t line = strcspn(at, "\n"), words = strcspn(at, "\t\n");
@@ -422,6 +486,23 @@ static void markdown_option(iv_text *text, const cli_option *option, size_t widt
     iv_text_puts(text, " |\n");
 }
 
+static void markdown_presets(iv_text *text)
+{
+    for (size_t i = 0; i < iv_n_presets; i++) {
+        iv_text_printf(text, "\n### --preset %s\n\n%s. What is given besides counts.\n\n| option |",
+                       iv_presets[i].name, iv_presets[i].summary);
+        preset_sizes(text, " | ");
+        iv_text_puts(text, " |\n|---|---|---|---|---|\n");
+        for (size_t r = 0; r < iv_presets[i].n_rows; r++) {
+            const iv_preset_row *row = &iv_presets[i].rows[r];
+            iv_text_printf(text, "| `--%s` |", row->option);
+            for (size_t s = 0; s < IV_PRESET_SIZES; s++)
+                iv_text_printf(text, " %s |", row->value[s]);
+            iv_text_puts(text, "\n");
+        }
+    }
+}
+
 void cli_help_defaults(iv_text *text)
 {
     iv_text_puts(
@@ -473,6 +554,7 @@ void cli_help_defaults(iv_text *text)
     const cli_command *fit = cli_find_command("fit");
     iv_text_puts(text, "\n## isovae fit\n");
     each_option(text, fit->bit, 0, OWN, markdown_heading, markdown_option);
+    markdown_presets(text);
     for (size_t i = 0; i < cli_n_commands; i++) {
         if (&cli_commands[i] == fit) continue;
         iv_text_printf(text, "\n## isovae %s\n", cli_commands[i].name);

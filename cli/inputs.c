@@ -133,6 +133,22 @@ isovae_status cli_open_model(cli *c, const char *path, iv_model **out, isovae_er
     return ISOVAE_OK;
 }
 
+isovae_status cli_member(cli *c, const iv_model *model, const iv_model **out, isovae_error *err)
+{
+    size_t members = iv_model_members(model);
+    uint64_t k = c->opt[OPT_MEMBER].set ? c->opt[OPT_MEMBER].count : 0;
+    if (k >= members) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--member: the model has %zu member%s, 0%s",
+                       members, members == 1 ? "" : "s", members == 1 ? "" : " to N - 1");
+    }
+    *out = iv_model_member(model, (size_t)k);
+    if (members > 1) {
+        cli_hold(c, "an ensemble of %zu: this is about member %llu%s", members,
+                 (unsigned long long)k, c->opt[OPT_MEMBER].set ? "" : " (--member K for another)");
+    }
+    return ISOVAE_OK;
+}
+
 isovae_status cli_good_rows(const iv_dataset *data, size_t **rows, size_t *n, isovae_error *err)
 {
     size_t used = 0;

@@ -69,6 +69,10 @@ const cli_option cli_options[] = {
      output_group},
 
     /* ---- fit: model ---- */
+    {OPT_PRESET, "preset", 0, CLI_CHOICE, "anomaly", NULL, NULL,
+     "Values of many options under one name, listed below by the size of the data; what is given "
+     "besides takes the place of the preset's.",
+     CLI_FIT, model_group},
     {OPT_LATENT_DIM, "latent-dim", 'n', CLI_COUNT, "N", NULL,
      "10, at most features - 1; 32 for images", "Number of latents. Those not needed switch off.",
      TRAINS | CLI_SWEEP, model_group},
@@ -108,11 +112,14 @@ const cli_option cli_options[] = {
      "form "
      "of the paper's experiments; biased where latents are spare.",
      TRAINS | CLI_SWEEP, model_group},
-    {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity", NULL,
+    {OPT_SCALE, "scale", 0, CLI_CHOICE, "none|standard|minmax|unit|identity|mixed", NULL,
      "standard for tables, unit for images and bce, none for toy: and blobs:, identity for "
      "weighted",
      "Scaling of the features: the metric counts scaled differences. It is stored in the model and "
-     "undone in every result.",
+     "undone in every result. mixed: continuous columns to SD 1, two-valued ones to range 2, "
+     "constant "
+     "ones are left out of the network, and a row that changes one pays log(n + 1) nats in its "
+     "score, n the training rows.",
      TRAINS | CLI_SWEEP, model_group},
 
     /* ---- fit: training ---- */
@@ -132,8 +139,12 @@ const cli_option cli_options[] = {
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
      "0.01 where the widest layer of mlp has at most 128 units, 0.0003 for conv64, else 0.001",
      "Learning rate of Adam.", TRAINS | CLI_SWEEP, training_group},
-    {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant", NULL, "cosine",
-     "How the rate falls over the steps.", TRAINS, training_group},
+    {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant|linear", NULL, "cosine",
+     "How the rate falls over the steps; linear: it stands for half of them, then falls to 0 in a "
+     "line.",
+     TRAINS, training_group},
+    {OPT_LR_WARMUP, "lr-warmup", 0, CLI_COUNT, "STEPS", NULL, "none",
+     "Steps over which the rate grows to its value.", TRAINS | CLI_SWEEP, training_group},
     {OPT_WEIGHT_DECAY, "weight-decay", 0, CLI_NOT_NEGATIVE, "NUMBER", NULL, "0",
      "Decoupled weight decay.", TRAINS | CLI_SWEEP, training_group},
     {OPT_DENOISE, "denoise", 0, CLI_NOT_NEGATIVE, "SD", NULL, "0",
@@ -148,13 +159,17 @@ const cli_option cli_options[] = {
     {OPT_INIT, "init", 0, CLI_CHOICE, "default|multimodal", NULL, "default",
      "Starting weights; multimodal has wider first layers, for data with separate modes.",
      TRAINS | CLI_SWEEP, training_group},
+    {OPT_ENSEMBLE, "ensemble", 0, CLI_COUNT, "N", NULL, "1",
+     "Train N networks, each from its own start and with its own fifth of the rows held out (less "
+     "for more than five), into one model file. Scores are then means over the members.",
+     CLI_FIT, training_group},
     {OPT_INIT_FROM, "init-from", 0, CLI_TEXT, "MODEL", NULL, NULL,
      "Start from the weights of a model of the same shape.", CLI_FIT, training_group},
 
     /* ---- fit: validation ---- */
     {OPT_VALIDATION, "validation", 0, CLI_TEXT, "SHARE|FILE", NULL, "0.1",
      "Share of the rows held out, or a data file of its own. The weights that validate best are "
-     "kept. 0: none.",
+     "kept. 0: none. With --ensemble: of each member, 0.2 unless given.",
      TRAINS | CLI_SWEEP, validation_group},
     {OPT_SPLIT_BY, "split-by", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column that says which rows train (0) and which validate (anything else).",
@@ -256,6 +271,10 @@ const cli_option cli_options[] = {
      "none "
      "is flagged, the least probable row), with nats.",
      CLI_SCORE, analysis_group},
+
+    {OPT_MEMBER, "member", 0, CLI_NATURAL, "K", NULL, "0",
+     "Which network of an ensemble, counted from 0.",
+     CLI_REPORT | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE | CLI_TRAVERSE | CLI_INFO, analysis_group},
 
     /* ---- encode, decode, sample, traverse ---- */
     {OPT_ISOMETRIC, "isometric", 0, CLI_FLAG, NULL, NULL, NULL,

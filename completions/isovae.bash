@@ -10,10 +10,11 @@ _isovae() {
     fi
     case $before in
         help) words="demo fit report score encode decode sample traverse info" ;;
+        --preset) words="anomaly" ;;
         --noise) words="common feature" ;;
         --objective) words="conventional decomposed" ;;
-        --scale) words="none standard minmax unit identity" ;;
-        --lr-schedule) words="cosine step constant" ;;
+        --scale) words="none standard minmax unit identity mixed" ;;
+        --lr-schedule) words="cosine step constant linear" ;;
         --init) words="default multimodal" ;;
         --rows) words="auto all train validation" ;;
         --estimate) words="elbo posterior logdet laplace" ;;
@@ -24,14 +25,14 @@ _isovae() {
     if [[ -z $words && $current == -* ]]; then
         case $command in
             demo) words="--output --seed --threads --isa --quiet --verbose --help" ;;
-            fit) words="--output --latent-dim --arch --activation --loss --noise --noise-floor --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --weight-decay --denoise --beta-start --kl-warmup --init --init-from --validation --split-by --patience --resume --checkpoint-every --max-time --log --tensorboard --no-restart --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
-            report) words="--json --html --csv --split-by --rows --iwae --truth-density --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            fit) words="--output --preset --latent-dim --arch --activation --loss --noise --noise-floor --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --ensemble --init-from --validation --split-by --patience --resume --checkpoint-every --max-time --log --tensorboard --no-restart --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            report) words="--json --html --csv --split-by --rows --iwae --truth-density --member --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             score) words="--output --estimate --fpr --explain --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
-            encode) words="--output --isometric --sigma --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
-            decode) words="--output --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
-            sample) words="--output --count --noise --seed --threads --isa --quiet --verbose --help" ;;
-            traverse) words="--output --row --latents --steps --range --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
-            info) words="--json --quiet --verbose --help" ;;
+            encode) words="--output --member --isometric --sigma --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            decode) words="--output --member --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
+            sample) words="--output --member --count --noise --seed --threads --isa --quiet --verbose --help" ;;
+            traverse) words="--output --member --row --latents --steps --range --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            info) words="--json --member --quiet --verbose --help" ;;
         esac
     fi
     if [[ -n $words ]]; then

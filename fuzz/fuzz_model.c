@@ -1,7 +1,7 @@
 /* The model file. The checksum is made right first, or nothing behind it would ever be reached.
  * What is read must be written and read again as the same bytes, and run. An input that begins with
  * a brace (no file does: its header's length is a multiple of 8) is the model's JSON instead, to go
- * with the tensors of an mlp:2 of 3 features and 2 latents. */
+ * with the tensors of an mlp:2 of 3 features and 2 latents, and of a second member like it. */
 #include "base/memory.h"
 #include "model/eval.h"
 #include "model/file.h"
@@ -90,11 +90,26 @@ static void read_json(const char *text, size_t length)
         .size = (cols) > 0 ? (rows) * (cols) : (rows), .data = values                              \
     }
     static iv_tensor tensors[] = {
-        TENSOR("dec.fc1.bias", 2, 0),    TENSOR("dec.fc1.weight", 2, 2),
-        TENSOR("dec.out.bias", 3, 0),    TENSOR("dec.out.weight", 3, 2),
-        TENSOR("enc.fc1.bias", 2, 0),    TENSOR("enc.fc1.weight", 2, 3),
-        TENSOR("enc.logvar.bias", 2, 0), TENSOR("enc.logvar.weight", 2, 2),
-        TENSOR("enc.mu.bias", 2, 0),     TENSOR("enc.mu.weight", 2, 2),
+        TENSOR("dec.fc1.bias", 2, 0),
+        TENSOR("dec.fc1.weight", 2, 2),
+        TENSOR("dec.out.bias", 3, 0),
+        TENSOR("dec.out.weight", 3, 2),
+        TENSOR("enc.fc1.bias", 2, 0),
+        TENSOR("enc.fc1.weight", 2, 3),
+        TENSOR("enc.logvar.bias", 2, 0),
+        TENSOR("enc.logvar.weight", 2, 2),
+        TENSOR("enc.mu.bias", 2, 0),
+        TENSOR("enc.mu.weight", 2, 2),
+        TENSOR("member1.dec.fc1.bias", 2, 0),
+        TENSOR("member1.dec.fc1.weight", 2, 2),
+        TENSOR("member1.dec.out.bias", 3, 0),
+        TENSOR("member1.dec.out.weight", 3, 2),
+        TENSOR("member1.enc.fc1.bias", 2, 0),
+        TENSOR("member1.enc.fc1.weight", 2, 3),
+        TENSOR("member1.enc.logvar.bias", 2, 0),
+        TENSOR("member1.enc.logvar.weight", 2, 2),
+        TENSOR("member1.enc.mu.bias", 2, 0),
+        TENSOR("member1.enc.mu.weight", 2, 2),
     };
     const iv_safetensors file = {.n = sizeof tensors / sizeof tensors[0], .tensors = tensors};
     json_t *json;

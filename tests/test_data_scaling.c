@@ -290,11 +290,54 @@ static void test_split_by(void **state)
     iv_dataset_free(d);
 }
 
+/* Column 1 takes two values here, column 2 is constant. */
+static void test_mixed(void **state)
+{
+    (void)state;
+    iv_dataset *d = sample();
+    size_t rows[ROWS], n = every_second(rows);
+    double m[4];
+    for (size_t r = 0; r < ROWS; r++) d->values[r * COLS + 1] = r % 5 == 0 ? 9 : -1;
+    iv_scaling s;
+    assert_int_equal(iv_scaling_fit(IV_SCALE_MIXED, d, rows, n, &s, NULL), ISOVAE_OK);
+    moments(d, rows, n, 0, m);
+    assert_near(s.shift[0], m[0]);
+    assert_near(s.scale[0], sqrt(m[1]));
+    moments(d, rows, n, 1, m);
+    assert_near(s.shift[1], m[0]);
+    assert_near(s.scale[1], 5); /* the range of 10 becomes 2 */
+    for (size_t i = 0; i < COLS; i++) assert_int_equal(iv_scaling_drops(&s, i), i == 2);
+    assert_int_equal(iv_scaling_kept(&s), COLS - 1);
+    assert_true(s.weight[2] == 0 && s.scale[2] == 1 && s.shift[2] == (double)0.1f);
+    assert_near(iv_scaling_log_volume(&s), log(s.scale[0]) + log(5) + log(s.scale[3]));
+    /* changed, it is still 0 to the network, and counted */
+    assert_int_equal(iv_scaling_changes(&s, d, 4), 0);
+    d->values[4 * COLS + 2] = 77;
+    assert_int_equal(iv_scaling_changes(&s, d, 4), 1);
+    assert_true(iv_scaling_changes_at(&s, d, 4, 2) && !iv_scaling_changes_at(&s, d, 4, 1));
+    assert_true(!iv_scaling_changed(&s, 2, 0.1)); /* as a double, too */
+    float x[COLS];
+    double wide[COLS];
+    size_t row = 4;
+    iv_scaling_rows(&s, d, &row, 1, x);
+    iv_scaling_rows_f64(&s, d, &row, 1, wide);
+    assert_true(x[2] == 0 && wide[2] == 0 && x[0] != 0);
+    wide[2] = 5;
+    iv_scaling_undo(&s, 1, wide);
+    assert_true(wide[2] == (double)0.1f);
+    assert_near(wide[1], -1);
+    iv_scaling_free(&s);
+    for (size_t i = 0; i < ROWS * COLS; i++) d->values[i] = 3;
+    assert_int_equal(iv_scaling_fit(IV_SCALE_MIXED, d, rows, n, &s, NULL), ISOVAE_ERR_DATA);
+    iv_dataset_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),
         cmocka_unit_test_setup_teardown(test_unit, scratch_open, scratch_close),
+        cmocka_unit_test(test_mixed),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_log_volume),
         cmocka_unit_test(test_one_row),

@@ -291,6 +291,104 @@ typedef struct forgery {
     const char *says;
 } forgery;
 
+static iv_model *ensemble_of(size_t members)
+{
+    isovae_error err;
+    iv_model *m[4];
+    assert_true(members <= 4);
+    for (size_t k = 0; k < members; k++) {
+        m[k] = full_model(IV_F32);
+        m[k]->member = k;
+        ((float *)m[k]->params)[3] += (float)k;
+        m[k]->beta += 0.125 * (double)k;
+        if (k > 0) m[k]->n_quantiles = 0;
+    }
+    ref_ok(iv_model_join(m[0], m + 1, members - 1, &err), &err);
+    return m[0];
+}
+
+static void ensembles(void **state)
+{
+    (void)state;
+    isovae_error err;
+    iv_model *model = ensemble_of(3), *read;
+    file_bytes b = bytes_of(model);
+    uint64_t hash, alone;
+    ref_ok(iv_model_read(b.data, b.length, "an ensemble", &read, NULL, &err), &err);
+    assert_int_equal(iv_model_members(read), 3);
+    for (size_t k = 0; k < 3; k++) {
+        const iv_model *from = iv_model_member(model, k), *to = iv_model_member(read, k);
+        check_same(from, to);
+        assert_int_equal(to->member, k);
+        assert_int_equal(to->n_quantiles, k == 0 ? 5 : 0);
+        assert_int_equal(to->n_more, k == 0 ? 2 : 0);
+    }
+    file_bytes again = bytes_of(read);
+    assert_int_equal(b.length, again.length);
+    assert_memory_equal(b.data, again.data, b.length);
+    /* the checksum is over all members */
+    ref_ok(iv_model_hash(read, &hash, &err), &err);
+    ((float *)read->more[1]->params)[0] += 1;
+    ref_ok(iv_model_hash(read, &alone, &err), &err);
+    assert_true(hash != alone);
+
+    static const forgery list[] = {
+        {"member2.enc.fc1.weight", "member3.enc.fc1.weight", ISOVAE_ERR_FORMAT, "fc1"},
+        {"\"member2.enc.fc1.bias", "\"member22.enc.fc1.bias", ISOVAE_ERR_FORMAT, "fc1"},
+        {"\\\"ensemble\\\":[", "\\\"ensemble\\\":[3,", ISOVAE_ERR_FORMAT, "ensemble"},
+        {"\\\"ensemble\\\":", "\\\"ensembl\\\":", ISOVAE_ERR_FORMAT, "no parameter"},
+        {"\\\"member\\\":1", "\\\"member\\\":64", ISOVAE_ERR_FORMAT, "member"},
+        {"\\\"member\\\":1", "\\\"member\\\":-1", ISOVAE_ERR_FORMAT, "member"},
+    };
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        iv_model *out;
+        file_bytes f = forged(b, list[i].from, list[i].to);
+        isovae_status status = iv_model_read(f.data, f.length, "forged", &out, NULL, &err);
+        if (status != list[i].want) fail_msg("%s: %d, %s", list[i].to, (int)status, err.message);
+        if (strstr(err.message, list[i].says) == NULL) fail_msg("%s: %s", list[i].to, err.message);
+        assert_null(out);
+        free(f.data);
+    }
+    iv_free(b.data);
+    iv_free(again.data);
+    iv_model_free(model);
+    iv_model_free(read);
+
+    /* members of another kind are refused, and not taken */
+    iv_model *first = full_model(IV_F32), *other = built("mlp:4", 6, 2);
+    assert_int_equal(iv_model_join(first, &other, 1, &err), ISOVAE_ERR_FORMAT);
+    assert_int_equal(first->n_more, 0);
+    iv_model_free(first);
+    iv_model_free(other);
+}
+
+static void dropped_columns(void **state)
+{
+    (void)state;
+    isovae_error err;
+    iv_model *model = full_model(IV_F32), *read;
+    iv_metric_parse("sse", &model->metric, &err) == ISOVAE_OK ? (void)0 : fail();
+    model->scaling.weight[2] = 0;
+    file_bytes b = bytes_of(model); /* a weight of 0 belongs to mixed alone */
+    assert_int_equal(iv_model_read(b.data, b.length, "a model", &read, NULL, &err),
+                     ISOVAE_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "weight"));
+    iv_free(b.data);
+    model->scaling.kind = IV_SCALE_MIXED;
+    b = bytes_of(model);
+    ref_ok(iv_model_read(b.data, b.length, "a model", &read, NULL, &err), &err);
+    assert_int_equal(iv_scaling_kept(&read->scaling), 5);
+    check_same(model, read);
+    iv_free(b.data);
+    iv_model_free(read);
+    for (size_t i = 0; i < 6; i++) model->scaling.weight[i] = 0;
+    b = bytes_of(model);
+    assert_int_equal(iv_model_read(b.data, b.length, "a model", &read, NULL, &err),
+                     ISOVAE_ERR_FORMAT);
+    iv_free(b.data);
+    iv_model_free(model);
+}
+
 static void forgeries(void **state)
 {
     static const forgery list[] = {
@@ -495,9 +593,12 @@ static void golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),  cmocka_unit_test(sparse_models), cmocka_unit_test(on_disk),
-        cmocka_unit_test(checkpoints), cmocka_unit_test(damage),        cmocka_unit_test(forgeries),
-        cmocka_unit_test(words),       cmocka_unit_test(foreign),       cmocka_unit_test(golden),
+        cmocka_unit_test(round_trip),      cmocka_unit_test(sparse_models),
+        cmocka_unit_test(on_disk),         cmocka_unit_test(checkpoints),
+        cmocka_unit_test(damage),          cmocka_unit_test(forgeries),
+        cmocka_unit_test(words),           cmocka_unit_test(ensembles),
+        cmocka_unit_test(dropped_columns), cmocka_unit_test(foreign),
+        cmocka_unit_test(golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

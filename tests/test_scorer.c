@@ -3,6 +3,7 @@
 #include "support_fit.h"
 #include "support_model.h"
 
+#include "theory/rows.h"
 #include "theory/score.h"
 #include "theory/scorer.h"
 
@@ -69,7 +70,7 @@ void *realloc(void *memory, size_t size)
 
 /* ---- Models and rows ---- */
 
-enum { ROWS = 150, CASES = 7 };
+enum { ROWS = 150, CASES = 8, ENSEMBLE = 7 };
 static const char *const estimates[IV_ESTIMATES] = {"elbo", "posterior", "logdet", "laplace"};
 
 typedef struct example {
@@ -151,6 +152,31 @@ static iv_model *make(const char *arch, size_t d, size_t n, iv_act act, const ch
     return model;
 }
 
+/* An ensemble whose members differ in their weights, in scaling, and in which columns they drop. */
+static iv_model *make_ensemble(void)
+{
+    isovae_error err;
+    iv_model *member[3];
+    for (size_t k = 0; k < 3; k++) {
+        iv_model *m = member[k] = make("mlp:20,12", 12, 4, IV_ACT_SILU, "student", true);
+        float *params = m->params;
+        for (size_t i = 0; i < m->learned_at; i++) {
+            params[i] = (float)(params[i] + 0.1 * wave(i + 7 * k));
+        }
+        m->scaling.kind = IV_SCALE_MIXED;
+        m->scaling.weight[k] = 0;
+        m->scaling.scale[k] = 1;
+        m->scaling.shift[k] = 0.5;
+        m->scaling.scale[5] += 0.2 * (double)k;
+        m->beta = 1;
+        m->train_rows = 99;
+        m->member = k;
+        if (k > 0) m->n_quantiles = 0;
+    }
+    ok(iv_model_join(member[0], member + 1, 2, &err), &err);
+    return member[0];
+}
+
 static example cases[CASES];
 
 static void open_example(example *c, iv_model *inner)
@@ -195,6 +221,8 @@ static int open_all(void **state)
     open_example(&cases[4], full_model(IV_F64));
     open_example(&cases[5], make("mlp:32,24", 16, 3, IV_ACT_SILU, "sse:feature", true));
     open_example(&cases[6], make("mlp:32,24", 70, 4, IV_ACT_SILU, "student", true));
+    open_example(&cases[ENSEMBLE], make_ensemble());
+    for (size_t i = 0; i < cases[ENSEMBLE].d; i++) assert_true(fabs(cases[ENSEMBLE].rows[i]) < 10);
     return 0;
 }
 
@@ -575,12 +603,81 @@ static void no_allocation(void **state)
     }
 }
 
+/* Scores of an ensemble are means; a row that changes dropped columns pays log(99 + 1) for each. */
+static void ensembles(void **state)
+{
+    (void)state;
+    isovae_error err;
+    const example *c = &cases[ENSEMBLE];
+    double mean[ROWS] = {0}, one[ROWS], all[ROWS];
+    assert_int_equal(isovae_model_members(c->model), 3);
+    assert_int_equal(isovae_model_members(cases[0].model), 1);
+    for (size_t k = 0; k < 3; k++) {
+        iv_model alone = *iv_model_member(c->inner, k);
+        iv_scorer *s;
+        alone.n_more = 0;
+        ok(iv_scorer_new(&alone, &(iv_scorer_plan){.batch = 0}, &s, &err), &err);
+        iv_row_view view = {.values = c->rows,
+                            .dtype = IV_F32,
+                            .rows = ROWS,
+                            .row_stride = (ptrdiff_t)(c->d * sizeof(float)),
+                            .column_stride = sizeof(float)};
+        ok(iv_scorer_score(s, &view, one, NULL, NULL, &err), &err);
+        iv_scorer_free(s);
+        for (size_t r = 0; r < ROWS; r++) mean[r] += one[r];
+    }
+    for (size_t r = 0; r < ROWS; r++) mean[r] /= 3;
+    isovae_scorer *s = scorer_of(c, NULL, 0, NULL);
+    score(s, c->rows, ROWS, all);
+    assert_same(mean, all, ROWS, "the mean over members");
+
+    float row[12] = {0.5f, 0.5f, 0.5f};
+    double at_ease, costly;
+    score(s, row, 1, &at_ease);
+    row[1] = 7; /* constant to member 1, a column like others to the rest */
+    score(s, row, 1, &costly);
+    isovae_scorer_free(s);
+    double wide[24] = {0.5, 0.5, 0.5};
+    for (size_t i = 0; i < 12; i++) wide[12 + i] = (double)row[i];
+    iv_dataset *set;
+    ok(iv_dataset_from_rows(wide, 2, 12, NULL, &set, &err), &err);
+    iv_model alone = *iv_model_member(c->inner, 1);
+    iv_score scores[2];
+    size_t index[2] = {0, 1};
+    alone.n_more = 0;
+    ok(iv_score_rows(&alone, set, index, 2, IV_ESTIMATE_ELBO, NULL, NULL, NULL, scores, &err),
+       &err);
+    assert_true(fabs(scores[0].log_density - scores[1].log_density - log(100)) < 1e-9);
+    assert_true(memcmp(&scores[0].residual, &scores[1].residual, sizeof(double)) == 0);
+    double feature[12], latent[4], sum = 0;
+    ok(iv_score_explain(&alone, set, 1, NULL, feature, latent, &err), &err);
+    assert_true(fabs(feature[1] - log(100)) < 1e-12);
+    ok(iv_score_rows(c->inner, set, index, 2, IV_ESTIMATE_ELBO, NULL, NULL, NULL, scores, &err),
+       &err);
+    assert_true(memcmp(&scores[1].log_density, &costly, sizeof costly) == 0);
+    assert_true(costly < at_ease);
+    ok(iv_score_explain(c->inner, set, 1, NULL, feature, latent, &err), &err);
+    for (size_t j = 0; j < 4; j++) sum += latent[j];
+    assert_true(fabs(sum - scores[1].latent) < 1e-9);
+    iv_dataset_free(set);
+
+    /* densities on the manifold have no mean where its dimensions differ */
+    iv_model *second = c->inner->more[0];
+    second->active[0] = 0;
+    assert_int_equal(iv_check_estimate(c->inner, IV_ESTIMATE_LOGDET, &err), ISOVAE_ERR_ARGUMENT);
+    assert_int_equal(iv_check_estimate(c->inner, IV_ESTIMATE_ELBO, &err), ISOVAE_OK);
+    second->active[0] = 1;
+    assert_int_equal(iv_check_estimate(c->inner, IV_ESTIMATE_LOGDET, &err), ISOVAE_OK);
+}
+
 /* Making one fails at each of its allocations in turn: it says so, and nothing leaks. */
 static void memory_runs_out(void **state)
 {
     (void)state;
     for (size_t e = 0; e < IV_ESTIMATES; e += 2) {
-        for (size_t i = 0; i < 2; i++) {
+        static const size_t some[] = {0, 1, ENSEMBLE};
+        for (size_t k = 0; k < 3; k++) {
+            size_t i = some[k];
             file_bytes b = bytes_of(cases[i].inner);
             isovae_model *model;
             isovae_error err;
@@ -650,20 +747,19 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void many_threads(void **state)
+static void race(const example *from)
 {
-    (void)state;
     enum { THREADS = 8 };
     isovae_error err;
     double expected[2 * ROWS];
-    isovae_scorer *best = scorer_of(&cases[1], NULL, 0, NULL);
-    isovae_scorer *baseline = scorer_of(&cases[1], NULL, 0, "baseline");
-    score(best, cases[1].rows, ROWS, expected);
-    score(baseline, cases[1].rows, ROWS, expected + ROWS);
+    isovae_scorer *best = scorer_of(from, NULL, 0, NULL);
+    isovae_scorer *baseline = scorer_of(from, NULL, 0, "baseline");
+    score(best, from->rows, ROWS, expected);
+    score(baseline, from->rows, ROWS, expected + ROWS);
     isovae_scorer_free(best);
     isovae_scorer_free(baseline);
     /* A model of its own, so that the threads race to pack its weights. */
-    example c = cases[1];
+    example c = *from;
     file_bytes b = bytes_of(c.inner);
     ok(isovae_model_load_memory(b.data, b.length, &c.model, &err), &err);
     iv_free(b.data);
@@ -678,6 +774,13 @@ static void many_threads(void **state)
         assert_int_equal(workers[t].wrong, 0);
     }
     isovae_model_free(c.model);
+}
+
+static void many_threads(void **state)
+{
+    (void)state;
+    race(&cases[1]);
+    race(&cases[ENSEMBLE]);
 }
 
 /* ---- Cancelling, and what is refused ---- */
@@ -822,6 +925,7 @@ int main(void)
         cmocka_unit_test(wide_rows_keep_their_digits),
         cmocka_unit_test(bad_rows),
         cmocka_unit_test(floating_point_state),
+        cmocka_unit_test(ensembles),
         cmocka_unit_test(no_allocation),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(many_threads),

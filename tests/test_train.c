@@ -91,6 +91,15 @@ static void schedules(void **state)
     assert_true(iv_plan_beta(&plan, 500) == 0.003);
     plan.schedule = IV_SCHEDULE_CONSTANT;
     assert_true(iv_plan_rate(&plan, 999) == 0.01);
+    plan.schedule = IV_SCHEDULE_LINEAR;
+    plan.rate_warmup = 50;
+    assert_true(fabs(iv_plan_rate(&plan, 0) - 0.01 / 50) < 1e-15);
+    assert_true(fabs(iv_plan_rate(&plan, 24) - 0.005) < 1e-15);
+    assert_true(iv_plan_rate(&plan, 49) == 0.01 && iv_plan_rate(&plan, 500) == 0.01);
+    assert_true(fabs(iv_plan_rate(&plan, 750) - 0.005) < 1e-15);
+    assert_true(iv_plan_rate(&plan, 999) < 3e-5 && iv_plan_rate(&plan, 999) > 0);
+    plan.rate_warmup = 0;
+    plan.schedule = IV_SCHEDULE_CONSTANT;
     plan.kl_warmup = 0.1;
     assert_true(iv_plan_kl_weight(&plan, 0) < 0.02 && iv_plan_kl_weight(&plan, 100) == 1);
 }

@@ -181,6 +181,9 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_model_save(const isovae_model 
 ISOVAE_API void isovae_model_free(isovae_model *model);
 ISOVAE_API size_t isovae_model_features(const isovae_model *model);
 ISOVAE_API size_t isovae_model_latents(const isovae_model *model);
+/* Networks of an ensemble (isovae fit --ensemble), else 1. Scores and their quantiles are of all
+ * members, the mean of their log densities; everything else here is about member 0. */
+ISOVAE_API size_t isovae_model_members(const isovae_model *model);
 ISOVAE_API size_t
 isovae_model_active(const isovae_model *model); /* latents that carry information */
 ISOVAE_API double isovae_model_beta(const isovae_model *model);

@@ -85,6 +85,7 @@ static isovae_status analyse(isovae_context *context, const isovae_model *model,
     options.keep_rows = true;
     IV_TRY(iv_analyse(model->model, set, &options, analysis, err));
     *report = (iv_report_context){.model = model->model,
+                                  .ensemble = model->model,
                                   .data = set,
                                   .analysis = *analysis,
                                   .seed = options.seed,

@@ -26,7 +26,8 @@ struct isovae_model {
     iv_shared_weights *shared; /* the one thing that changes; behind a lock */
 };
 
-isovae_status iv_shared_weights_new(iv_shared_weights **out, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_shared_weights_new(size_t members, iv_shared_weights **out,
+                                    isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_shared_weights_free(iv_shared_weights *shared);
 
 /* The public handle of a model; takes it over, also on failure. */

@@ -19,7 +19,7 @@ isovae_status iv_wrap_model(iv_model *model, isovae_model **out, isovae_error *e
     isovae_model *handle;
     *out = NULL;
     isovae_status status = IV_NEW(handle, 1, "a model handle", err);
-    if (!status) status = iv_shared_weights_new(&handle->shared, err);
+    if (!status) status = iv_shared_weights_new(iv_model_members(model), &handle->shared, err);
     if (status) {
         iv_free(handle);
         iv_model_free(model);
@@ -63,6 +63,10 @@ void isovae_model_free(isovae_model *model)
 size_t isovae_model_features(const isovae_model *model)
 {
     return model->model->d;
+}
+size_t isovae_model_members(const isovae_model *model)
+{
+    return iv_model_members(model->model);
 }
 size_t isovae_model_latents(const isovae_model *model)
 {

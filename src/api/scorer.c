@@ -16,11 +16,12 @@ struct isovae_scorer {
 enum { MAX_ISAS = 4 };
 
 struct iv_shared_weights {
-    pthread_mutex_t lock; /* taken while a scorer is made, never while it works */
-    iv_eval *of_isa[MAX_ISAS];
+    pthread_mutex_t lock;       /* taken while a scorer is made, never while it works */
+    size_t members;             /* of the model */
+    iv_eval **of_isa[MAX_ISAS]; /* members each */
 };
 
-isovae_status iv_shared_weights_new(iv_shared_weights **out, isovae_error *err)
+isovae_status iv_shared_weights_new(size_t members, iv_shared_weights **out, isovae_error *err)
 {
     iv_shared_weights *shared;
     *out = NULL;
@@ -29,20 +30,45 @@ isovae_status iv_shared_weights_new(iv_shared_weights **out, isovae_error *err)
         iv_free(shared);
         return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for a lock");
     }
+    shared->members = members;
     *out = shared;
     return ISOVAE_OK;
+}
+
+static void free_weights(iv_eval **weights, size_t members)
+{
+    for (size_t k = 0; weights && k < members; k++) iv_eval_free(weights[k]);
+    iv_free((void *)weights);
 }
 
 void iv_shared_weights_free(iv_shared_weights *shared)
 {
     if (!shared) return;
-    for (size_t i = 0; i < MAX_ISAS; i++) iv_eval_free(shared->of_isa[i]);
+    for (size_t i = 0; i < MAX_ISAS; i++) free_weights(shared->of_isa[i], shared->members);
     pthread_mutex_destroy(&shared->lock);
     iv_free(shared);
 }
 
+static isovae_status make_weights(const iv_model *model, const char *isa, iv_eval ***out,
+                                  isovae_error *err)
+{
+    size_t members = iv_model_members(model);
+    iv_eval **weights = NULL;
+    isovae_status status =
+        iv_alloc((void **)&weights, members, sizeof *weights, "the weights of a model", err);
+    for (size_t k = 0; k < members && status == ISOVAE_OK; k++) {
+        status = iv_scorer_weights(iv_model_member(model, k), isa, &weights[k], err);
+    }
+    if (status == ISOVAE_OK) {
+        *out = weights;
+    } else {
+        free_weights(weights, members);
+    }
+    return status;
+}
+
 /* Those of the instruction set that `isa` chooses. */
-static isovae_status find_weights(const isovae_model *model, const char *isa, const iv_eval **out,
+static isovae_status find_weights(const isovae_model *model, const char *isa, iv_eval *const **out,
                                   isovae_error *err)
 {
     iv_shared_weights *shared = model->shared;
@@ -50,9 +76,9 @@ static isovae_status find_weights(const isovae_model *model, const char *isa, co
     isovae_status status = ISOVAE_OK;
     size_t i = 0;
     pthread_mutex_lock(&shared->lock);
-    while (i < MAX_ISAS - 1 && shared->of_isa[i] && shared->of_isa[i]->k != k) i++;
+    while (i < MAX_ISAS - 1 && shared->of_isa[i] && shared->of_isa[i][0]->k != k) i++;
     if (!shared->of_isa[i]) {
-        status = iv_scorer_weights(model->model, isa, &shared->of_isa[i], err);
+        status = make_weights(model->model, isa, &shared->of_isa[i], err);
     }
     *out = shared->of_isa[i];
     pthread_mutex_unlock(&shared->lock);
@@ -86,7 +112,10 @@ isovae_status isovae_scorer_new(const isovae_model *model, const isovae_scorer_c
         plan.isa = config->isa;
     }
     isovae_scorer *scorer;
-    IV_TRY(find_weights(model, plan.isa, &plan.weights, err));
+    iv_eval *const *weights;
+    IV_TRY(find_weights(model, plan.isa, &weights, err));
+    plan.weights = weights[0];
+    plan.more_weights = weights + 1;
     IV_TRY(IV_NEW(scorer, 1, "a scorer", err));
     isovae_status status = iv_scorer_new(model->model, &plan, &scorer->scorer, err);
     if (status) {

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"none", "identity", "standard", "minmax", "unit"};
+static const char *const kind_names[] = {"none", "identity", "standard", "minmax", "unit", "mixed"};
 enum { N_KINDS = sizeof kind_names / sizeof kind_names[0] };
 
 const char *iv_scale_kind_name(iv_scale_kind kind)
@@ -33,6 +33,7 @@ static double value_at(const iv_dataset *data, size_t row, size_t i)
 /* Per feature over the rows; variance is biased (1/N), as everywhere. */
 typedef struct moments {
     double *mean, *variance, *low, *high;
+    bool *between; /* some value is neither the lowest nor the highest */
 } moments;
 
 static void moments_free(moments *m)
@@ -41,6 +42,7 @@ static void moments_free(moments *m)
     iv_free(m->variance);
     iv_free(m->low);
     iv_free(m->high);
+    iv_free(m->between);
 }
 
 static isovae_status moments_new(const iv_dataset *data, const size_t *rows, size_t n, moments *m,
@@ -51,6 +53,7 @@ static isovae_status moments_new(const iv_dataset *data, const size_t *rows, siz
     IV_TRY(IV_NEW(m->variance, cols, "variances", err));
     IV_TRY(IV_NEW(m->low, cols, "minima", err));
     IV_TRY(IV_NEW(m->high, cols, "maxima", err));
+    IV_TRY(IV_NEW(m->between, cols, "columns of two values", err));
     for (size_t i = 0; i < cols; i++) m->low[i] = m->high[i] = value_at(data, rows[0], i);
     for (size_t r = 0; r < n; r++) {
         for (size_t i = 0; i < cols; i++) {
@@ -64,8 +67,9 @@ static isovae_status moments_new(const iv_dataset *data, const size_t *rows, siz
     for (size_t i = 0; i < cols; i++) m->mean[i] /= (double)n;
     for (size_t r = 0; r < n; r++) {
         for (size_t i = 0; i < cols; i++) {
-            double deviation = value_at(data, rows[r], i) - m->mean[i];
+            double value = value_at(data, rows[r], i), deviation = value - m->mean[i];
             m->variance[i] += deviation * deviation;
+            if (value > m->low[i] && value < m->high[i]) m->between[i] = true;
         }
         iv_dataset_use(data, IV_ROWS_PASSED, NULL, 1);
     }
@@ -90,6 +94,25 @@ static void fit_none(const moments *m, iv_scaling *out)
         out->scale[i] = c;
         out->weight[i] = c * c;
     }
+}
+
+static isovae_status fit_mixed(const moments *m, const iv_dataset *data, iv_scaling *out,
+                               isovae_error *err)
+{
+    size_t dropped = 0;
+    for (size_t i = 0; i < out->cols; i++) {
+        bool constant = !(m->variance[i] > 0);
+        out->shift[i] = m->mean[i];
+        out->scale[i] = constant        ? 1
+                        : m->between[i] ? sqrt(m->variance[i])
+                                        : 0.5 * (m->high[i] - m->low[i]);
+        out->weight[i] = constant ? 0 : 1;
+        dropped += constant;
+    }
+    if (dropped < out->cols) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_DATA,
+                   "%s: every column is constant on the training rows: there is nothing to learn",
+                   data->source);
 }
 
 static isovae_status fit_unit(const moments *m, const iv_dataset *data, iv_scaling *out,
@@ -126,6 +149,7 @@ static isovae_status fit(iv_scale_kind kind, const iv_dataset *data, const momen
         return ISOVAE_OK;
     }
     if (kind == IV_SCALE_UNIT) return fit_unit(m, data, out, err);
+    if (kind == IV_SCALE_MIXED) return fit_mixed(m, data, out, err);
     for (size_t i = 0; i < out->cols; i++) {
         double shift = 0, scale = 1;
         if (kind == IV_SCALE_STANDARD) {
@@ -194,6 +218,28 @@ void iv_scaling_free(iv_scaling *scaling)
     *scaling = (iv_scaling){0};
 }
 
+size_t iv_scaling_kept(const iv_scaling *scaling)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < scaling->cols; i++) kept += !iv_scaling_drops(scaling, i);
+    return kept;
+}
+
+bool iv_scaling_changes_at(const iv_scaling *scaling, const iv_dataset *data, size_t row, size_t i)
+{
+    return iv_scaling_changed(scaling, i, value_at(data, row, i));
+}
+
+size_t iv_scaling_changes(const iv_scaling *scaling, const iv_dataset *data, size_t row)
+{
+    size_t changes = 0;
+    if (scaling->kind != IV_SCALE_MIXED) return 0;
+    for (size_t i = 0; i < scaling->cols; i++) {
+        changes += iv_scaling_changes_at(scaling, data, row, i);
+    }
+    return changes;
+}
+
 /* Bytes under one shift and scale are looked up: there are but 256 of them. */
 static void rows_of_bytes(const iv_scaling *scaling, const iv_dataset *data, const size_t *rows,
                           size_t n_rows, float *out)
@@ -233,6 +279,9 @@ void iv_scaling_rows(const iv_scaling *scaling, const iv_dataset *data, const si
                 to[i] = (float)(((double)from[i] - scaling->shift[i]) / scaling->scale[i]);
             }
         }
+        for (size_t i = 0; scaling->kind == IV_SCALE_MIXED && i < cols; i++) {
+            if (iv_scaling_drops(scaling, i)) to[i] = 0;
+        }
         iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
 }
@@ -245,7 +294,9 @@ void iv_scaling_rows_f64(const iv_scaling *scaling, const iv_dataset *data, cons
     for (size_t r = 0; r < n_rows; r++) {
         for (size_t i = 0; i < cols; i++) {
             out[r * cols + i] =
-                (value_at(data, rows[r], i) - scaling->shift[i]) / scaling->scale[i];
+                iv_scaling_drops(scaling, i)
+                    ? 0
+                    : (value_at(data, rows[r], i) - scaling->shift[i]) / scaling->scale[i];
         }
         iv_dataset_use(data, IV_ROWS_TOUCHED, rows + r, 1);
     }
@@ -257,7 +308,8 @@ void iv_scaling_undo(const iv_scaling *scaling, size_t n_rows, double *values)
     for (size_t r = 0; r < n_rows; r++) {
         for (size_t i = 0; i < cols; i++) {
             double *value = &values[r * cols + i];
-            *value = scaling->shift[i] + scaling->scale[i] * *value;
+            *value = iv_scaling_drops(scaling, i) ? scaling->shift[i]
+                                                  : scaling->shift[i] + scaling->scale[i] * *value;
         }
     }
 }
@@ -266,7 +318,7 @@ double iv_scaling_log_volume(const iv_scaling *scaling)
 {
     double sum = 0;
     for (size_t i = 0; i < scaling->cols; i++) {
-        sum += log(scaling->scale[i] / sqrt(scaling->weight[i]));
+        if (!iv_scaling_drops(scaling, i)) sum += log(scaling->scale[i] / sqrt(scaling->weight[i]));
     }
     return sum;
 }

@@ -5,8 +5,9 @@
 
 #include <math.h>
 
-static isovae_status split_into(const iv_dataset *data, size_t good, size_t wanted, uint64_t seed,
-                                iv_split *out, isovae_error *err)
+/* Held out are the places [first, end) of the permutation. */
+static isovae_status split_into(const iv_dataset *data, size_t good, size_t first, size_t end,
+                                uint64_t seed, iv_split *out, isovae_error *err)
 {
     const iv_key key = {.seed = seed, .purpose = IV_PURPOSE_SPLIT};
     const iv_shuffle shuffle = iv_shuffle_new(&key, good);
@@ -15,8 +16,11 @@ static isovae_status split_into(const iv_dataset *data, size_t good, size_t want
     size_t index = 0; /* among the good rows */
     for (size_t row = 0; row < data->rows; row++) {
         if (data->status[row] != IV_ROW_OK) continue;
-        bool held_out = data->group != NULL ? data->group[row] != 0
-                                            : wanted > 0 && iv_shuffle_at(&shuffle, index) < wanted;
+        bool held_out = data->group != NULL && data->group[row] != 0;
+        if (data->group == NULL && end > first) {
+            uint64_t place = iv_shuffle_at(&shuffle, index);
+            held_out = place >= first && place < end;
+        }
         index++;
         if (held_out) {
             out->validation[out->n_validation++] = row;
@@ -34,6 +38,12 @@ static isovae_status split_into(const iv_dataset *data, size_t good, size_t want
 isovae_status iv_split_rows(const iv_dataset *data, double fraction, uint64_t seed, iv_split *out,
                             isovae_error *err)
 {
+    return iv_split_fold(data, fraction, 0, seed, out, err);
+}
+
+isovae_status iv_split_fold(const iv_dataset *data, double fraction, size_t fold, uint64_t seed,
+                            iv_split *out, isovae_error *err)
+{
     *out = (iv_split){0};
     if (!(fraction >= 0 && fraction < 1)) {
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
@@ -45,9 +55,10 @@ isovae_status iv_split_rows(const iv_dataset *data, double fraction, uint64_t se
     if (good == 0) {
         return iv_fail(err, ISOVAE_ERR_DATA, "no row of the data is complete: none can be used");
     }
-    size_t wanted = (size_t)round(fraction * (double)good);
-    if (wanted >= good) wanted = good - 1;
-    isovae_status status = split_into(data, good, wanted, seed, out, err);
+    size_t first = (size_t)round(fmin(fraction * (double)fold, 1) * (double)good);
+    size_t end = (size_t)round(fmin(fraction * (double)(fold + 1), 1) * (double)good);
+    if (end - first >= good) end = first + good - 1;
+    isovae_status status = split_into(data, good, first, end, seed, out, err);
     if (status != ISOVAE_OK) iv_split_free(out);
     return status;
 }

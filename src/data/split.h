@@ -13,6 +13,10 @@ typedef struct iv_split {
  * keyed permutation of `seed`; fraction 0 validates on nothing. At least one row trains. */
 isovae_status iv_split_rows(const iv_dataset *data, double fraction, uint64_t seed, iv_split *out,
                             isovae_error *err) ISOVAE_MUST_CHECK;
+/* Fold k of the same permutation, for the members of an ensemble: fold 0 is the split above, and no
+ * row is held out by two folds as long as (fold + 1) * fraction <= 1. */
+isovae_status iv_split_fold(const iv_dataset *data, double fraction, size_t fold, uint64_t seed,
+                            iv_split *out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_split_free(iv_split *split);
 
 /* At most `most` of the rows, spread over them in their order: a file may be sorted, so its first

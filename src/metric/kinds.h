@@ -26,4 +26,10 @@ enum { IV_METRIC_CHUNK = 64 };
 /* a(x) of each row (weighted). */
 void iv_weighted_factors(const iv_metric *m, size_t rows, const void *x, double *a);
 
+/* Learned metrics: whether feature i counts. */
+static inline bool iv_metric_counts(const iv_metric *m, size_t i)
+{
+    return m->dropped == NULL || !m->dropped[i];
+}
+
 #endif

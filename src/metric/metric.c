@@ -102,15 +102,19 @@ void iv_metric_format(const iv_metric_spec *spec, char *out, size_t size)
 
 static isovae_status upload_weight(iv_metric *m, const double *weight, isovae_error *err)
 {
-    bool plain = true;
+    bool plain = true, some = false;
     for (size_t i = 0; i < m->d; i++) {
-        if (!isfinite(weight[i]) || weight[i] <= 0) {
+        if (!isfinite(weight[i]) || weight[i] < 0) {
             return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                           "feature %zu has the weight %g in the metric; weights must be positive "
-                           "and finite",
+                           "feature %zu has the weight %g in the metric; weights must be finite "
+                           "and not negative",
                            i, weight[i]);
         }
         plain = plain && same(weight[i], 1.0);
+        some = some || weight[i] > 0;
+    }
+    if (!some) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "no feature has a weight in the metric");
     }
     if (plain) return ISOVAE_OK;
     if (m->kind->logits) {
@@ -174,13 +178,25 @@ static isovae_status set_ssim(iv_metric *m, const iv_metric_spec *spec, const iv
     return m->k->alloc(&m->scratch, size, "the windows of ssim", err);
 }
 
-static isovae_status set_learned(iv_metric *m, isovae_error *err)
+/* Of the weights, whose place learned noise takes, there remains which features have none. */
+static isovae_status find_dropped(iv_metric *m, const double *weight, isovae_error *err)
+{
+    bool some = false;
+    for (size_t i = 0; weight != NULL && i < m->d; i++) some = some || !(weight[i] > 0);
+    if (!some) return ISOVAE_OK;
+    IV_TRY(IV_NEW(m->dropped, m->d, "features that do not count", err));
+    for (size_t i = 0; i < m->d; i++) m->dropped[i] = !(weight[i] > 0);
+    return ISOVAE_OK;
+}
+
+static isovae_status set_learned(iv_metric *m, const double *weight, isovae_error *err)
 {
     static const char what[] = "the learned noise";
     size_t count;
     if (!iv_size_mul(m->kind->n_learned, m->d, &count)) {
         return iv_fail(err, ISOVAE_ERR_MEMORY, "%zu features are too many", m->d);
     }
+    IV_TRY(find_dropped(m, weight, err));
     IV_TRY(IV_NEW(m->learned, count, what, err));
     IV_TRY(IV_NEW(m->stage, m->d, what, err));
     IV_TRY(m->k->alloc(&m->weight, m->d, what, err));
@@ -207,7 +223,7 @@ isovae_status iv_metric_new(const iv_metric_spec *spec, const iv_kernels *k,
                      .inverse = spec->inverse};
     isovae_status status = ISOVAE_OK;
     if (m->kind->n_learned > 0) {
-        status = set_learned(m, err); /* its own noise takes the place of weights */
+        status = set_learned(m, use->weight, err);
     } else if (use->weight != NULL) {
         status = upload_weight(m, use->weight, err);
     }
@@ -229,6 +245,7 @@ void iv_metric_free(iv_metric *metric)
     if (metric->outer != NULL) metric->k->release(metric->outer);
     iv_free(metric->learned);
     iv_free(metric->stage);
+    iv_free(metric->dropped);
     iv_free(metric);
 }
 

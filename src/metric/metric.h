@@ -95,6 +95,7 @@ struct iv_metric {
     iv_ssim ssim;
     size_t lanes, scratch_size; /* elements a lane; 0: none */
     void *scratch;              /* lanes x scratch_size, backend */
+    bool *dropped; /* learned ones: d, features that do not count (weight 0); NULL: all do */
     /* Learned parameters in double (host), a vector of d beside them, and what is made of them. */
     double *learned, *stage;
     double constant;     /* D(x, x) */

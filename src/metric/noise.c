@@ -16,8 +16,9 @@ static void settle(iv_metric *m)
 {
     double sum = 0;
     for (size_t i = 0; i < m->d; i++) {
-        m->stage[i] = 0.5 * exp(-2 * m->learned[i]);
-        sum += m->learned[i] + half_log_two_pi;
+        bool counts = iv_metric_counts(m, i);
+        m->stage[i] = counts ? 0.5 * exp(-2 * m->learned[i]) : 0;
+        sum += counts ? m->learned[i] + half_log_two_pi : 0;
     }
     m->constant = sum;
     m->k->upload(m->weight, m->stage, m->d);
@@ -47,6 +48,7 @@ static void learn(const iv_metric *m, size_t rows, size_t first, size_t columns,
                            squares);
     for (size_t i = 0; i < columns; i++) {
         double own = pair ? 0 : (double)rows;
+        if (!iv_metric_counts(m, first + i)) continue;
         g[first + i] += factor * (own - squares[i] * exp(-2 * m->learned[first + i]));
     }
 }
@@ -55,13 +57,15 @@ static void parts(const iv_metric *m, const double *x, const double *xhat, doubl
 {
     for (size_t i = 0; i < m->d; i++) {
         double z = (x[i] - xhat[i]) * exp(-m->learned[i]);
-        out[i] = 0.5 * z * z;
+        out[i] = iv_metric_counts(m, i) ? 0.5 * z * z : 0;
     }
 }
 
 static void diagonal(const iv_metric *m, double *out)
 {
-    for (size_t i = 0; i < m->d; i++) out[i] = 0.5 * exp(-2 * m->learned[i]);
+    for (size_t i = 0; i < m->d; i++) {
+        out[i] = iv_metric_counts(m, i) ? 0.5 * exp(-2 * m->learned[i]) : 0;
+    }
 }
 
 static const char *const names[] = {"metric.log_s"};

@@ -56,7 +56,7 @@ static void diagonal(const iv_metric *m, double *out)
 {
     for (size_t i = 0; i < m->d; i++) {
         double nu = nu_of(m, i);
-        out[i] = (nu + 1) / (2 * nu) * exp(-2 * log_s(m, i));
+        out[i] = iv_metric_counts(m, i) ? (nu + 1) / (2 * nu) * exp(-2 * log_s(m, i)) : 0;
     }
 }
 
@@ -65,11 +65,15 @@ static void settle(iv_metric *m)
     size_t d = m->d;
     const iv_kernels *k = m->k;
     double sum = 0;
-    for (size_t i = 0; i < d; i++) sum += normaliser(nu_of(m, i), log_s(m, i));
+    for (size_t i = 0; i < d; i++) {
+        if (iv_metric_counts(m, i)) sum += normaliser(nu_of(m, i), log_s(m, i));
+    }
     m->constant = sum;
     diagonal(m, m->stage);
     k->upload(m->weight, m->stage, d);
-    for (size_t i = 0; i < d; i++) m->stage[i] = exp(-2 * log_s(m, i)) / nu_of(m, i);
+    for (size_t i = 0; i < d; i++) {
+        m->stage[i] = iv_metric_counts(m, i) ? exp(-2 * log_s(m, i)) / nu_of(m, i) : 0;
+    }
     k->upload(m->inner, m->stage, d);
     for (size_t i = 0; i < d; i++) m->stage[i] = (nu_of(m, i) + 1) / 2;
     k->upload(m->outer, m->stage, d);
@@ -119,6 +123,7 @@ static void learn(const iv_metric *m, size_t rows, size_t first, size_t columns,
     k->student_columns(rows, columns, iv_at(k, x, first), iv_at(k, xhat, first), m->d,
                        iv_at(k, m->inner, first), share, logs);
     for (size_t i = 0; i < columns; i++) {
+        if (!iv_metric_counts(m, first + i)) continue;
         double nu = nu_of(m, first + i);
         double free = own > 0 ? nu * (digamma(nu / 2) - digamma((nu + 1) / 2)) + 1 : 0;
         g[first + i] += factor * (own - (nu + 1) * share[i]);
@@ -130,7 +135,7 @@ static void parts(const iv_metric *m, const double *x, const double *xhat, doubl
 {
     for (size_t i = 0; i < m->d; i++) {
         double z = (x[i] - xhat[i]) * exp(-log_s(m, i)), nu = nu_of(m, i);
-        out[i] = (nu + 1) / 2 * log1p(z * z / nu);
+        out[i] = iv_metric_counts(m, i) ? (nu + 1) / 2 * log1p(z * z / nu) : 0;
     }
 }
 

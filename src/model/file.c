@@ -14,33 +14,100 @@ static const size_t max_file = (size_t)1 << 40;
 
 /* Writing. */
 
-static void add_params(const iv_model *model, const iv_graph *graph, iv_tensor *list, size_t *n)
+typedef struct tensor_list {
+    iv_tensor *list;
+    size_t n;
+    char **names; /* those that carry a member's prefix, owned */
+    size_t n_names;
+} tensor_list;
+
+static void free_list(tensor_list *t)
 {
+    for (size_t i = 0; i < t->n_names; i++) iv_free(t->names[i]);
+    iv_free((void *)t->names);
+    iv_free(t->list);
+}
+
+static isovae_status prefixed(tensor_list *t, const char *prefix, const char *name,
+                              const char **out, isovae_error *err)
+{
+    iv_text text = {0};
+    *out = name;
+    if (*prefix == '\0') return ISOVAE_OK;
+    iv_text_printf(&text, "%s%s", prefix, name);
+    isovae_status status = iv_text_check(&text, err);
+    if (status == ISOVAE_OK) status = iv_strdup(&t->names[t->n_names], text.data, err);
+    if (status == ISOVAE_OK) *out = t->names[t->n_names++];
+    iv_text_free(&text);
+    return status;
+}
+
+static isovae_status add_tensor(tensor_list *t, const char *prefix, iv_tensor tensor,
+                                isovae_error *err)
+{
+    IV_TRY(prefixed(t, prefix, tensor.name, &tensor.name, err));
+    t->list[t->n++] = tensor;
+    if (iv_tensor_finite(&tensor)) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_DIVERGED,
+                   "parameter '%s' is not finite, so the model is not saved: train with a lower "
+                   "--lr",
+                   tensor.name);
+}
+
+static isovae_status add_params(const iv_model *model, const iv_graph *graph, const char *prefix,
+                                tensor_list *t, isovae_error *err)
+{
+    const unsigned char *params = model->params;
     for (size_t i = 0; i < graph->n_params; i++) {
         const iv_param *p = &graph->params[i];
-        list[(*n)++] = (iv_tensor){
-            .name = p->name,
-            .dtype = model->dtype,
-            .shape = p->shape,
-            .size = p->size,
-            .data = (const unsigned char *)model->params + p->offset * iv_dtype_size(model->dtype),
-        };
+        iv_tensor tensor = {.name = p->name,
+                            .dtype = model->dtype,
+                            .shape = p->shape,
+                            .size = p->size,
+                            .data = params + p->offset * iv_dtype_size(model->dtype)};
+        IV_TRY(add_tensor(t, prefix, tensor, err));
     }
+    return ISOVAE_OK;
 }
 
 /* What the metric learns: tensors of d numbers. */
-static void add_learned(const iv_model *model, iv_tensor *list, size_t *n)
+static isovae_status add_learned(const iv_model *model, const char *prefix, tensor_list *t,
+                                 isovae_error *err)
 {
     size_t vectors, element = iv_dtype_size(model->dtype);
+    const unsigned char *params = model->params;
     const char *const *names = iv_metric_learned_names(&model->metric, &vectors);
     for (size_t p = 0; p < vectors; p++) {
-        size_t at = model->learned_at + p * model->d;
-        list[(*n)++] = (iv_tensor){.name = names[p],
-                                   .dtype = model->dtype,
-                                   .shape = {.rank = 1, .dim = {model->d}},
-                                   .size = model->d,
-                                   .data = (const unsigned char *)model->params + at * element};
+        iv_tensor tensor = {.name = names[p],
+                            .dtype = model->dtype,
+                            .shape = {.rank = 1, .dim = {model->d}},
+                            .size = model->d,
+                            .data = params + (model->learned_at + p * model->d) * element};
+        IV_TRY(add_tensor(t, prefix, tensor, err));
     }
+    return ISOVAE_OK;
+}
+
+/* The parameters of all members, with room for `extra` tensors behind them. */
+static isovae_status list_tensors(const iv_model *model, size_t extra, tensor_list *t,
+                                  isovae_error *err)
+{
+    size_t count = 0, members = iv_model_members(model);
+    for (size_t k = 0; k < members; k++) {
+        const iv_model *m = iv_model_member(model, k);
+        count += m->encoder->n_params + m->decoder->n_params + IV_METRIC_MAX_LEARNED;
+    }
+    IV_TRY(IV_NEW(t->list, count + extra, "the list of tensors", err));
+    IV_TRY(iv_alloc((void **)&t->names, count, sizeof *t->names, "names of tensors", err));
+    for (size_t k = 0; k < members; k++) {
+        const iv_model *m = iv_model_member(model, k);
+        char prefix[IV_MEMBER_PREFIX];
+        iv_member_prefix(k, prefix);
+        IV_TRY(add_params(m, m->encoder, prefix, t, err));
+        IV_TRY(add_params(m, m->decoder, prefix, t, err));
+        IV_TRY(add_learned(m, prefix, t, err));
+    }
+    return ISOVAE_OK;
 }
 
 static bool is_learned(const iv_model *model, const char *tensor)
@@ -83,32 +150,19 @@ static isovae_status write_file(const iv_model *model, const iv_extra_tensor *ex
                                 json_t *metadata, unsigned char **bytes, size_t *length,
                                 isovae_error *err)
 {
-    iv_tensor *list;
-    size_t n = 0;
-    IV_TRY(IV_NEW(
-        list, model->encoder->n_params + model->decoder->n_params + IV_METRIC_MAX_LEARNED + n_extra,
-        "the list of tensors", err));
-    add_params(model, model->encoder, list, &n);
-    add_params(model, model->decoder, list, &n);
-    add_learned(model, list, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (iv_tensor_finite(&list[i])) continue;
-        isovae_status status = iv_fail(err, ISOVAE_ERR_DIVERGED,
-                                       "parameter '%s' is not finite, so the model is not saved: "
-                                       "train with a lower --lr",
-                                       list[i].name);
-        iv_free(list);
-        return status;
+    tensor_list t = {0};
+    isovae_status status = list_tensors(model, n_extra, &t, err);
+    for (size_t i = 0; i < n_extra && status == ISOVAE_OK; i++) {
+        t.list[t.n++] = (iv_tensor){.name = extra[i].name,
+                                    .dtype = extra[i].dtype,
+                                    .shape = {.rank = 1, .dim = {extra[i].size}},
+                                    .size = extra[i].size,
+                                    .data = extra[i].data};
     }
-    for (size_t i = 0; i < n_extra; i++) {
-        list[n++] = (iv_tensor){.name = extra[i].name,
-                                .dtype = extra[i].dtype,
-                                .shape = {.rank = 1, .dim = {extra[i].size}},
-                                .size = extra[i].size,
-                                .data = extra[i].data};
+    if (status == ISOVAE_OK) {
+        status = iv_safetensors_write(t.list, t.n, metadata, bytes, length, err);
     }
-    isovae_status status = iv_safetensors_write(list, n, metadata, bytes, length, err);
-    iv_free(list);
+    free_list(&t);
     return status;
 }
 
@@ -189,16 +243,32 @@ static isovae_status parse_metadata(const iv_safetensors *file, const char *key,
     return iv_json_load(json_string_value(value), json_string_length(value), name, what, out, err);
 }
 
+/* The member that a tensor's name belongs to, and the name of its parameter. */
+static const iv_model *owner_of(const iv_model *model, const char **tensor)
+{
+    if (model->n_more == 0 || !iv_member_prefixed(*tensor)) return model;
+    for (size_t k = 1; k < iv_model_members(model); k++) {
+        char prefix[IV_MEMBER_PREFIX];
+        iv_member_prefix(k, prefix);
+        if (strncmp(*tensor, prefix, strlen(prefix)) != 0) continue;
+        *tensor += strlen(prefix);
+        return iv_model_member(model, k);
+    }
+    return model;
+}
+
 /* A model's file holds its parameters and nothing else. */
 static isovae_status check_extra(const iv_model *model, const iv_safetensors *file,
                                  const char *name, isovae_error *err)
 {
     for (size_t i = 0; i < file->n; i++) {
         const char *tensor = file->tensors[i].name;
-        if (iv_graph_find_param(model->encoder, tensor) == SIZE_MAX &&
-            iv_graph_find_param(model->decoder, tensor) == SIZE_MAX && !is_learned(model, tensor)) {
+        const iv_model *owner = owner_of(model, &tensor);
+        if (iv_graph_find_param(owner->encoder, tensor) == SIZE_MAX &&
+            iv_graph_find_param(owner->decoder, tensor) == SIZE_MAX && !is_learned(owner, tensor)) {
             return iv_fail(err, ISOVAE_ERR_FORMAT,
-                           "%s: tensor '%.100s' is no parameter of the network", name, tensor);
+                           "%s: tensor '%.100s' is no parameter of the network", name,
+                           file->tensors[i].name);
         }
     }
     return ISOVAE_OK;

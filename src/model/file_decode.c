@@ -16,8 +16,19 @@ enum { MAX_KNOTS = 32 };
 typedef struct decoder {
     const char *file;
     const iv_safetensors *tensors;
+    const char *prefix; /* of the tensors' names */
     isovae_error *err;
 } decoder;
+
+/* The tensor of a parameter. */
+static const iv_tensor *find_tensor(const decoder *r, const char *name)
+{
+    char full[512];
+    if (*r->prefix == '\0') return iv_safetensors_find(r->tensors, name);
+    int length = snprintf(full, sizeof full, "%s%s", r->prefix, name);
+    if (length < 0 || (size_t)length >= sizeof full) return NULL;
+    return iv_safetensors_find(r->tensors, full);
+}
 
 static isovae_status bad(const decoder *r, const char *key, const char *want)
 {
@@ -166,8 +177,7 @@ static isovae_status check_ascending(const decoder *r, const char *key, const do
 
 static bool shape_of(void *user, const char *name, iv_shape *out)
 {
-    const iv_safetensors *tensors = user;
-    const iv_tensor *tensor = iv_safetensors_find(tensors, name);
+    const iv_tensor *tensor = find_tensor(user, name);
     if (tensor == NULL) return false;
     *out = tensor->shape;
     return true;
@@ -207,7 +217,7 @@ static isovae_status get_network(const decoder *r, const json_t *from, const cha
     }
     isovae_status status =
         iv_graph_from_json(json_object_get(object, "nodes"), input, &shape, outputs, n, shape_of,
-                           (void *)(uintptr_t)r->tensors, out, r->err);
+                           (void *)(uintptr_t)r, out, r->err);
     if (status != ISOVAE_OK) return iv_fail_prefix(r->err, status, "%s: %s", r->file, key);
     for (size_t i = 0; i < (*out)->n_values; i++) {
         if ((*out)->values[i].size > max_value) {
@@ -245,7 +255,7 @@ static isovae_status read_params(const decoder *r, iv_model *model, const iv_gra
     size_t element = iv_dtype_size(model->dtype);
     for (size_t i = 0; i < graph->n_params; i++) {
         const iv_param *param = &graph->params[i];
-        const iv_tensor *tensor = iv_safetensors_find(r->tensors, param->name);
+        const iv_tensor *tensor = find_tensor(r, param->name);
         bool fits = tensor != NULL && tensor->dtype == model->dtype &&
                     tensor->shape.rank == param->shape.rank && tensor->size == param->size;
         for (size_t k = 0; fits && k < param->shape.rank; k++) {
@@ -303,7 +313,7 @@ static isovae_status read_learned(const decoder *r, const json_t *json, iv_model
     IV_TRY(get_number(r, from, "floor", 0, 1, &model->noise_floor));
     IV_TRY(get_number(r, from, "least_variance", 0, HUGE_VAL, &model->least_variance));
     for (size_t p = 0; p < vectors; p++) {
-        const iv_tensor *tensor = iv_safetensors_find(r->tensors, names[p]);
+        const iv_tensor *tensor = find_tensor(r, names[p]);
         if (tensor == NULL || tensor->dtype != model->dtype || tensor->shape.rank != 1 ||
             tensor->size != model->d || !iv_tensor_finite(tensor)) {
             return iv_fail(r->err, ISOVAE_ERR_FORMAT,
@@ -387,7 +397,10 @@ static isovae_status read_scaling(const decoder *r, const json_t *json, iv_model
     s->cols = model->d;
     IV_TRY(get_numbers(r, object, "shift", model->d, -HUGE_VAL, false, &s->shift));
     IV_TRY(get_numbers(r, object, "scale", model->d, 0, true, &s->scale));
-    IV_TRY(get_numbers(r, object, "weight", model->d, 0, true, &s->weight));
+    /* 0 marks a column that mixed scaling drops */
+    bool positive = s->kind != IV_SCALE_MIXED;
+    IV_TRY(get_numbers(r, object, "weight", model->d, 0, positive, &s->weight));
+    if (iv_scaling_kept(s) == 0) return bad(r, "weight", "above 0 for some feature");
     s->uniform = all_same(s->scale, model->d) && all_same(s->weight, model->d);
     return ISOVAE_OK;
 }
@@ -494,6 +507,10 @@ static isovae_status read_training(const decoder *r, const json_t *json, iv_mode
     IV_TRY(get_bool(r, from, "folded", &model->folded));
     IV_TRY(read_history(r, from, model));
     IV_TRY(get_text(r, from, "isa", &model->isa));
+    if (json_object_get(from, "member") != NULL) {
+        IV_TRY(get_size(r, from, "member", &model->member));
+        if (model->member >= IV_MAX_MEMBERS) return bad(r, "member", "below 64");
+    }
     IV_TRY(get_size(r, from, "restarts", &model->restarts));
     IV_TRY(get_digits(r, from, "seed", 10, &model->seed));
     IV_TRY(get_bool(r, from, "split_by_column", &model->split_by_column));
@@ -560,24 +577,110 @@ static isovae_status read_calibration(const decoder *r, const json_t *json, iv_m
     return check_ascending(r, "quantiles", model->quantiles, n);
 }
 
-static isovae_status read_all(const decoder *r, const json_t *json, iv_model *model)
+/* What the members of an ensemble share with member 0. */
+static isovae_status share_features(const decoder *r, const iv_model *first, iv_model *model)
+{
+    if (model->d != first->d) {
+        return iv_fail(r->err, ISOVAE_ERR_FORMAT, "%s: the members have not as many features",
+                       r->file);
+    }
+    model->named = first->named;
+    model->height = first->height;
+    model->width = first->width;
+    model->channels = first->channels;
+    if (first->names == NULL) return ISOVAE_OK;
+    IV_TRY(iv_alloc((void **)&model->names, model->d, sizeof *model->names, "names", r->err));
+    for (size_t i = 0; i < model->d; i++) {
+        IV_TRY(iv_strdup(&model->names[i], first->names[i], r->err));
+    }
+    return ISOVAE_OK;
+}
+
+/* `first` is member 0, for members after it. */
+static isovae_status read_all(const decoder *r, const json_t *json, const iv_model *first,
+                              iv_model *model)
 {
     IV_TRY(read_network(r, json, model));
     IV_TRY(read_purpose(r, json, model));
     IV_TRY(read_scaling(r, json, model));
-    IV_TRY(read_features(r, json, model));
+    IV_TRY(first != NULL ? share_features(r, first, model) : read_features(r, json, model));
     IV_TRY(read_training(r, json, model));
     return read_calibration(r, json, model);
+}
+
+void iv_member_prefix(size_t k, char out[IV_MEMBER_PREFIX])
+{
+    out[0] = '\0';
+    if (k > 0) (void)snprintf(out, IV_MEMBER_PREFIX, "member%zu.", k);
+}
+
+bool iv_member_prefixed(const char *name)
+{
+    static const char word[] = "member";
+    if (strncmp(name, word, sizeof word - 1) != 0) return false;
+    const char *digits = name + sizeof word - 1;
+    size_t length = strspn(digits, "0123456789");
+    return length > 0 && digits[length] == '.';
+}
+
+static isovae_status check_prefixes(const decoder *r, const iv_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_params; i++) {
+        if (!iv_member_prefixed(graph->params[i].name)) continue;
+        return iv_fail(r->err, ISOVAE_ERR_FORMAT,
+                       "%s: the parameter '%.100s' of an ensemble has a name that is kept for the "
+                       "members' tensors",
+                       r->file, graph->params[i].name);
+    }
+    return ISOVAE_OK;
+}
+
+static isovae_status read_member(const decoder *first, const json_t *json, const iv_model *model,
+                                 size_t k, iv_model **out)
+{
+    char prefix[IV_MEMBER_PREFIX];
+    decoder r = *first;
+    iv_member_prefix(k, prefix);
+    r.prefix = prefix;
+    if (!json_is_object(json) || json_object_get(json, "ensemble") != NULL) {
+        return bad(&r, "ensemble", "made of models");
+    }
+    IV_TRY(iv_model_new(out, r.err));
+    IV_TRY(read_all(&r, json, model, *out));
+    IV_TRY(check_prefixes(&r, (*out)->encoder));
+    return check_prefixes(&r, (*out)->decoder);
+}
+
+static isovae_status read_ensemble(const decoder *r, const json_t *json, iv_model *model)
+{
+    const json_t *array = json_object_get(json, "ensemble");
+    iv_model *more[IV_MAX_MEMBERS] = {NULL};
+    if (array == NULL) return ISOVAE_OK;
+    size_t n = json_array_size(array);
+    if (n < 1 || n >= IV_MAX_MEMBERS) return bad(r, "ensemble", "1 to 63 more models");
+    IV_TRY(check_prefixes(r, model->encoder));
+    IV_TRY(check_prefixes(r, model->decoder));
+    isovae_status status = ISOVAE_OK;
+    for (size_t k = 0; k < n && status == ISOVAE_OK; k++) {
+        status = read_member(r, json_array_get(array, k), model, k + 1, &more[k]);
+    }
+    if (status == ISOVAE_OK) {
+        status = iv_model_join(model, more, n, r->err);
+        if (status != ISOVAE_OK) status = iv_fail_prefix(r->err, status, "%s", r->file);
+    }
+    for (size_t k = 0; k < n && status != ISOVAE_OK; k++) iv_model_free(more[k]);
+    return status;
 }
 
 isovae_status iv_model_from_json(const json_t *json, const iv_safetensors *tensors,
                                  const char *file, iv_model **out, isovae_error *err)
 {
-    const decoder r = {.file = file, .tensors = tensors, .err = err};
+    const decoder r = {.file = file, .tensors = tensors, .prefix = "", .err = err};
     iv_model *model;
     *out = NULL;
     IV_TRY(iv_model_new(&model, err));
-    isovae_status status = read_all(&r, json, model);
+    isovae_status status = read_all(&r, json, NULL, model);
+    if (status == ISOVAE_OK) status = read_ensemble(&r, json, model);
     if (status != ISOVAE_OK) {
         iv_model_free(model);
         return status;

@@ -196,6 +196,7 @@ static json_t *training(encoder *e, const iv_model *model)
     set(e, object, "folded", json_boolean(model->folded));
     set(e, object, "history", history(e, model));
     set(e, object, "isa", text(e, model->isa));
+    if (model->member > 0) set(e, object, "member", integer(model->member));
     set(e, object, "restarts", integer(model->restarts));
     set(e, object, "seed", decimal(model->seed));
     set(e, object, "split_by_column", json_boolean(model->split_by_column));
@@ -241,7 +242,8 @@ static json_t *image(encoder *e, const iv_model *model)
     return array;
 }
 
-static json_t *whole(encoder *e, const iv_model *model)
+/* Members of an ensemble leave out what they share with member 0. */
+static json_t *whole(encoder *e, const iv_model *model, bool shares)
 {
     json_t *object = json_object();
     const size_t heads[] = {model->mu, model->logvar};
@@ -255,8 +257,13 @@ static json_t *whole(encoder *e, const iv_model *model)
     set(e, object, "decoder", network(e, model->decoder, &model->out, 1));
     set(e, object, "dtype", json_string(model->dtype == IV_F64 ? "F64" : "F32"));
     set(e, object, "encoder", network(e, model->encoder, heads, 2));
-    set(e, object, "features", features(e, model));
-    set(e, object, "image", image(e, model));
+    if (model->n_more > 0) {
+        json_t *more = json_array();
+        for (size_t k = 0; k < model->n_more; k++) append(e, more, whole(e, model->more[k], true));
+        set(e, object, "ensemble", more);
+    }
+    if (!shares) set(e, object, "features", features(e, model));
+    if (!shares) set(e, object, "image", image(e, model));
     set(e, object, "logvar_clip", numbers(e, "logvar_clip", clip, 2));
     set(e, object, "metric", json_string(metric));
     if (model->learned_elements > 0) set(e, object, "noise", noise(e, model));
@@ -275,7 +282,14 @@ isovae_status iv_model_to_json(const iv_model *model, json_t **out, isovae_error
         return iv_fail(err, ISOVAE_ERR_INTERNAL,
                        "a model without network or scaling cannot be saved");
     }
-    json_t *object = whole(&e, model);
+    for (size_t k = 0; k < model->n_more; k++) {
+        const iv_model *member = model->more[k];
+        if (member->encoder == NULL || member->scaling.cols != member->d) {
+            return iv_fail(err, ISOVAE_ERR_INTERNAL,
+                           "a member without network or scaling cannot be saved");
+        }
+    }
+    json_t *object = whole(&e, model, false);
     if (object != NULL && !e.failed && e.not_a_number == NULL) {
         *out = object;
         return ISOVAE_OK;

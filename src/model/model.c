@@ -46,7 +46,32 @@ void iv_model_free(iv_model *model)
     iv_free(model->variance_y);
     iv_free(model->splines);
     iv_free(model->quantiles);
+    for (size_t k = 0; model->more != NULL && k < model->n_more; k++) iv_model_free(model->more[k]);
+    iv_free((void *)model->more);
     iv_free(model);
+}
+
+isovae_status iv_model_join(iv_model *first, iv_model *const *more, size_t n, isovae_error *err)
+{
+    if (n == 0) return ISOVAE_OK;
+    if (n >= IV_MAX_MEMBERS || first->n_more > 0) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "an ensemble has 2 to %d members, not %zu",
+                       IV_MAX_MEMBERS, n + 1);
+    }
+    for (size_t k = 0; k < n; k++) {
+        if (more[k]->d == first->d && more[k]->n == first->n && more[k]->n_more == 0 &&
+            more[k]->metric.loss == first->metric.loss) {
+            continue;
+        }
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "member %zu of the ensemble is not like member 0: features, latents and "
+                       "loss must agree",
+                       k + 1);
+    }
+    IV_TRY(iv_alloc((void **)&first->more, n, sizeof *first->more, "an ensemble", err));
+    for (size_t k = 0; k < n; k++) first->more[k] = more[k];
+    first->n_more = n;
+    return ISOVAE_OK;
 }
 
 static bool is_output(const iv_graph *graph, size_t value)

@@ -79,11 +79,32 @@ typedef struct iv_model {
     double *variance_y;    /* n: integrated importance, Var(y) + beta/2, descending */
     iv_spline *splines;    /* n */
     size_t n_quantiles;    /* scores of held-out rows (validation, else training), ascending */
-    double *quantiles;
+    double *quantiles;     /* of an ensemble: its averaged scores, with member 0; others: none */
+
+    /* An ensemble is its member 0, which owns the others; they have the same d, n and kind of loss,
+     * and no members of their own. Scores average all; whoever wants one network takes one. */
+    size_t member; /* which part of the rows it held out (iv_split_fold) */
+    size_t n_more;
+    struct iv_model **more; /* members 1 to n_more */
 } iv_model;
+
+enum { IV_MAX_MEMBERS = 64 };
+static inline size_t iv_model_members(const iv_model *model)
+{
+    return 1 + model->n_more;
+}
+/* Member k of 0 .. members - 1. */
+static inline const iv_model *iv_model_member(const iv_model *model, size_t k)
+{
+    return k == 0 ? model : model->more[k - 1];
+}
 
 isovae_status iv_model_new(iv_model **out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_model_free(iv_model *model);
+/* Makes `first` an ensemble with the `n` models of `more`, which it takes over (the array stays the
+ * caller's). Refuses members of another kind, and then takes nothing. */
+isovae_status iv_model_join(iv_model *first, iv_model *const *more, size_t n,
+                            isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* Gives the model its network (graphs already built, ownership taken also on failure), lays out one
  * parameter vector and allocates it (zeros), d, n and per-latent arrays too. Finds values "mu",

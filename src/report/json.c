@@ -292,6 +292,30 @@ static json_t *truth(const iv_analysis *a)
     return done(o, ok);
 }
 
+static json_t *ensemble(const iv_report_context *context)
+{
+    const iv_model *all = context->ensemble;
+    iv_members_report m;
+    json_t *o = json_object(), *members = json_array();
+    bool ok = members != NULL;
+    iv_members_of(all, &m);
+    for (size_t k = 0; ok && k < m.n; k++) {
+        const iv_model *one = iv_model_member(all, k);
+        size_t active = 0;
+        for (size_t j = 0; j < one->n; j++) active += one->active[j];
+        json_t *member = json_object();
+        ok = put(member, "active_dim", count(active));
+        ok = ok && put(member, "elbo_nats", number(iv_stored_elbo(one, m.held_out)));
+        ok = append(members, done(member, ok));
+    }
+    ok = put(o, "members", done(members, ok)) && ok;
+    ok = ok && put(o, "member", count(context->model->member));
+    ok = ok && put(o, "held_out", json_boolean(m.held_out));
+    ok = ok && put(o, "elbo_mean", number(m.elbo_mean));
+    ok = ok && put(o, "elbo_sd", number(m.elbo_sd));
+    return done(o, ok);
+}
+
 isovae_status iv_report_json(const iv_report_context *context, json_t **out, isovae_error *err)
 {
     const iv_analysis *a = context->analysis;
@@ -324,6 +348,9 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     ok = ok && put(o, "image_quality", image_quality(a));
     ok = ok && put(o, "warnings", warnings(a));
     if (ok && a->labels.of != NULL) ok = put(o, "labels", iv_labels_json(context));
+    if (ok && context->ensemble != NULL && context->ensemble->n_more > 0) {
+        ok = put(o, "ensemble", ensemble(context));
+    }
     if (ok && (a->truth.known || a->truth.density_known)) ok = put(o, "truth", truth(a));
     if (!ok) {
         json_decref(o);

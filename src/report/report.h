@@ -9,6 +9,7 @@
 
 typedef struct iv_report_context {
     const iv_model *model;
+    const iv_model *ensemble; /* that it is a member of; NULL: none */
     const iv_dataset *data;
     const iv_analysis *analysis;
     const char *command; /* as typed, for provenance; may be NULL */

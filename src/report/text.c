@@ -184,6 +184,27 @@ static void line_density(const page *p)
     line(p, p->a->density.absolute ? "log density" : "score", &t);
 }
 
+/* How the members of an ensemble agree. */
+static void line_members(const page *p)
+{
+    const iv_model *all = p->context->ensemble;
+    iv_members_report m;
+    iv_text t = {0};
+    iv_members_of(all, &m);
+    iv_text_printf(&t, "%zu, this is member %zu; active %zu", m.n, p->context->model->member,
+                   m.least_active);
+    if (m.most_active > m.least_active) iv_text_printf(&t, " to %zu", m.most_active);
+    if (isfinite(m.elbo_mean)) {
+        iv_text_puts(&t, "; elbo ");
+        iv_put_fixed(&t, m.elbo_mean, 2);
+        iv_text_puts(&t, ", SD ");
+        iv_put_fixed(&t, m.elbo_sd, 2);
+        iv_text_puts(&t, m.held_out ? " (each on the rows that it held out)"
+                                    : " (on their training rows)");
+    }
+    line(p, "members", &t);
+}
+
 static void line_noise(const page *p)
 {
     iv_text t = {0}, tails = {0};
@@ -367,6 +388,7 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     line_distortion(&p);
     line_rate(&p);
     line_density(&p);
+    if (context->ensemble != NULL && context->ensemble->n_more > 0) line_members(&p);
     if (p.a->noise.n > 0) line_noise(&p);
     if (p.a->image_quality.rows > 0) line_pictures(&p);
     if (p.a->truth.known || p.a->truth.density_known) line_truth(&p);

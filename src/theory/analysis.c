@@ -59,8 +59,8 @@ static isovae_status split_rows(const iv_model *model, const iv_dataset *data, b
                                 choice *out, isovae_error *err)
 {
     iv_split split;
-    IV_TRY(iv_split_rows(data, model->split_by_column ? 0 : model->validation_fraction, model->seed,
-                         &split, err));
+    IV_TRY(iv_split_fold(data, model->split_by_column ? 0 : model->validation_fraction,
+                         model->member, model->seed, &split, err));
     const size_t *rows = want_train ? split.train : split.validation;
     size_t count = want_train ? split.n_train : split.n_validation;
     isovae_status status = iv_spread_rows(rows, count, count, &out->rows, &out->n_rows, err);
@@ -129,6 +129,10 @@ void iv_unit_names(iv_loss loss, iv_scale_kind scale, const char **space, const 
     case IV_SCALE_STANDARD:
         *space = "standardised";
         *unit = weighted ? "weighted squared standard deviations" : "squared standard deviations";
+        break;
+    case IV_SCALE_MIXED:
+        a->space = "mixed";
+        a->unit = weighted ? "weighted squared scaled units" : "squared scaled units";
         break;
     case IV_SCALE_MINMAX:
         *space = "min-max";
@@ -278,7 +282,9 @@ static isovae_status training_e0(parts *p, const iv_analysis_options *options, i
 double iv_log_volume(const iv_scaling *scaling, const double *weight)
 {
     double sum = 0;
-    for (size_t i = 0; i < scaling->cols; i++) sum += log(scaling->scale[i] / sqrt(weight[i]));
+    for (size_t i = 0; i < scaling->cols; i++) {
+        if (!iv_scaling_drops(scaling, i)) sum += log(scaling->scale[i] / sqrt(weight[i]));
+    }
     return sum;
 }
 

@@ -194,12 +194,33 @@ isovae_status iv_analyse(const iv_model *model, const iv_dataset *data,
 void iv_unit_names(iv_loss loss, iv_scale_kind scale, const char **space, const char **unit);
 void iv_analysis_free(iv_analysis *analysis);
 
+/* How the members of an ensemble agree: mean and SD over them of the elbo of each on the rows that
+ * it held out (on its training rows where none was), by the losses stored with them; NaN where the
+ * loss has none. */
+typedef struct iv_members_report {
+    size_t n, least_active, most_active;
+    bool held_out;
+    double elbo_mean, elbo_sd;
+} iv_members_report;
+void iv_members_of(const iv_model *ensemble, iv_members_report *out);
+/* One member's. */
+double iv_stored_elbo(const iv_model *model, bool held_out);
+
 /* After training: active set, kl_mean, splines and variance_y from `rows` of the data; then latents
  * sorted by variance_y and signs fixed (largest loading positive); then score quantiles from
  * `held_out` rows (or the training rows where there are none). Fills the model's fields. */
 isovae_status iv_calibrate(iv_model *model, const iv_dataset *data, const size_t *rows,
                            size_t n_rows, const size_t *held_out, size_t n_held_out, iv_pool *pool,
                            const char *isa, isovae_error *err) ISOVAE_MUST_CHECK;
+/* All of it but the scores: what each member of an ensemble knows by itself. */
+isovae_status iv_calibrate_latents(iv_model *model, const iv_dataset *data, const size_t *rows,
+                                   size_t n_rows, iv_pool *pool, const char *isa,
+                                   isovae_error *err) ISOVAE_MUST_CHECK;
+/* The score quantiles of an ensemble whose members held out different rows of the data: each such
+ * row has the score of the member that did. (The mean over all would be that of rows that all but
+ * one were trained on, and too high to compare new rows with.) */
+isovae_status iv_calibrate_folds(iv_model *model, const iv_dataset *data, iv_pool *pool,
+                                 const char *isa, isovae_error *err) ISOVAE_MUST_CHECK;
 /* The score quantiles alone, from `rows` of other data (a validation file). */
 isovae_status iv_calibrate_scores(iv_model *model, const iv_dataset *data, const size_t *rows,
                                   size_t n_rows, iv_pool *pool, const char *isa,

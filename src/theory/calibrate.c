@@ -163,49 +163,114 @@ static isovae_status find_all(iv_model *model, const iv_dataset *data, const siz
     return status;
 }
 
-/* Scores of held-out rows, as at most QUANTILES ascending numbers. */
+/* Scores as at most QUANTILES ascending numbers; sorts `values`. */
+static isovae_status store_quantiles(iv_model *model, double *values, size_t count,
+                                     isovae_error *err)
+{
+    size_t kept = count < QUANTILES ? count : QUANTILES;
+    double *quantiles;
+    IV_TRY(IV_NEW(quantiles, kept, "the scores", err));
+    iv_sort_doubles(count, values);
+    for (size_t i = 0; i < kept; i++) {
+        double at = kept > 1 ? (double)i / (double)(kept - 1) : 0.5;
+        quantiles[i] = iv_quantile_sorted(count, values, at);
+    }
+    iv_free(model->quantiles);
+    model->quantiles = quantiles;
+    model->n_quantiles = kept;
+    return ISOVAE_OK;
+}
+
+/* At most `most` of the rows, scored into new memory. */
+static isovae_status scores_of(const iv_model *model, const iv_dataset *data, const size_t *rows,
+                               size_t n_rows, size_t most, iv_pool *pool, const char *isa,
+                               double **values, size_t *count, isovae_error *err)
+{
+    size_t *some = NULL;
+    iv_score *scores = NULL;
+    *values = NULL;
+    isovae_status status = iv_spread_rows(rows, n_rows, most, &some, count, err);
+    if (status == ISOVAE_OK) status = IV_NEW(scores, *count, "the scores", err);
+    if (status == ISOVAE_OK) status = IV_NEW(*values, *count, "the scores", err);
+    if (status == ISOVAE_OK) {
+        status = iv_score_rows(model, data, some, *count, IV_ESTIMATE_ELBO, pool, isa, NULL, scores,
+                               err);
+    }
+    for (size_t i = 0; i < *count && status == ISOVAE_OK; i++) (*values)[i] = scores[i].log_density;
+    iv_free(some);
+    iv_free(scores);
+    return status;
+}
+
 isovae_status iv_calibrate_scores(iv_model *model, const iv_dataset *data, const size_t *rows,
                                   size_t n_rows, iv_pool *pool, const char *isa, isovae_error *err)
 {
-    size_t count, *some = NULL;
-    iv_score *scores = NULL;
-    double *values = NULL, *quantiles = NULL;
-    isovae_status status = iv_spread_rows(rows, n_rows, QUANTILE_ROWS, &some, &count, err);
-    size_t kept = count < QUANTILES ? count : QUANTILES;
-    if (status == ISOVAE_OK) status = IV_NEW(scores, count, "the scores", err);
-    if (status == ISOVAE_OK) status = IV_NEW(values, count, "the scores", err);
-    if (status == ISOVAE_OK) status = IV_NEW(quantiles, kept, "the scores", err);
-    if (status == ISOVAE_OK) {
-        status =
-            iv_score_rows(model, data, some, count, IV_ESTIMATE_ELBO, pool, isa, NULL, scores, err);
-    }
-    if (status == ISOVAE_OK) {
-        for (size_t i = 0; i < count; i++) values[i] = scores[i].log_density;
-        iv_sort_doubles(count, values);
-        for (size_t i = 0; i < kept; i++) {
-            double at = kept > 1 ? (double)i / (double)(kept - 1) : 0.5;
-            quantiles[i] = iv_quantile_sorted(count, values, at);
-        }
-        iv_free(model->quantiles);
-        model->quantiles = quantiles;
-        model->n_quantiles = kept;
-        quantiles = NULL;
-    }
-    iv_free(some);
-    iv_free(scores);
+    double *values = NULL;
+    size_t count = 0;
+    isovae_status status =
+        scores_of(model, data, rows, n_rows, QUANTILE_ROWS, pool, isa, &values, &count, err);
+    if (status == ISOVAE_OK) status = store_quantiles(model, values, count, err);
     iv_free(values);
-    iv_free(quantiles);
     return status;
+}
+
+/* The scores that member k gives to the rows that it held out, behind those in `values`. */
+static isovae_status add_fold(const iv_model *model, const iv_dataset *data, size_t k,
+                              iv_pool *pool, const char *isa, double **values, size_t *count,
+                              isovae_error *err)
+{
+    const iv_model *member = iv_model_member(model, k);
+    iv_model alone = *member; /* a view: member 0 without the others */
+    iv_split split;
+    double *scores = NULL, *all = NULL;
+    size_t found = 0;
+    alone.n_more = 0;
+    IV_TRY(iv_split_fold(data, member->validation_fraction, member->member, member->seed, &split,
+                         err));
+    isovae_status status =
+        scores_of(&alone, data, split.validation, split.n_validation,
+                  QUANTILE_ROWS / iv_model_members(model), pool, isa, &scores, &found, err);
+    iv_split_free(&split);
+    if (status == ISOVAE_OK) status = IV_NEW(all, *count + found, "the scores", err);
+    if (status == ISOVAE_OK) {
+        if (*count > 0) memcpy(all, *values, *count * sizeof *all);
+        if (found > 0) memcpy(all + *count, scores, found * sizeof *all);
+        iv_free(*values);
+        *values = all;
+        *count += found;
+    }
+    iv_free(scores);
+    return status;
+}
+
+isovae_status iv_calibrate_folds(iv_model *model, const iv_dataset *data, iv_pool *pool,
+                                 const char *isa, isovae_error *err)
+{
+    double *values = NULL;
+    size_t count = 0;
+    isovae_status status = ISOVAE_OK;
+    for (size_t k = 0; k < iv_model_members(model) && status == ISOVAE_OK; k++) {
+        status = add_fold(model, data, k, pool, isa, &values, &count, err);
+    }
+    if (status == ISOVAE_OK) status = store_quantiles(model, values, count, err);
+    iv_free(values);
+    return status;
+}
+
+isovae_status iv_calibrate_latents(iv_model *model, const iv_dataset *data, const size_t *rows,
+                                   size_t n_rows, iv_pool *pool, const char *isa, isovae_error *err)
+{
+    if (n_rows == 0) {
+        return iv_fail(err, ISOVAE_ERR_DATA, "no training row to calibrate the model on");
+    }
+    return find_all(model, data, rows, n_rows, pool, isa, err);
 }
 
 isovae_status iv_calibrate(iv_model *model, const iv_dataset *data, const size_t *rows,
                            size_t n_rows, const size_t *held_out, size_t n_held_out, iv_pool *pool,
                            const char *isa, isovae_error *err)
 {
-    if (n_rows == 0) {
-        return iv_fail(err, ISOVAE_ERR_DATA, "no training row to calibrate the model on");
-    }
-    IV_TRY(find_all(model, data, rows, n_rows, pool, isa, err));
+    IV_TRY(iv_calibrate_latents(model, data, rows, n_rows, pool, isa, err));
     if (n_held_out > 0) {
         return iv_calibrate_scores(model, data, held_out, n_held_out, pool, isa, err);
     }

@@ -24,7 +24,8 @@ static double row_elbo(const iv_rows *rows, const iv_model *model, double normal
         kl += iv_kl(rows->mu[r * rows->n + j], rows->logvar[r * rows->n + j]);
     }
     double scale = model->metric.loss == IV_LOSS_BCE ? 1 : model->beta;
-    return -rows->total[r] / scale - kl + normaliser;
+    double dropped = rows->dropped != NULL ? rows->dropped[r] : 0;
+    return -rows->total[r] / scale - kl + normaliser - dropped;
 }
 
 static void elbo_of(const iv_rows *rows, const iv_model *model, double normaliser, double *mean,

@@ -41,7 +41,8 @@ static void finish(const work *w, size_t place)
         sum += v;
         squares += v * v;
     }
-    w->iwae->log_p[place] = most + log(sum / (double)w->iwae->draws) + w->normaliser;
+    double dropped = w->rows->dropped != NULL ? w->rows->dropped[w->iwae->place[place]] : 0;
+    w->iwae->log_p[place] = most + log(sum / (double)w->iwae->draws) + w->normaliser - dropped;
     w->iwae->ess[place] = sum * sum / squares;
 }
 

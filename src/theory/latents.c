@@ -28,6 +28,7 @@ void iv_loadings_of(const iv_rows *rows, const iv_scaling *scaling, size_t j, do
     for (size_t i = 0; i < rows->d; i++) {
         mean[i] = unit * scaling->scale[i] * rows->loading[j * rows->d + i] / count;
         rms[i] = unit * scaling->scale[i] * sqrt(rows->loading_square[j * rows->d + i] / count);
+        if (iv_scaling_drops(scaling, i)) mean[i] = rms[i] = 0;
     }
 }
 

@@ -41,6 +41,7 @@ static bool needs_data_gram(const iv_pass *pass)
     const iv_scaling *s = pass->scaling;
     if (iv_loss_learned(pass->model->metric.loss)) return true;
     if (!iv_loss_by_feature(pass->model->metric.loss)) return false;
+    if (iv_scaling_kept(s) < s->cols) return true;
     for (size_t i = 1; i < s->cols; i++) {
         double ratio = s->weight[i] / (s->scale[i] * s->scale[i]);
         double first = s->weight[0] / (s->scale[0] * s->scale[0]);
@@ -120,8 +121,14 @@ static isovae_status make_pass(iv_pass *pass, const iv_pass_plan *plan, isovae_e
     }
     pass->data_gram = pass->full_gram && needs_data_gram(pass);
     if (pass->data_gram) {
+        double *scale = NULL;
         IV_TRY(device(pass, &pass->scale, pass->d, err));
-        pass->k->upload(pass->scale, pass->scaling->scale, pass->d);
+        IV_TRY(host(&scale, pass->d, err));
+        for (size_t i = 0; i < pass->d; i++) {
+            scale[i] = iv_scaling_drops(pass->scaling, i) ? 0 : pass->scaling->scale[i];
+        }
+        pass->k->upload(pass->scale, scale, pass->d);
+        iv_free(scale);
     }
     plan_sizes(pass, plan->rows);
     if (plan->rows > 0) {

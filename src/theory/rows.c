@@ -34,7 +34,44 @@ double iv_e6_normaliser(const iv_model *model, const iv_scaling *scaling)
         return -sum;
     }
     if (model->metric.loss != IV_LOSS_SSE) return 0;
-    return -0.5 * (double)model->d * (log_pi + log(model->beta)) - iv_scaling_log_volume(scaling);
+    return -0.5 * (double)iv_scaling_kept(scaling) * (log_pi + log(model->beta)) -
+           iv_scaling_log_volume(scaling);
+}
+
+double iv_dropped_cost(const iv_model *model, size_t changes)
+{
+    return changes == 0 ? 0 : (double)changes * log((double)model->train_rows + 1);
+}
+
+static size_t active_of(const iv_model *model)
+{
+    size_t active = 0;
+    for (size_t j = 0; model->active != NULL && j < model->n; j++) active += model->active[j];
+    return active;
+}
+
+isovae_status iv_check_estimate(const iv_model *model, iv_estimate estimate, isovae_error *err)
+{
+    if ((size_t)estimate >= IV_ESTIMATES) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "estimate: give elbo, posterior, logdet or laplace");
+    }
+    if (estimate == IV_ESTIMATE_ELBO) return ISOVAE_OK;
+    for (size_t k = 0; k < iv_model_members(model); k++) {
+        size_t active = active_of(iv_model_member(model, k));
+        if (active == 0) {
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "estimate %s: the model has no active latent, so there is no manifold "
+                           "to have a density on; use elbo",
+                           iv_estimate_name(estimate));
+        }
+        if (active == active_of(model)) continue;
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "estimate %s: the members have not as many active latents each, and "
+                       "densities on manifolds of different dimensions have no mean; use elbo",
+                       iv_estimate_name(estimate));
+    }
+    return ISOVAE_OK;
 }
 
 static isovae_status take(double **out, size_t rows, size_t columns, isovae_error *err)
@@ -64,6 +101,13 @@ isovae_status iv_rows_new(iv_pass *pass, const size_t *index, size_t n_rows, iv_
         .rows = n_rows, .n = pass->n, .d = pass->d, .index = index, .beta = pass->model->beta};
     isovae_status status = take(&rows->mu, n_rows, rows->n, err);
     if (status == ISOVAE_OK) status = take(&rows->logvar, n_rows, rows->n, err);
+    if (status == ISOVAE_OK && iv_scaling_kept(pass->scaling) < rows->d) {
+        status = take(&rows->dropped, n_rows, 1, err);
+        for (size_t r = 0; r < n_rows && status == ISOVAE_OK; r++) {
+            rows->dropped[r] = iv_dropped_cost(
+                pass->model, iv_scaling_changes(pass->scaling, pass->data, index[r]));
+        }
+    }
     if (status == ISOVAE_OK) {
         status = iv_pass_run(pass, "encoding", n_rows, encode_chunk, NULL, rows, err);
     }
@@ -79,10 +123,10 @@ void iv_rows_free(iv_rows *rows)
 {
     if (rows == NULL) return;
     double *arrays[] = {
-        rows->mu,          rows->logvar,     rows->transform, rows->coding_jacobian, rows->norm,
-        rows->e0,          rows->e0_plain,   rows->total,     rows->coding,          rows->volume,
-        rows->cosine_cost, rows->abs_cosine, rows->loading,   rows->loading_square,  rows->shift,
-        rows->residual};
+        rows->dropped, rows->mu,          rows->logvar,     rows->transform, rows->coding_jacobian,
+        rows->norm,    rows->e0,          rows->e0_plain,   rows->total,     rows->coding,
+        rows->volume,  rows->cosine_cost, rows->abs_cosine, rows->loading,   rows->loading_square,
+        rows->shift,   rows->residual};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) iv_free(arrays[i]);
     for (size_t i = 0; i < IV_ESTIMATES; i++) iv_free(rows->estimate[i]);
     iv_free(rows->active);
@@ -120,7 +164,7 @@ double iv_lane_volume(const iv_lane *lane, const iv_row_in *row, size_t r)
 {
     const iv_pass *pass = lane->pass;
     if (!iv_loss_by_feature(pass->model->metric.loss)) return 0;
-    if (lane->gram_data == NULL) { /* weight/scale^2 is the same for all features */
+    if (lane->gram_data == NULL) { /* weight/scale^2 is the same for all features, none dropped */
         const iv_scaling *s = pass->scaling;
         double ratio = s->weight[0] / (s->scale[0] * s->scale[0]);
         return 0.5 * (double)row->m * log(ratio * lane->factor[r]);
@@ -155,14 +199,15 @@ static void finish_row(const work *w, iv_lane *lane, size_t place, size_t r)
                      .gram = lane->gram + r * n * n,
                      .transform = rows->transform[place]};
     double coding = iv_coding_jacobian(n, row.logvar, row.gram, n + 1);
+    double dropped = rows->dropped != NULL ? rows->dropped[place] : 0;
     rows->coding_jacobian[place] = coding;
     rows->estimate[IV_ESTIMATE_ELBO][place] =
-        fmax(iv_minus_loss(&row, coding) + w->normaliser, -1e300);
+        fmax(iv_minus_loss(&row, coding) + w->normaliser - dropped, -1e300);
     for (size_t j = 0; j < n; j++) {
         rows->norm[place * n + j] = iv_norm(rows->beta, row.logvar[j], row.gram[j * n + j]);
     }
     if (rows->volume == NULL) return;
-    double volume = iv_lane_volume(lane, &row, r);
+    double volume = iv_lane_volume(lane, &row, r) - dropped;
     rows->volume[place] = volume;
     rows->estimate[IV_ESTIMATE_POSTERIOR][place] =
         fmax(iv_density_posterior(&row) + volume, -1e300);

@@ -26,6 +26,7 @@ typedef struct iv_rows {
     size_t *active;      /* m: the latents that count */
     double beta;
     double *mu, *logvar;     /* rows x n; finite, logvar clipped */
+    double *dropped;         /* rows: nats for changed values of dropped columns; NULL: none */
     double *transform;       /* rows: D(x, Dec(mu)) */
     double *coding_jacobian; /* rows */
     double *norm;            /* rows x n, or NULL */
@@ -70,6 +71,12 @@ isovae_status iv_rows_evaluate(iv_rows *rows, iv_pass *pass, const iv_rows_plan 
 /* E6's normaliser: -(d/2) log(pi beta) - log volume of the scaling for metrics that have one, else
  * 0. */
 double iv_e6_normaliser(const iv_model *model, const iv_scaling *scaling);
+/* Whether the model (all its members) has that estimate. */
+isovae_status iv_check_estimate(const iv_model *model, iv_estimate estimate,
+                                isovae_error *err) ISOVAE_MUST_CHECK;
+/* What a row costs, in nats, that changes so many dropped columns (data/scaling.h): log(n + 1) for
+ * each, n the number of training rows, none of which did. */
+double iv_dropped_cost(const iv_model *model, size_t changes);
 
 /* log p in data units minus log p in G's volume: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J) over
  * active latents, for row r of the lane's chunk; 0 for bce, whose densities stay in G's volume.

@@ -13,7 +13,9 @@ typedef struct iv_score {
     double tail_prob;   /* share of held-out rows with a lower score; NaN without quantiles */
 } iv_score;
 
-/* Scores `n_rows` rows of the data (indices; features matched) into out. */
+/* Scores `n_rows` rows of the data (indices; features matched) into out. An ensemble's are the
+ * means over its members: of log densities, a geometric mean of the members' densities, which
+ * counts a row as improbable that some member finds improbable. */
 isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const size_t *rows,
                             size_t n_rows, iv_estimate estimate, iv_pool *pool, const char *isa,
                             const iv_progress *progress, iv_score *out,
@@ -21,7 +23,7 @@ isovae_status iv_score_rows(const iv_model *model, const iv_dataset *data, const
 
 /* Why a row scores low: contributions that sum to residual/beta (features: weight (x -
  * xhat)^2/beta, or the cross-entropy) and to KL (latents). feature: d doubles, latent: n doubles,
- * nats. */
+ * nats. Ensembles: means over the members, latents by their rank. */
 isovae_status iv_score_explain(const iv_model *model, const iv_dataset *data, size_t row,
                                const char *isa, double *feature, double *latent,
                                isovae_error *err) ISOVAE_MUST_CHECK;

@@ -28,6 +28,11 @@ struct iv_scorer {
     double *z;           /* batch x n */
     double *mu, *logvar; /* batch x n */
     double *transform;   /* batch */
+    double *dropped;     /* batch: nats for changed values of dropped columns; NULL: none is */
+    /* An ensemble: a scorer for each further member, and room for its scores of one pass. */
+    size_t n_more;
+    iv_scorer **more;
+    double *member_scores; /* batch */
     /* The diagonal of J^T G J, for E6: never the whole matrix, never all of G J. */
     double *diagonal; /* batch x n */
     void *jacobian;   /* n x tile x d, backend */
@@ -74,6 +79,7 @@ static isovae_status make_room(iv_scorer *s, isovae_error *err)
     IV_TRY(IV_NEW(s->mu, batch * n, what, err));
     IV_TRY(IV_NEW(s->logvar, batch * n, what, err));
     IV_TRY(IV_NEW(s->transform, batch, what, err));
+    if (iv_scaling_kept(s->pass->scaling) < d) IV_TRY(IV_NEW(s->dropped, batch, what, err));
     if (s->estimate != IV_ESTIMATE_ELBO) return ISOVAE_OK;
     IV_TRY(IV_NEW(s->diagonal, batch * n, what, err));
     size_t columns = iv_exec_jacobian_buffer(s->pass->eval->decoder, s->model->out, tile);
@@ -87,10 +93,7 @@ static isovae_status find_active(iv_scorer *s, isovae_error *err)
     for (size_t j = 0; s->model->active != NULL && j < s->n; j++) {
         if (s->model->active[j]) s->active[s->m++] = j;
     }
-    if (s->m > 0 || s->estimate == IV_ESTIMATE_ELBO) return ISOVAE_OK;
-    return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                   "estimate: the model has no active latent, so there is no manifold to have a "
-                   "density on; use elbo");
+    return iv_check_estimate(s->model, s->estimate, err);
 }
 
 static isovae_status make(iv_scorer *s, const iv_scorer_plan *plan, isovae_error *err)
@@ -109,17 +112,11 @@ static isovae_status make(iv_scorer *s, const iv_scorer_plan *plan, isovae_error
     return make_room(s, err);
 }
 
-isovae_status iv_scorer_new(const iv_model *model, const iv_scorer_plan *plan, iv_scorer **out,
-                            isovae_error *err)
+static isovae_status make_one(const iv_model *model, const iv_scorer_plan *plan, iv_scorer **out,
+                              isovae_error *err)
 {
-    *out = NULL;
-    const iv_kernels *k;
-    IV_TRY(kernels_of(plan->isa, &k, err));
-    if ((size_t)plan->estimate >= IV_ESTIMATES) {
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "estimate: give elbo, posterior, logdet or laplace");
-    }
     iv_scorer *s;
+    *out = NULL;
     IV_TRY(IV_NEW(s, 1, "a scorer", err));
     s->model = model;
     s->estimate = plan->estimate;
@@ -136,14 +133,53 @@ isovae_status iv_scorer_new(const iv_model *model, const iv_scorer_plan *plan, i
     return ISOVAE_OK;
 }
 
+/* Members have as many features and latents, so their passes are as long. */
+static isovae_status make_members(iv_scorer *s, const iv_scorer_plan *plan, isovae_error *err)
+{
+    size_t n = s->model->n_more;
+    if (n == 0) return ISOVAE_OK;
+    IV_TRY(IV_NEW(s->member_scores, s->batch, "a scorer", err));
+    IV_TRY(iv_alloc((void **)&s->more, n, sizeof *s->more, "a scorer", err));
+    for (size_t k = 0; k < n; k++) {
+        iv_scorer_plan member = *plan;
+        member.weights = plan->more_weights != NULL ? plan->more_weights[k] : NULL;
+        IV_TRY(make_one(s->model->more[k], &member, &s->more[k], err));
+        s->n_more++;
+        if (s->more[k]->batch == s->batch) continue;
+        return iv_fail(err, ISOVAE_ERR_INTERNAL, "members of an ensemble with unequal passes");
+    }
+    return ISOVAE_OK;
+}
+
+isovae_status iv_scorer_new(const iv_model *model, const iv_scorer_plan *plan, iv_scorer **out,
+                            isovae_error *err)
+{
+    *out = NULL;
+    const iv_kernels *k;
+    iv_scorer *s;
+    IV_TRY(kernels_of(plan->isa, &k, err));
+    IV_TRY(iv_check_estimate(model, plan->estimate, err));
+    IV_TRY(make_one(model, plan, &s, err));
+    isovae_status status = make_members(s, plan, err);
+    if (status != ISOVAE_OK) {
+        iv_scorer_free(s);
+        return status;
+    }
+    *out = s;
+    return ISOVAE_OK;
+}
+
 void iv_scorer_free(iv_scorer *scorer)
 {
     if (scorer == NULL) return;
+    for (size_t k = 0; k < scorer->n_more; k++) iv_scorer_free(scorer->more[k]);
+    iv_free((void *)scorer->more);
     if (scorer->jacobian != NULL) scorer->pass->k->release(scorer->jacobian);
     if (scorer->g_jacobian != NULL) scorer->pass->k->release(scorer->g_jacobian);
     iv_pass_free(scorer->pass);
-    void *host[] = {scorer->active, scorer->place,  scorer->x,         scorer->z,
-                    scorer->mu,     scorer->logvar, scorer->transform, scorer->diagonal};
+    void *host[] = {scorer->active,  scorer->place,        scorer->x,         scorer->z,
+                    scorer->mu,      scorer->logvar,       scorer->transform, scorer->diagonal,
+                    scorer->dropped, scorer->member_scores};
     for (size_t i = 0; i < sizeof host / sizeof *host; i++) iv_free(host[i]);
     iv_free(scorer);
 }
@@ -198,6 +234,21 @@ static bool load_row(const iv_scaling *s, size_t d, const iv_row_view *view,
                                                : scale_row(s, d, at, stride, IV_F64, out);
 }
 
+/* Dropped columns are 0 to the network; what a row pays for those that it changes. */
+static double drop_columns(const iv_scorer *s, const iv_row_view *view, const unsigned char *at,
+                           float *x)
+{
+    const iv_scaling *scaling = s->pass->scaling;
+    size_t changes = 0;
+    for (size_t i = 0; i < s->d; i++) {
+        if (!iv_scaling_drops(scaling, i)) continue;
+        double value = value_at(at + (ptrdiff_t)i * view->column_stride, view->dtype);
+        changes += iv_scaling_changed(scaling, i, value);
+        x[i] = 0;
+    }
+    return iv_dropped_cost(s->model, changes);
+}
+
 /* Latents as they are. */
 static bool load_latents(size_t n, const iv_row_view *view, const unsigned char *at, double *out)
 {
@@ -230,6 +281,9 @@ static size_t load(iv_scorer *s, const iv_row_view *view, size_t first, size_t c
             (const unsigned char *)view->values + (ptrdiff_t)(first + r) * view->row_stride;
         bool usable = latents ? load_latents(s->n, view, at, s->z + used * s->n)
                               : load_row(s->pass->scaling, s->d, view, at, s->x + used * s->d);
+        if (usable && !latents && s->dropped != NULL) {
+            s->dropped[used] = drop_columns(s, view, at, s->x + used * s->d);
+        }
         if (status != NULL) {
             status[r] = usable ? IV_ROW_OK : why_not(latents ? s->n : s->d, view, at);
         }
@@ -268,16 +322,17 @@ static void add_diagonal(void *user, size_t first, size_t rows, size_t columns,
 static double density_of(const iv_scorer *s, const iv_row_in *row, size_t r)
 {
     const iv_lane *lane = s->lane;
-    double *scratch = lane->scratch;
-    switch (s->estimate) {
-    case IV_ESTIMATE_POSTERIOR: return iv_density_posterior(row) + iv_lane_volume(lane, row, r);
-    case IV_ESTIMATE_LOGDET: return iv_density_logdet(row, scratch) + iv_lane_volume(lane, row, r);
-    case IV_ESTIMATE_LAPLACE:
-        return iv_density_laplace(row, scratch) + iv_lane_volume(lane, row, r);
-    default: break;
+    double *scratch = lane->scratch, dropped = s->dropped != NULL ? s->dropped[r] : 0;
+    if (s->estimate == IV_ESTIMATE_ELBO) {
+        double coding = iv_coding_jacobian(s->n, row->logvar, s->diagonal + r * s->n, 1);
+        return iv_minus_loss(row, coding) + s->normaliser - dropped;
     }
-    double coding = iv_coding_jacobian(s->n, row->logvar, s->diagonal + r * s->n, 1);
-    return iv_minus_loss(row, coding) + s->normaliser;
+    double volume = iv_lane_volume(lane, row, r) - dropped;
+    switch (s->estimate) {
+    case IV_ESTIMATE_POSTERIOR: return iv_density_posterior(row) + volume;
+    case IV_ESTIMATE_LOGDET: return iv_density_logdet(row, scratch) + volume;
+    default: return iv_density_laplace(row, scratch) + volume;
+    }
 }
 
 /* What the estimate needs of the decoder's Jacobian at mu. E5 asks for it only where the metric and
@@ -343,6 +398,27 @@ static isovae_status may_go_on(const iv_progress *progress, const char *stage, s
                    done, rows);
 }
 
+/* One pass of one network; returns false where no row of it could be used. */
+static bool score_rows(iv_scorer *s, const iv_row_view *rows, size_t first, size_t count,
+                       double *log_density, unsigned char *status)
+{
+    size_t used = load(s, rows, first, count, false, status);
+    if (used < count) set_nan(count, log_density);
+    if (used > 0) score_pass(s, used, log_density);
+    return used > 0;
+}
+
+/* The mean over the members, summed in their order as iv_score_rows does. */
+static void average_members(iv_scorer *s, const iv_row_view *rows, size_t first, size_t count,
+                            double *log_density)
+{
+    for (size_t k = 0; k < s->n_more; k++) {
+        score_rows(s->more[k], rows, first, count, s->member_scores, NULL);
+        for (size_t r = 0; r < count; r++) log_density[r] += s->member_scores[r];
+    }
+    for (size_t r = 0; r < count; r++) log_density[r] /= (double)(1 + s->n_more);
+}
+
 isovae_status iv_scorer_score(iv_scorer *s, const iv_row_view *rows, double *log_density,
                               unsigned char *status, const iv_progress *progress, isovae_error *err)
 {
@@ -350,9 +426,9 @@ isovae_status iv_scorer_score(iv_scorer *s, const iv_row_view *rows, double *log
         IV_TRY(may_go_on(progress, "scoring", first, rows->rows, err));
         size_t count = smaller(rows->rows - first, s->batch);
         unsigned before = iv_fp_enter();
-        size_t used = load(s, rows, first, count, false, status != NULL ? status + first : NULL);
-        if (used < count) set_nan(count, log_density + first);
-        if (used > 0) score_pass(s, used, log_density + first);
+        bool some = score_rows(s, rows, first, count, log_density + first,
+                               status != NULL ? status + first : NULL);
+        if (some && s->n_more > 0) average_members(s, rows, first, count, log_density + first);
         iv_fp_leave(before);
     }
     return ISOVAE_OK;

@@ -1,5 +1,6 @@
 /* Rows scored, encoded and decoded for a service: one scorer per thread over a shared model, every
- * byte of memory taken when it is made. The numbers are those of score.h, to the last bit. */
+ * byte of memory taken when it is made. The numbers are those of score.h, to the last bit. Scores
+ * of an ensemble are means over its members; encode and decode are member 0's. */
 #ifndef IV_THEORY_SCORER_H
 #define IV_THEORY_SCORER_H
 
@@ -14,6 +15,8 @@ typedef struct iv_scorer_plan {
     size_t batch;           /* rows of one pass; 0: 64; large models lower it */
     const char *isa;        /* NULL: the best */
     const iv_eval *weights; /* packed weights to share (of the same isa), or NULL: own ones */
+    /* Likewise of members 1 and up of an ensemble, as many as it has, or NULL. */
+    iv_eval *const *more_weights;
 } iv_scorer_plan;
 
 /* Borrows the model (and `weights`), which must outlive the scorer. */

@@ -59,6 +59,7 @@ static double unit_ratio(const iv_summary *s)
 {
     const iv_scaling *scaling = s->scaling;
     if (!iv_loss_by_feature(s->model->metric.loss)) return (double)NAN;
+    if (iv_scaling_kept(scaling) < scaling->cols) return (double)NAN;
     double first = scaling->scale[0] * scaling->scale[0] / s->weight[0];
     for (size_t i = 1; i < scaling->cols; i++) {
         double ratio = scaling->scale[i] * scaling->scale[i] / s->weight[i];

@@ -23,13 +23,13 @@ static void *vector(const iv_trainer *t, size_t i)
 }
 
 /* The numbers of the training state, by their names in the file. */
-enum { counts = 9, reals = 11 };
+enum { counts = 9, reals = 12 };
 static const char *const count_names[counts] = {"step",      "attempt",    "best_step",
                                                 "stale",     "sum_steps",  "planned_steps",
                                                 "bend_step", "line_every", "noise_steps"};
 static const char *const real_names[reals] = {
     "beta",           "follow", "best_value",  "kept_value", "kept_beta", "sum_loss",
-    "sum_distortion", "sum_kl", "rate_factor", "bend_done",  "seconds"};
+    "sum_distortion", "sum_kl", "rate_factor", "bend_done",  "seconds",   "seconds_before"};
 typedef struct numbers {
     uint64_t *count[counts];
     double *real[reals];
@@ -42,7 +42,7 @@ static numbers numbers_of(iv_trainer *t)
                                &p->steps, &p->bend_step, &p->line_every, &t->noise_steps},
                      .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
                               &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor,
-                              &p->bend_done, &t->budget.used}};
+                              &p->bend_done, &t->budget.used, &t->seconds_before}};
 }
 
 /* As text: JSON has no infinity or NaN. 17 digits keep a double exactly. */
@@ -90,6 +90,7 @@ static json_t *settings(const iv_trainer *t)
     json_object_set_new(o, "--batch-size", json_integer((json_int_t)p->batch));
     json_object_set_new(o, "--lr", exact(p->rate));
     json_object_set_new(o, "--lr-schedule", json_integer((json_int_t)p->schedule));
+    json_object_set_new(o, "--lr-warmup", json_integer((json_int_t)p->rate_warmup));
     json_object_set_new(o, "--weight-decay", exact(p->weight_decay));
     json_object_set_new(o, "--kl-warmup", exact(p->kl_warmup));
     json_object_set_new(o, "--beta", exact(p->beta));
@@ -98,6 +99,7 @@ static json_t *settings(const iv_trainer *t)
     json_object_set_new(o, "--denoise", exact(p->denoise));
     json_object_set_new(o, "--patience", json_integer((json_int_t)p->patience));
     json_object_set_new(o, "--validation", exact(p->validation));
+    json_object_set_new(o, "--ensemble", json_integer((json_int_t)p->members));
     snprintf(hash, sizeof hash, "%016" PRIx64,
              t->options->validation_data ? t->options->validation_data->hash : 0);
     json_object_set_new(o, "--validation FILE", json_string(hash));
@@ -139,7 +141,12 @@ isovae_status iv_checkpoint_write(const iv_trainer *t, const char *path, isovae_
             t->k->download_f32(model->params, t->params, model->param_elements);
         else
             t->k->download(model->params, t->params, model->param_elements);
+        /* the finished members go along as if they were this model's */
+        model->more = (iv_model **)(uintptr_t)t->finished;
+        model->n_more = t->plan->member;
         status = iv_model_write(model, extra, vectors, state, &bytes, &length, err);
+        model->more = NULL;
+        model->n_more = 0;
     }
     if (!status) status = iv_file_write(path, bytes, length, err);
     json_decref(state);
@@ -192,7 +199,8 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
     for (size_t i = 0; i < reals && complete; i++)
         complete = read_exact(state, real_names[i], all.real[i]);
     if (!complete || t->attempt > 2 || t->step > t->plan->steps || !plan_holds(t->plan, t->step) ||
-        !(t->budget.used >= 0.0 && isfinite(t->budget.used)))
+        !(t->budget.used >= 0.0 && isfinite(t->budget.used)) ||
+        !(t->seconds_before >= 0.0 && isfinite(t->seconds_before)))
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "%s: its training state is incomplete; delete it to begin anew", path);
     size_t size = model->param_elements;
@@ -227,23 +235,56 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
     return ISOVAE_OK;
 }
 
-isovae_status iv_checkpoint_read(iv_trainer *t, const char *path, bool *found, isovae_error *err)
+/* *saved is NULL where there is no such file. */
+static isovae_status open_checkpoint(const char *path, unsigned char **bytes, size_t *length,
+                                     iv_model **saved, json_t **state, isovae_error *err)
 {
-    *found = false;
     struct stat about;
+    *bytes = NULL;
+    *saved = NULL;
+    *state = NULL;
     if (stat(path, &about) != 0 && errno == ENOENT) return ISOVAE_OK;
-    unsigned char *bytes = NULL;
-    size_t length = 0;
-    iv_model *saved = NULL;
-    json_t *state = NULL;
-    isovae_status status = iv_file_read(path, (size_t)1 << 36, &bytes, &length, err);
-    if (!status) status = iv_model_read(bytes, length, path, &saved, &state, err);
-    if (!status && !state)
+    IV_TRY(iv_file_read(path, (size_t)1 << 36, bytes, length, err));
+    isovae_status status = iv_model_read(*bytes, *length, path, saved, state, err);
+    if (!status && !*state)
         status = iv_fail(
             err, ISOVAE_ERR_ARGUMENT,
             "%s: is a finished model, not a checkpoint; use --init-from to start from it", path);
-    if (!status) status = restore(t, saved, state, bytes, length, path, err);
-    if (!status) *found = true;
+    return status;
+}
+
+isovae_status iv_checkpoint_read(iv_trainer *t, const char *path, bool *found, isovae_error *err)
+{
+    unsigned char *bytes;
+    size_t length = 0;
+    iv_model *saved;
+    json_t *state;
+    isovae_status status = open_checkpoint(path, &bytes, &length, &saved, &state, err);
+    if (!status && saved) status = restore(t, saved, state, bytes, length, path, err);
+    *found = !status && saved;
+    json_decref(state);
+    iv_model_free(saved);
+    iv_free(bytes);
+    return status;
+}
+
+isovae_status iv_checkpoint_members(const char *path, iv_model **out, size_t *n, isovae_error *err)
+{
+    unsigned char *bytes;
+    size_t length = 0;
+    iv_model *saved;
+    json_t *state;
+    *n = 0;
+    isovae_status status = open_checkpoint(path, &bytes, &length, &saved, &state, err);
+    if (!status && saved && saved->member != saved->n_more)
+        status =
+            iv_fail(err, ISOVAE_ERR_FORMAT,
+                    "%s: its members are not those of a training; delete it to begin anew", path);
+    if (!status && saved) {
+        for (size_t k = 0; k < saved->n_more; k++) out[k] = saved->more[k];
+        *n = saved->n_more;
+        saved->n_more = 0;
+    }
     json_decref(state);
     iv_model_free(saved);
     iv_free(bytes);

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "model/file.h"
 #include "theory/analysis.h"
+#include "train/fit_parts.h"
 #include "train/measure.h"
 #include "train/plan.h"
 #include "train/trainer.h"
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { attempts = 3, calibrated_rows = 50000 };
+enum { calibrated_rows = 50000 };
 
 isovae_status iv_fit_model(const iv_dataset *data, const iv_fit_options *options,
                            const iv_fit_plan *plan, iv_model **out, isovae_error *err)
@@ -46,6 +47,7 @@ isovae_status iv_fit_model(const iv_dataset *data, const iv_fit_options *options
     model->arch = NULL;
     IV_TRY(iv_strdup(&model->arch, plan->arch, err));
     model->seed = plan->seed;
+    model->member = plan->member;
     model->data_hash = data->hash;
     IV_TRY(iv_strdup(&model->data_source, data->source ? data->source : "", err));
     model->validation_fraction = plan->validation;
@@ -170,7 +172,7 @@ static const uint64_t steps_to_judge = 6000;
 
 static void log_again(iv_trainer *t)
 {
-    if (iv_run_log_again(t->log, t->attempt, &t->unlogged) == ISOVAE_OK) return;
+    if (iv_run_log_again(t->log, iv_trainer_run_number(t), &t->unlogged) == ISOVAE_OK) return;
     iv_run_log_close(t->log);
     t->log = NULL;
 }
@@ -209,6 +211,16 @@ static isovae_status settle_folded(iv_trainer *t, double value, double limit, iv
     return final_losses(t, err);
 }
 
+/* --max-time for this member: an equal part of what the members before it have left; and were they
+ * to leave nothing, enough for a step. */
+static double time_share(const iv_trainer *t)
+{
+    double limit = t->options->max_seconds;
+    if (!(limit > 0.0)) return 0.0;
+    double left = (limit - t->seconds_before) / (double)(t->plan->members - t->plan->member);
+    return fmax(left, 0.01 * limit);
+}
+
 /* Trains, and again from another start where the result is folded, or at a lower rate where it
  * diverged at the default one. */
 static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *err)
@@ -223,15 +235,15 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
             iv_fit_tell(result, "no checkpoint %s yet: training from the beginning",
                         options->resume);
     }
-    iv_budget_start(&t->budget, options->max_seconds, t->budget.used, t->budget.began);
-    IV_TRY(iv_run_log_open(options->log, options->tensorboard, resumed, t->attempt, t->step,
-                           &t->log, err));
+    iv_budget_start(&t->budget, time_share(t), t->budget.used, t->budget.began);
+    IV_TRY(iv_run_log_open(options->log, options->tensorboard, resumed || plan->member > 0,
+                           iv_trainer_run_number(t), t->step, &t->log, err));
     if (!resumed) IV_TRY(begin(t, 0, err));
 
     bool again = !options->no_restart && !options->init_from;
     for (;;) {
         isovae_status status = run_once(t, err);
-        bool last = !again || t->attempt + 1 >= attempts;
+        bool last = !again || t->attempt + 1 >= IV_ATTEMPTS;
         if (!last && !iv_budget_room(&t->budget, iv_clock(), status == ISOVAE_ERR_DIVERGED))
             last = true; /* --max-time leaves no room for another start */
         if (status == ISOVAE_ERR_DIVERGED && !last && isnan(options->rate)) {
@@ -265,6 +277,7 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
     }
 }
 
+/* A member of an ensemble has no scores of its own. */
 static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
 {
     const iv_fit_plan *plan = t->plan;
@@ -272,6 +285,13 @@ static isovae_status calibrate(const iv_trainer *t, isovae_error *err)
     size_t *rows = NULL, count = 0;
     isovae_status status =
         iv_spread_rows(plan->split.train, plan->split.n_train, calibrated_rows, &rows, &count, err);
+    if (plan->members > 1) {
+        if (!status)
+            status = iv_calibrate_latents(t->model, t->data, rows, count, options->pool,
+                                          options->isa, err);
+        iv_free(rows);
+        return status;
+    }
     if (!status)
         status = iv_calibrate(t->model, t->data, rows, count, plan->split.validation,
                               plan->split.n_validation, options->pool, options->isa, err);
@@ -335,33 +355,35 @@ static void tell_result(const iv_fit_plan *plan, const iv_model *model, iv_fit_r
                     model->n, 2 * model->n < model->d ? 2 * model->n : model->d - 1);
 }
 
-isovae_status iv_fit(const iv_dataset *data, const iv_fit_options *options, iv_fit_result *result,
-                     isovae_error *err)
+isovae_status iv_fit_member(const iv_dataset *data, const iv_fit_options *options, size_t member,
+                            iv_model *const *finished, double *seconds, iv_fit_result *result,
+                            iv_model **out, isovae_error *err)
 {
-    memset(result, 0, sizeof *result);
+    *out = NULL;
     double begun = iv_clock();
     iv_fit_plan plan;
-    IV_TRY(iv_fit_plan_make(data, options, &plan, result, err));
+    IV_TRY(iv_fit_plan_member(data, options, member, &plan, result, err));
     iv_model *model = NULL;
     iv_trainer *trainer = NULL;
     isovae_status status = iv_fit_model(data, options, &plan, &model, err);
     if (!status) status = iv_trainer_new(data, options, &plan, model, &trainer, err);
     if (!status) {
         trainer->budget.began = begun;
+        trainer->finished = finished;
+        trainer->seconds_before = *seconds;
         status = train(trainer, result, err);
+        *seconds = trainer->seconds_before + iv_budget_seconds(&trainer->budget, iv_clock());
     }
     if (!status) tell_time(trainer, result);
     if (!status) status = calibrate(trainer, err);
     if (!status) tell_result(&plan, model, result);
-    result->cancelled = status == ISOVAE_ERR_CANCELLED;
-    result->steps = trainer ? trainer->step : 0;
+    result->steps += trainer ? trainer->step : 0;
     iv_trainer_free(trainer);
     iv_fit_plan_free(&plan);
     if (status) {
         iv_model_free(model);
         return status;
     }
-    result->model = model;
-    result->seconds = iv_clock() - begun;
+    *out = model;
     return ISOVAE_OK;
 }

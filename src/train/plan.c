@@ -16,6 +16,8 @@ static const double survives = 2.2;
 /* Annealing starts with beta/2 at this share of the smallest variance that must survive: at 0.09
  * all axes of the toy data live, at 0.9 the weakest one dies for good. */
 static const double start_share = 0.09;
+/* An ensemble's members hold out a fifth of the rows each; more than five of them, less. */
+enum { folds = 5 };
 /* Learned noise: its rate, the share of the steps for which it stands still at first, the floor for
  * Gaussian noise (as that of beta) and for heavy tails, where near-exact relations between columns
  * are not to be trusted (docs/theory.md section 7). */
@@ -88,9 +90,16 @@ static isovae_status check_options(const iv_fit_options *o, isovae_error *err)
         return bad(err, "--lr", "must lie above 0 and at most be 1");
     if (!(o->weight_decay >= 0.0 && o->weight_decay < 10.0))
         return bad(err, "--weight-decay", "must lie in 0..10");
+    if (o->rate_warmup > 1000000000)
+        return bad(err, "--lr-warmup", "must be at most 1000000000 steps");
     if (!isnan(o->validation) && !(o->validation >= 0.0 && o->validation < 1.0))
         return bad(err, "--validation", "a fraction must lie in 0 to below 1");
     if (o->epochs && o->steps) return bad(err, "--steps", "give --steps or --epochs, not both");
+    if (o->ensemble > IV_MAX_MEMBERS) return bad(err, "--ensemble", "has at most 64 members");
+    if (o->ensemble > 1 && o->init_from)
+        return bad(err, "--init-from",
+                   "the members of an ensemble must not start from the same weights: leave one of "
+                   "--init-from and --ensemble out");
     if (o->batch_size > 1000000) return bad(err, "--batch-size", "must be at most 1000000");
     return ISOVAE_OK;
 }
@@ -300,8 +309,28 @@ static isovae_status take_arch(const char *arch, iv_fit_plan *plan, isovae_error
 isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
                                iv_fit_plan *plan, iv_fit_result *notes, isovae_error *err)
 {
+    return iv_fit_plan_member(data, options, 0, plan, notes, err);
+}
+
+/* The share of the rows that a run, or each member of an ensemble, holds out. A file or a column
+ * gives all members the same rows, else each has a fold of its own. */
+static double held_out_share(const iv_fit_options *options)
+{
+    size_t members = options->ensemble;
+    if (options->validation_data) return 0.0;
+    if (!isnan(options->validation)) return options->validation;
+    if (members < 2) return 0.1;
+    return members <= folds ? 1.0 / folds : 1.0 / (double)members;
+}
+
+isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *options,
+                                 size_t member, iv_fit_plan *plan, iv_fit_result *notes,
+                                 isovae_error *err)
+{
     memset(plan, 0, sizeof *plan);
     IV_TRY(check_options(options, err));
+    plan->member = member;
+    plan->members = options->ensemble > 1 ? options->ensemble : 1;
     bool image = data->height > 0;
     size_t good = data->rows - data->bad_rows;
     if (good < 2)
@@ -341,10 +370,13 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     if (ssim) IV_TRY(check_ssim(data, options, plan, err));
 
     /* rows */
-    plan->validation = options->validation_data     ? 0.0
-                       : isnan(options->validation) ? 0.1
-                                                    : options->validation;
-    isovae_status status = iv_split_rows(data, plan->validation, plan->seed, &plan->split, err);
+    plan->validation = held_out_share(options);
+    if (data->group == NULL && plan->validation * (double)plan->members > 1.0 + 1e-9)
+        return bad(err, "--validation",
+                   "the members of an ensemble hold out different rows, so the share of each is at "
+                   "most 1 / --ensemble");
+    isovae_status status =
+        iv_split_fold(data, plan->validation, member, plan->seed, &plan->split, err);
     if (status) goto fail;
     if (plan->split.n_train < 2) {
         status =
@@ -402,9 +434,9 @@ isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *opt
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;
     plan->kl_warmup = options->kl_warmup;
-    plan->patience = plan->schedule == IV_SCHEDULE_COSINE ? 0
-                     : options->patience                  ? options->patience
-                                                          : 20;
+    plan->rate_warmup = options->rate_warmup;
+    bool falls_to_0 = plan->schedule == IV_SCHEDULE_COSINE || plan->schedule == IV_SCHEDULE_LINEAR;
+    plan->patience = falls_to_0 ? 0 : options->patience ? options->patience : 20;
     bool asked = options->checkpoint_every || options->checkpoint_seconds > 0.0;
     plan->checkpoint_every = asked ? options->checkpoint_every : 2000;
     plan->checkpoint_seconds = asked ? options->checkpoint_seconds : 600.0;
@@ -470,13 +502,15 @@ double iv_plan_done(const iv_fit_plan *plan, uint64_t step)
 
 double iv_plan_rate(const iv_fit_plan *plan, uint64_t step)
 {
-    double done = iv_plan_done(plan, step);
+    double done = iv_plan_done(plan, step), rate = plan->rate;
+    if (step < plan->rate_warmup) rate *= ((double)step + 1.0) / (double)plan->rate_warmup;
     switch (plan->schedule) {
-    case IV_SCHEDULE_COSINE: return plan->rate * 0.5 * (1.0 + cos(M_PI * done));
-    case IV_SCHEDULE_STEP: return plan->rate * (done < 0.6 ? 1.0 : done < 0.85 ? 0.1 : 0.01);
+    case IV_SCHEDULE_COSINE: return rate * 0.5 * (1.0 + cos(M_PI * done));
+    case IV_SCHEDULE_STEP: return rate * (done < 0.6 ? 1.0 : done < 0.85 ? 0.1 : 0.01);
+    case IV_SCHEDULE_LINEAR: return rate * fmin(1.0, 2.0 * (1.0 - done));
     case IV_SCHEDULE_CONSTANT: break;
     }
-    return plan->rate;
+    return rate;
 }
 
 double iv_plan_beta(const iv_fit_plan *plan, uint64_t step)
@@ -507,5 +541,6 @@ double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step)
 
 bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step)
 {
+    if (!plan->beta_auto && !(plan->beta_start > plan->beta)) return true;
     return iv_plan_done(plan, step) >= (plan->beta_auto ? 0.75 : 0.5);
 }

@@ -11,6 +11,7 @@ typedef struct iv_fit_plan {
     uint64_t asked_steps; /* by --steps, --epochs or the default */
     double rate;
     iv_schedule schedule;
+    uint64_t rate_warmup;
     double weight_decay, kl_warmup;
     iv_metric_spec metric;
     iv_objective_kind objective;
@@ -20,6 +21,7 @@ typedef struct iv_fit_plan {
     iv_init init;
     iv_scale_kind scale;
     uint64_t seed;
+    size_t member, members; /* of an ensemble: which is trained, of how many; else 0 of 1 */
     double validation;
     size_t patience;           /* 0: no early stop */
     size_t checkpoint_every;   /* steps; 0: by time alone */
@@ -54,6 +56,10 @@ typedef struct iv_fit_plan {
 isovae_status iv_fit_plan_make(const iv_dataset *data, const iv_fit_options *options,
                                iv_fit_plan *plan, iv_fit_result *notes,
                                isovae_error *err) ISOVAE_MUST_CHECK;
+/* The plan of one member of an ensemble. */
+isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *options,
+                                 size_t member, iv_fit_plan *plan, iv_fit_result *notes,
+                                 isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_fit_plan_free(iv_fit_plan *plan);
 
 /* Appends a note for the user (dropped when there is no more room). */
@@ -84,7 +90,8 @@ double iv_plan_noise_rate(const iv_fit_plan *plan, uint64_t step);
 double iv_plan_noise_least(const iv_fit_plan *plan, uint64_t step);
 /* Weight of the KL term in 0..1 during --kl-warmup. */
 double iv_plan_kl_weight(const iv_fit_plan *plan, uint64_t step);
-/* Auto beta follows the residual until three quarters of the steps, then stands. */
+/* Whether beta has its final value: auto follows the residual until three quarters of the steps,
+ * annealing ends half-way. */
 bool iv_plan_beta_stands(const iv_fit_plan *plan, uint64_t step);
 
 #endif

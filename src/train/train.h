@@ -11,7 +11,8 @@
 typedef enum iv_schedule {
     IV_SCHEDULE_COSINE = 0,
     IV_SCHEDULE_STEP = 1,
-    IV_SCHEDULE_CONSTANT = 2
+    IV_SCHEDULE_CONSTANT = 2,
+    IV_SCHEDULE_LINEAR = 3 /* constant for half of the steps, then down to 0 in a line */
 } iv_schedule;
 typedef enum iv_init { IV_INIT_DEFAULT = 0, IV_INIT_MULTIMODAL = 1 } iv_init;
 
@@ -35,9 +36,10 @@ typedef struct iv_fit_options {
     double rate;          /* NaN: 1e-2 for MLPs whose widest layer is at most 128, else 1e-3 */
     iv_schedule schedule; /* -1 in `schedule_set` false: cosine */
     bool schedule_set;
+    size_t rate_warmup; /* steps over which the rate grows to its value in a line; 0 */
     double weight_decay;
     uint64_t seed;
-    double validation;                 /* fraction; NaN: 0.1 */
+    double validation;                 /* fraction; NaN: 0.1; ensemble: of each member, a fifth */
     const iv_dataset *validation_data; /* --validation FILE, features matched; or NULL */
     iv_init init;
     int scale;               /* iv_scale_kind, or -1: standard, unit for images, none for toy: */
@@ -52,6 +54,7 @@ typedef struct iv_fit_options {
     const char *init_from;     /* model whose weights are the start, or NULL */
     bool no_restart;           /* do not start again where folded */
     bool quick;                /* fewer steps where neither steps nor epochs are given */
+    size_t ensemble;           /* members; 0 and 1: one network. Each holds out another fold */
     const char *isa;
     iv_precision precision;
     iv_pool *pool;
@@ -66,7 +69,7 @@ typedef struct iv_fit_note {
 typedef struct iv_fit_result {
     iv_model *model; /* calibrated; latents sorted, signs fixed */
     double seconds;
-    uint64_t steps;
+    uint64_t steps; /* of all members */
     bool cancelled; /* a checkpoint was written if asked for */
     size_t n_notes; /* what the user should know: restarts, all latents active, ... */
     iv_fit_note notes[16];

@@ -5,6 +5,7 @@
 #include "base/random.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Auto beta: weight of a new batch in the running residual. */
@@ -94,6 +95,10 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
     if ((status = vector_new(t, &t->kept, err))) goto fail;
     t->kept_value = INFINITY;
     t->rate_factor = 1.0;
+    if (plan->members > 1)
+        snprintf(t->stage, sizeof t->stage, "member %zu of %zu", plan->member + 1, plan->members);
+    else
+        snprintf(t->stage, sizeof t->stage, "training");
     *out = t;
     return ISOVAE_OK;
 fail:
@@ -119,7 +124,8 @@ void iv_trainer_free(iv_trainer *t)
 
 uint64_t iv_trainer_seed(const iv_trainer *t)
 {
-    return t->plan->seed + t->attempt * UINT64_C(0x9E3779B97F4A7C15);
+    return t->plan->seed + t->attempt * UINT64_C(0x9E3779B97F4A7C15) +
+           t->plan->member * UINT64_C(0xD1B54A32D192ED03);
 }
 
 void iv_trainer_start(iv_trainer *t, uint64_t attempt, const void *from)
@@ -298,6 +304,11 @@ static isovae_status add_line(iv_trainer *t, double validation, double rate, iso
     return ISOVAE_OK;
 }
 
+uint64_t iv_trainer_run_number(const iv_trainer *t)
+{
+    return t->plan->member * IV_ATTEMPTS + t->attempt;
+}
+
 /* The line just added to the history, into the logs. A log that cannot be written ends; training
  * goes on. */
 static void log_line(iv_trainer *t, const iv_objective_means *validation, double now)
@@ -309,7 +320,7 @@ static void log_line(iv_trainer *t, const iv_objective_means *validation, double
     t->line_step = t->step;
     if (!t->log) return;
     double batch = (double)t->plan->batch;
-    const iv_log_line line = {.run = t->attempt,
+    const iv_log_line line = {.run = iv_trainer_run_number(t),
                               .step = t->step,
                               .epoch = (double)t->step * batch / (double)t->plan->split.n_train,
                               .seconds = iv_budget_seconds(&t->budget, now),
@@ -336,7 +347,7 @@ static bool tell_progress(iv_trainer *t, const iv_objective_means *means, double
     t->seconds_reported = now;
     const iv_model *model = t->model;
     iv_progress_info info = {
-        .stage = "training",
+        .stage = t->stage,
         .done = (double)t->step,
         .total = (double)t->plan->steps,
         .unit = "steps",

@@ -27,6 +27,10 @@ typedef struct iv_trainer {
     double line_seconds;     /* likewise, the last line of the history, made at step: */
     uint64_t line_step;
 
+    /* Members of the ensemble that are finished (borrowed): a checkpoint holds them, too. */
+    iv_model *const *finished;
+    char stage[64]; /* of progress: "training", or which member */
+
     iv_budget budget;
     bool begin_again; /* the run stopped to begin anew with as many steps as there is time for */
     bool out_of_time; /* it stopped before its schedule had ended */
@@ -38,6 +42,7 @@ typedef struct iv_trainer {
     void *best;                       /* at the lowest validation loss */
     void *kept;                       /* of the best earlier attempt that folded */
     double kept_value, kept_beta;
+    double seconds_before; /* of training the members before this one */
     uint64_t step;
     uint64_t attempt;   /* 0, 1, 2: starts again where folded */
     double rate_factor; /* on the plan's rate: below 1 after a run that diverged */
@@ -61,6 +66,9 @@ void iv_trainer_free(iv_trainer *trainer);
 void iv_trainer_start(iv_trainer *trainer, uint64_t attempt, const void *from);
 /* Seed of the noise, the order and the weights of an attempt. */
 uint64_t iv_trainer_seed(const iv_trainer *trainer);
+/* Under which it stands in logs: the attempts of all members, counted through. */
+enum { IV_ATTEMPTS = 3 };
+uint64_t iv_trainer_run_number(const iv_trainer *trainer);
 
 /* Trains from the current step to the end of the plan, or of the time (budget.h; `begin_again` asks
  * for a fresh start of the attempt under the plan's new number of steps). ISOVAE_ERR_CANCELLED
@@ -91,6 +99,10 @@ isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path,
 /* *found is false where there is no such file. Refuses a checkpoint of other data or options. */
 isovae_status iv_checkpoint_read(iv_trainer *trainer, const char *path, bool *found,
                                  isovae_error *err) ISOVAE_MUST_CHECK;
+/* The members of an ensemble that were finished when it was written, `*n` of them, at most
+ * IV_MAX_MEMBERS, the caller's to free; none where there is no such file. */
+isovae_status iv_checkpoint_members(const char *path, iv_model **out, size_t *n,
+                                    isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* start.c: kinds with a fixed start (normalisations, GDN) get it; weights of every dense node,
  * uniform in +-1/sqrt(fan in), keyed by (seed, parameter); multimodal: first layers with weights
