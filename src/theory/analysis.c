@@ -131,8 +131,8 @@ void iv_unit_names(iv_loss loss, iv_scale_kind scale, const char **space, const 
         *unit = weighted ? "weighted squared standard deviations" : "squared standard deviations";
         break;
     case IV_SCALE_MIXED:
-        a->space = "mixed";
-        a->unit = weighted ? "weighted squared scaled units" : "squared scaled units";
+        *space = "mixed";
+        *unit = weighted ? "weighted squared scaled units" : "squared scaled units";
         break;
     case IV_SCALE_MINMAX:
         *space = "min-max";
