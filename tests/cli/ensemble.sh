@@ -3,7 +3,7 @@
 # Ensembles and the preset from the command line: training, members, scores, resume after a kill.
 # shellcheck source=/dev/null
 source "$(dirname "$0")/lib/common.bash"
-options=("toy:norm,n=1000" -n 3 --arch mlp:16 --steps 3000 --ensemble 3 --threads 1 --isa baseline -q)
+options=("toy:norm,n=1000" -n 3 --arch mlp:16 --steps 2000 --ensemble 3 --threads 1 --isa baseline -q)
 
 run "$isovae" fit "${options[@]}" -o whole.safetensors
 check "fit --ensemble" test "$status" = 0
