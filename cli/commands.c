@@ -98,6 +98,21 @@ const cli_command cli_commands[] = {
      "-o "
      "sheet.png\taround one face",
      1, 2, cmd_traverse},
+    {CLI_SWEEP, "sweep", "DATA", "which beta, how many latents: the rate-distortion curve",
+     "Trains one VAE per beta, from large to small, each from the weights of the one before, and "
+     "draws distortion over rate: at the optimum the curve's slope is -beta. Tells at which beta "
+     "each latent appears, beside PCA's prediction, how many are active, and which beta answers "
+     "--target, or, without one, the calibrated rule (beta/2 is the residual variance per feature, "
+     "as in fit).\n\n"
+     "The chosen beta is trained again from a cold start; -o writes that model. The exit status is "
+     "5 where it does not reach what was asked.\n\n"
+     "Ctrl-C leaves what is finished in a state file beside the first output, and says how to go "
+     "on.",
+     "isovae sweep table.csv -o m.safetensors --html sweep.html\twith all defaults\n"
+     "isovae sweep faces.zip --size 64 --target psnr=25 -o m.safetensors\tas good as asked, no "
+     "more\n"
+     "isovae sweep toy:norm,n=20000 --seeds 3 --no-retrain\tthe curve alone, with error bars",
+     1, 1, cmd_sweep},
     {CLI_STABILITY, "stability", "DATA",
      "are these latents real? Trains with many seeds and compares",
      "Trains as fit does, with the same options, from --seeds different seeds (other weights, "
@@ -134,21 +149,6 @@ const cli_command cli_commands[] = {
      "isovae drift m.safetensors january.csv february.csv\tto the terminal\n"
      "isovae drift m.safetensors old.csv new.csv --alpha 0.001 -q || mail-the-team\tin a script",
      3, 3, cmd_drift},
-    {CLI_SWEEP, "sweep", "DATA", "which beta, how many latents: the rate-distortion curve",
-     "Trains one VAE per beta, from large to small, each from the weights of the one before, and "
-     "draws distortion over rate: at the optimum the curve's slope is -beta. Tells at which beta "
-     "each latent appears, beside PCA's prediction, how many are active, and which beta answers "
-     "--target, or, without one, the calibrated rule (beta/2 is the residual variance per feature, "
-     "as in fit).\n\n"
-     "The chosen beta is trained again from a cold start; -o writes that model. The exit status is "
-     "5 where it does not reach what was asked.\n\n"
-     "Ctrl-C leaves what is finished in a state file beside the first output, and says how to go "
-     "on.",
-     "isovae sweep table.csv -o m.safetensors --html sweep.html\twith all defaults\n"
-     "isovae sweep faces.zip --size 64 --target psnr=25 -o m.safetensors\tas good as asked, no "
-     "more\n"
-     "isovae sweep toy:norm,n=20000 --seeds 3 --no-retrain\tthe curve alone, with error bars",
-     1, 1, cmd_sweep},
     {CLI_INFO, "info", "MODEL", "what a model file holds",
      "Prints shape, metric, beta, scaling, "
      "features, how it was trained and what was found on the training rows.",

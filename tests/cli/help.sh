@@ -53,7 +53,7 @@ completes() { # WANTED WORDS...
 }
 # shellcheck source=/dev/null
 source "$root/completions/isovae.bash"
-check "completion of a command" completes "score sample stability" isovae s
+check "completion of a command" completes "score sample sweep stability" isovae s
 check "completion of an option" completes "--objective" isovae fit --obj
 check "completion of a choice" completes "decomposed" isovae fit --objective d
 finish
