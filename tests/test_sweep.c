@@ -410,6 +410,10 @@ static void no_rows(json_t *state)
 {
     json_object_set_new(state, "rows", json_array());
 }
+static void many_rounds(json_t *state)
+{
+    json_object_set_new(state, "rounds", json_integer(INT64_MAX));
+}
 static void many_rows(json_t *state)
 {
     json_t *rows = json_object_get(state, "rows");
@@ -469,8 +473,8 @@ static void hostile_states_are_refused(void **state)
     expect_state(fresh, &o, ISOVAE_ERR_ARGUMENT, "DATA");
     iv_dataset_free(fresh);
 
-    static void (*const changes[])(json_t *) = {many_points, few_points, no_rows,   many_rows,
-                                                short_row,   long_row,   number_row};
+    static void (*const changes[])(json_t *) = {many_points, few_points, no_rows,  many_rounds,
+                                                many_rows,   short_row,  long_row, number_row};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         rewrite(path, changes[i]);
         expect_state(data, &o, ISOVAE_ERR_FORMAT, "--resume");

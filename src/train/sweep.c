@@ -57,7 +57,7 @@ typedef struct work {
     const iv_dataset *held_data;
     double range; /* of the PSNR */
     size_t room;  /* points for which there is room */
-    size_t done;  /* trainings finished */
+    iv_sweep_place at;
     iv_text settings;
     /* progress over all trainings */
     double before, total;
@@ -452,38 +452,66 @@ static isovae_status train_first(work *w, size_t run, double beta, isovae_error 
     return ISOVAE_OK;
 }
 
+static isovae_status save(work *w, isovae_error *err)
+{
+    const char *path = w->options->state;
+    if (path == NULL) return ISOVAE_OK;
+    return iv_sweep_save(w->s, w->model, w->settings.data, &w->at, path, err);
+}
+
+/* The cold training is round 0 of the smallest beta. A rate that starts again finds a better model,
+ * the less the more often it has: a chain would be the better trained the later, which tilts the
+ * curve, were that not spent beforehand. */
+static isovae_status train_smallest(work *w, size_t run, double beta, isovae_error *err)
+{
+    iv_sweep *s = w->s;
+    double before = w->before;
+    for (; w->at.rounds <= settling; w->at.rounds++) {
+        size_t round = w->at.rounds;
+        if (round > 0) {
+            w->before = before + (double)s->cold_steps + (double)((round - 1) * s->steps);
+            IV_TRY(save(w, err));
+            w->plan.seed = stage_seed(s, run, attempts + most_points + extra + round);
+            w->plan.beta = w->plan.beta_start = beta;
+            iv_plan_set_steps(&w->plan, s->steps);
+            IV_TRY(train_once(w, beta, err));
+        } else {
+            IV_TRY(train_first(w, run, beta, err));
+        }
+    }
+    w->at.rounds = 0;
+    return ISOVAE_OK;
+}
+
 static isovae_status train_stage(work *w, size_t run, size_t stage, isovae_error *err)
 {
     iv_sweep *s = w->s;
     size_t k = s->points - 1 - stage;
     double beta = s->runs[k].beta;
-    if (stage == 0) IV_TRY(train_first(w, run, beta, err));
-    /* A rate that starts again finds a better model, the less the more often it has: a chain would
-     * be better trained the later, which tilts the curve, were that not spent beforehand. */
-    size_t rounds = stage == 0 ? settling : 1;
-    for (size_t i = 0; i < rounds; i++) {
-        w->plan.seed = stage_seed(s, run, attempts + k + i * most_points);
+    if (stage == 0) {
+        IV_TRY(train_smallest(w, run, beta, err));
+    } else {
+        w->plan.seed = stage_seed(s, run, attempts + k);
         w->plan.beta = w->plan.beta_start = beta;
         iv_plan_set_steps(&w->plan, s->steps);
         IV_TRY(train_once(w, beta, err));
-        if (i + 1 < rounds) w->before += (double)s->steps;
     }
     return measure_point(w, w->model, &s->runs[run * s->points + k], err);
 }
 
 /* The smallest beta does not meet the target: go on below it, by a factor of about 4, while that
  * still helps. */
-static bool wants_more(work *w, double *before)
+static bool wants_more(work *w)
 {
     iv_sweep *s = w->s;
     size_t k = s->points - 1;
     if (s->target.goal == IV_GOAL_CALIBRATED) return false;
     double value = iv_sweep_value(s, &s->runs[k]);
-    double wanted = s->target.value, gain = value - *before;
+    double wanted = s->target.value, gain = value - w->at.before;
     bool rmse = s->target.goal == IV_GOAL_RMSE;
     if (rmse ? value <= wanted : value >= wanted) return false;
-    if (!isnan(*before) && !(rmse ? gain < 0.0 : gain > 0.0)) return false;
-    *before = value;
+    if (!isnan(w->at.before) && !(rmse ? gain < 0.0 : gain > 0.0)) return false;
+    w->at.before = value;
     double ratio = s->runs[0].beta / s->runs[1].beta;
     size_t more = (size_t)ceil(log(4.0) / log(ratio));
     if (more > w->room - s->points) more = w->room - s->points;
@@ -506,21 +534,19 @@ static double steps_until(const iv_sweep *s, size_t run, size_t stage)
 static isovae_status train_all(work *w, isovae_error *err)
 {
     iv_sweep *s = w->s;
-    const char *path = w->options->state;
-    double before = NAN;
     for (;;) {
-        size_t all = s->seeds * s->points, stage = w->done % s->points;
+        size_t all = s->seeds * s->points, stage = w->at.done % s->points;
         w->total = steps_until(s, s->seeds, 0);
         if (!w->options->no_retrain) w->total += (double)s->cold_steps;
-        if (w->done == 1 && wants_more(w, &before)) {
-            w->done = 0;
+        if (w->at.done == 1 && wants_more(w)) {
+            w->at.done = 0;
             continue;
         }
-        if (w->done >= all) return ISOVAE_OK;
-        w->before = steps_until(s, w->done / s->points, stage);
-        IV_TRY(train_stage(w, w->done / s->points, stage, err));
-        w->done++;
-        if (path) IV_TRY(iv_sweep_save(s, w->model, w->settings.data, w->done, path, err));
+        if (w->at.done >= all) return ISOVAE_OK;
+        w->before = steps_until(s, w->at.done / s->points, stage);
+        IV_TRY(train_stage(w, w->at.done / s->points, stage, err));
+        w->at.done++;
+        IV_TRY(save(w, err));
     }
 }
 
@@ -581,7 +607,7 @@ static isovae_status restore(work *w, isovae_error *err)
     iv_sweep *s = w->s;
     double first = s->runs[0].beta, second = s->runs[1].beta;
     IV_TRY(
-        iv_sweep_restore(s, w->model, w->settings.data, w->room, &w->done, w->options->state, err));
+        iv_sweep_restore(s, w->model, w->settings.data, w->room, &w->at, w->options->state, err));
     s->runs[0].beta = first; /* the grid is this run's, whatever the file says */
     s->runs[1].beta = second;
     extend_grid(s);
@@ -634,7 +660,7 @@ isovae_status iv_sweep_run(const iv_dataset *data, const iv_sweep_options *optio
                            isovae_error *err)
 {
     double begun = iv_clock();
-    work w = {.data = data, .options = options};
+    work w = {.data = data, .options = options, .at = {.before = NAN}};
     *out = NULL;
     isovae_status status = prepare(&w, err);
     if (!status && options->state && options->resume) status = restore(&w, err);

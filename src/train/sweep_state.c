@@ -69,17 +69,21 @@ static bool read_point(const char *text, iv_sweep_point *p, size_t n)
 }
 
 isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const char *settings,
-                            size_t done, const char *path, isovae_error *err)
+                            const iv_sweep_place *at, const char *path, isovae_error *err)
 {
     unsigned char *bytes = NULL;
     size_t length = 0;
+    char number[40];
+    iv_format_double(number, sizeof number, at->before, 17);
     json_t *state = json_object(), *rows = json_array();
     bool good = state && rows;
-    for (size_t i = 0; good && i < done; i++)
+    for (size_t i = 0; good && i < at->done; i++)
         good = json_array_append_new(
                    rows, point_text(&sweep->runs[place(i, sweep->points)], sweep->n)) == 0;
     good = good && json_object_set_new(state, "format", json_string(kind)) == 0 &&
            json_object_set_new(state, "settings", json_string(settings)) == 0 &&
+           json_object_set_new(state, "before", json_string(number)) == 0 &&
+           json_object_set_new(state, "rounds", json_integer((json_int_t)at->rounds)) == 0 &&
            json_object_set_new(state, "points", json_integer((json_int_t)sweep->points)) == 0;
     if (good)
         good = json_object_set_new(state, "rows", rows) == 0;
@@ -114,8 +118,8 @@ static isovae_status same_settings(const char *mine, const char *saved, const ch
 }
 
 static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *saved,
-                          const json_t *state, const char *settings, size_t most, size_t *done,
-                          const char *path, isovae_error *err)
+                          const json_t *state, const char *settings, size_t most,
+                          iv_sweep_place *at, const char *path, isovae_error *err)
 {
     const char *format = json_string_value(json_object_get(state, "format"));
     const char *theirs = json_string_value(json_object_get(state, "settings"));
@@ -127,14 +131,19 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
                        "interrupted one left",
                        path);
     IV_TRY(same_settings(settings, theirs, path, err));
+    json_int_t rounds = json_integer_value(json_object_get(state, "rounds"));
+    const char *text = json_string_value(json_object_get(state, "before"));
+    double before = NAN;
     size_t count = json_array_size(rows);
-    bool good = points >= (json_int_t)sweep->points && (uint64_t)points <= most && count >= 1 &&
+    bool good = text && iv_parse_double(text, strlen(text), &before) &&
+                points >= (json_int_t)sweep->points && (uint64_t)points <= most &&
+                json_is_array(rows) && rounds >= 0 && rounds <= 1000 && (count > 0 || rounds > 0) &&
                 count <= (size_t)points * sweep->seeds &&
                 saved->param_elements == model->param_elements && saved->dtype == model->dtype &&
                 iv_graph_same(saved->encoder, model->encoder) &&
                 iv_graph_same(saved->decoder, model->decoder);
     for (size_t i = 0; good && i < count; i++) {
-        const char *text = json_string_value(json_array_get(rows, i));
+        text = json_string_value(json_array_get(rows, i));
         good = text && read_point(text, &sweep->runs[place(i, (size_t)points)], sweep->n);
     }
     if (!good)
@@ -144,23 +153,23 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
     memcpy(model->params, saved->params,
            model->param_elements * (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
     sweep->points = (size_t)points;
-    *done = count;
+    *at = (iv_sweep_place){count, (size_t)rounds, before};
     return ISOVAE_OK;
 }
 
 isovae_status iv_sweep_restore(iv_sweep *sweep, iv_model *model, const char *settings, size_t most,
-                               size_t *done, const char *path, isovae_error *err)
+                               iv_sweep_place *at, const char *path, isovae_error *err)
 {
     struct stat about;
     unsigned char *bytes = NULL;
     size_t length = 0;
     iv_model *saved = NULL;
     json_t *state = NULL;
-    *done = 0;
+    *at = (iv_sweep_place){0, 0, NAN};
     if (stat(path, &about) != 0 && errno == ENOENT) return ISOVAE_OK;
     isovae_status status = iv_file_read(path, largest, &bytes, &length, err);
     if (!status) status = iv_model_read(bytes, length, path, &saved, &state, err);
-    if (!status) status = take(sweep, model, saved, state, settings, most, done, path, err);
+    if (!status) status = take(sweep, model, saved, state, settings, most, at, path, err);
     json_decref(state);
     iv_model_free(saved);
     iv_free(bytes);
