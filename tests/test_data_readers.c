@@ -468,8 +468,8 @@ static void test_other_files(void **state)
                             "ELF\0\1\2\3",
                             8),
               NULL, ISOVAE_ERR_DATA, "neither text nor a known", NULL);
-    must_fail(scratch_write(s, "a.mat", "MATLAB 5.0 MAT-file, here", 25), NULL,
-              ISOVAE_ERR_DATA, "the MATLAB file is cut off", NULL);
+    must_fail(scratch_write(s, "a.mat", "MATLAB 5.0 MAT-file, here", 25), NULL, ISOVAE_ERR_DATA,
+              "the MATLAB file is cut off", NULL);
     iv_data_options options;
     iv_data_options_init(&options);
     options.max_bytes = 4;

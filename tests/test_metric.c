@@ -502,7 +502,8 @@ static void refusals(void **state)
     iv_metric_spec sse = {.loss = IV_LOSS_SSE}, bce_spec = {.loss = IV_LOSS_BCE};
     iv_metric *m;
     isovae_error err;
-    double ones[] = {1, 1}, twos[] = {2, 1}, zero[] = {0, 0}, less[] = {1, -1}, bad[] = {1, (double)NAN};
+    double ones[] = {1, 1}, twos[] = {2, 1}, zero[] = {0, 0}, less[] = {1, -1},
+           bad[] = {1, (double)NAN};
     assert_int_equal(new_of(&sse, zero, &m, &err), ISOVAE_ERR_ARGUMENT);
     assert_null(m);
     assert_int_equal(new_of(&sse, less, &m, &err), ISOVAE_ERR_ARGUMENT);

@@ -55,7 +55,7 @@ static isovae_status make_weights(const iv_model *model, const char *isa, iv_eva
     size_t members = iv_model_members(model);
     iv_eval **weights = NULL;
     isovae_status status =
-        iv_alloc((void **)&weights, members, sizeof *weights, "the weights of a model", err);
+        iv_alloc((void **)&weights, members, sizeof(void *), "the weights of a model", err);
     for (size_t k = 0; k < members && status == ISOVAE_OK; k++) {
         status = iv_scorer_weights(iv_model_member(model, k), isa, &weights[k], err);
     }

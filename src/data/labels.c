@@ -363,13 +363,13 @@ isovae_status iv_labels_open(const char *data_spec, const char *labels,
     *out = NULL;
     isovae_status status = open_once(data_spec, labels, own, &usual, &headless, out, err);
     /* A column of words with a word above it does not show which of them is the name. */
-    if (status == ISOVAE_OK && own && headless && (*out)->rows == rows + 1) {
+    if (status == ISOVAE_OK && own && headless && *out != NULL && (*out)->rows == rows + 1) {
         usual.header = 1;
         iv_labels_free(*out);
         *out = NULL;
         status = open_once(data_spec, labels, own, &usual, &headless, out, err);
     }
-    if (status == ISOVAE_OK && (*out)->rows != rows) {
+    if (status == ISOVAE_OK && *out != NULL && (*out)->rows != rows) {
         status = iv_fail(err, ISOVAE_ERR_DATA, "%s has labels for %zu rows, the data have %zu",
                          labels, (*out)->rows, rows);
     }

@@ -118,7 +118,8 @@ static isovae_status collect(iv_table *table, const iv_block *block, size_t rele
     isovae_status status = IV_NEW(slots, table->cols, "columns", err);
     if (status == ISOVAE_OK) status = IV_NEW(cells, out->n, "cells", err);
     for (size_t j = 0; status == ISOVAE_OK && j < table->cols; j++) slots[j] = IV_SLOT_NONE;
-    for (size_t i = 0; status == ISOVAE_OK && i < out->n; i++) slots[columns[i]] = IV_SLOT_TEXT(i);
+    for (size_t i = 0; status == ISOVAE_OK && columns != NULL && i < out->n; i++)
+        slots[columns[i]] = IV_SLOT_TEXT(i);
     const iv_request request = {.slots = slots};
     for (size_t row = 0; row < table->rows && status == ISOVAE_OK; row++) {
         status = iv_table_next(table, &request, NULL, cells, err);

@@ -68,7 +68,7 @@ isovae_status iv_model_join(iv_model *first, iv_model *const *more, size_t n, is
                        "loss must agree",
                        k + 1);
     }
-    IV_TRY(iv_alloc((void **)&first->more, n, sizeof *first->more, "an ensemble", err));
+    IV_TRY(iv_alloc((void **)&first->more, n, sizeof(void *), "an ensemble", err));
     for (size_t k = 0; k < n; k++) first->more[k] = more[k];
     first->n_more = n;
     return ISOVAE_OK;

@@ -300,6 +300,7 @@ static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, i
                                                   ? model->history[model->n_history - 1].beta
                                                   : (double)NAN,
                               .folded = model->folded,
+                              .dense = model->arch == NULL || strncmp(model->arch, "conv", 4) != 0,
                               .steps = model->steps,
                               .steps_asked = model->steps_asked,
                               .cut_short = model->cut_short,

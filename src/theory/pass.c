@@ -31,7 +31,7 @@ static void plan_sizes(iv_pass *pass, size_t rows)
     size_t n = pass->n, d = pass->d;
     pass->chunk = clamp(CHUNK_ELEMENTS / larger(d, n * n), CHUNK_MIN, CHUNK_MAX);
     if (rows > 0 && rows < pass->chunk) pass->chunk = rows;
-    pass->tile = clamp(TILE_ELEMENTS / (n * d), 1, pass->chunk);
+    pass->tile = clamp(TILE_ELEMENTS / larger(n * d, 1), 1, pass->chunk);
 }
 
 /* J^T S^2 J is a multiple of J^T G J where all features are scaled and weighted alike; bce's

@@ -139,7 +139,7 @@ static isovae_status make_members(iv_scorer *s, const iv_scorer_plan *plan, isov
     size_t n = s->model->n_more;
     if (n == 0) return ISOVAE_OK;
     IV_TRY(IV_NEW(s->member_scores, s->batch, "a scorer", err));
-    IV_TRY(iv_alloc((void **)&s->more, n, sizeof *s->more, "a scorer", err));
+    IV_TRY(iv_alloc((void **)&s->more, n, sizeof(void *), "a scorer", err));
     for (size_t k = 0; k < n; k++) {
         iv_scorer_plan member = *plan;
         member.weights = plan->more_weights != NULL ? plan->more_weights[k] : NULL;

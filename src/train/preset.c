@@ -86,8 +86,8 @@ static bool set_option(iv_fit_options *o, const iv_dataset *data, const char *op
         if (plain[i].real != NULL) *plain[i].real = number;
         if (plain[i].count != NULL) *plain[i].count = (size_t)number;
         size_t most = data->cols > 1 ? data->cols - 1 : 1; /* as for the default */
-        if (plain[i].count == &o->latent_dim && o->latent_dim > most) o->latent_dim = most;
-        if (plain[i].count == &o->batch_size && o->batch_size > data->rows) o->batch_size = 0;
+        if (plain[i].count == &o->latent_dim && *plain[i].count > most) *plain[i].count = most;
+        if (plain[i].count == &o->batch_size && *plain[i].count > data->rows) *plain[i].count = 0;
         return plain[i].text != NULL || is_number;
     }
     iv_scale_kind scale;
