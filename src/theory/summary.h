@@ -57,7 +57,7 @@ typedef struct iv_warning_facts {
     bool beta_auto;
     double history_beta;         /* in force at the end of training; NaN where unknown */
     bool folded;                 /* so training said */
-    bool dense;                  /* a network of dense layers alone */
+    bool convolutional;          /* a network for pictures */
     uint64_t steps, steps_asked; /* asked 0: all of them were made, else a time limit cut them */
     bool cut_short;              /* before the learning rate had fallen to its end */
     double transform_se;         /* standard errors over rows */

@@ -236,7 +236,7 @@ static void find_undertrained_or_folded(finder *f)
     if (f->beta_wrong) return;
     symptom e0 = unstationary(f, &worst, &most), loss = lossy(f);
     /* Convolutions lose more than PCA with no fold at all. */
-    if (loss.seen && !f->facts->dense) {
+    if (loss.seen && f->facts->convolutional) {
         tell(f, "behind_pca", true, loss.value, loss.limit,
              "transform loss %.3g, where PCA with as many components keeps within %.3g: a larger "
              "network, or more steps, would keep more",
