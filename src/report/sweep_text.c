@@ -126,7 +126,7 @@ static void line_births(const iv_sweep *s, iv_text *out)
 {
     size_t shown = 0, seen = 0;
     label(out, "latents");
-    for (size_t j = 0; j < s->n; j++) seen += isfinite(s->births[j].seen);
+    for (size_t j = 0; j < s->n; j++) seen += isfinite(s->births[j].seen) ? 1 : 0;
     if (seen == 0) {
         iv_text_puts(out, "none appears within this range of beta\n");
         return;
