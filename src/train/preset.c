@@ -59,8 +59,7 @@ static iv_preset_size size_of(const iv_dataset *data)
 }
 
 /* An option that presets may set. */
-static bool set_option(iv_fit_options *o, const iv_dataset *data, const char *option,
-                       const char *value)
+static bool set_option(iv_fit_options *o, const char *option, const char *value)
 {
     const struct {
         const char *name;
@@ -85,9 +84,6 @@ static bool set_option(iv_fit_options *o, const iv_dataset *data, const char *op
         if (plain[i].text != NULL) *plain[i].text = value;
         if (plain[i].real != NULL) *plain[i].real = number;
         if (plain[i].count != NULL) *plain[i].count = (size_t)number;
-        size_t most = data->cols > 1 ? data->cols - 1 : 1; /* as for the default */
-        if (plain[i].count == &o->latent_dim && *plain[i].count > most) *plain[i].count = most;
-        if (plain[i].count == &o->batch_size && *plain[i].count > data->rows) *plain[i].count = 0;
         return plain[i].text != NULL || is_number;
     }
     iv_scale_kind scale;
@@ -116,9 +112,12 @@ isovae_status iv_preset_apply(const char *name, const iv_dataset *data, iv_fit_o
     iv_preset_size size = size_of(data);
     for (size_t i = 0; i < preset->n_rows; i++) {
         const iv_preset_row *row = &preset->rows[i];
-        if (set_option(options, data, row->option, row->value[size])) continue;
+        if (set_option(options, row->option, row->value[size])) continue;
         return iv_fail(err, ISOVAE_ERR_INTERNAL, "the preset %s sets --%s to %s, which is none",
                        name, row->option, row->value[size]);
     }
+    size_t most = data->cols > 1 ? data->cols - 1 : 1; /* as for the default */
+    if (options->latent_dim > most) options->latent_dim = most;
+    if (options->batch_size > data->rows) options->batch_size = 0;
     return ISOVAE_OK;
 }
