@@ -167,12 +167,12 @@ typedef struct iv_sweep_place {
 /* The finished points of the sweep and the weights it goes on from. `settings` says what made
  * them. */
 isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const char *settings,
-                            const iv_sweep_place *place, const char *path,
+                            const iv_sweep_place *at, const char *path,
                             isovae_error *err) ISOVAE_MUST_CHECK;
-/* *place is 0, 0, NaN where there is no such file. `most`: points for which sweep->runs has room.
+/* *at is 0, 0, NaN where there is no such file. `most`: points for which sweep->runs has room.
  */
 isovae_status iv_sweep_restore(iv_sweep *sweep, iv_model *model, const char *settings, size_t most,
-                               iv_sweep_place *place, const char *path,
+                               iv_sweep_place *at, const char *path,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 
 #endif

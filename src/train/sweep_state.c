@@ -69,21 +69,21 @@ static bool read_point(const char *text, iv_sweep_point *p, size_t n)
 }
 
 isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const char *settings,
-                            const iv_sweep_place *place, const char *path, isovae_error *err)
+                            const iv_sweep_place *at, const char *path, isovae_error *err)
 {
     unsigned char *bytes = NULL;
     size_t length = 0;
     char number[40];
-    iv_format_double(number, sizeof number, place->before, 17);
+    iv_format_double(number, sizeof number, at->before, 17);
     json_t *state = json_object(), *rows = json_array();
     bool good = state && rows;
-    for (size_t i = 0; good && i < place->done; i++)
+    for (size_t i = 0; good && i < at->done; i++)
         good = json_array_append_new(
                    rows, point_text(&sweep->runs[place(i, sweep->points)], sweep->n)) == 0;
     good = good && json_object_set_new(state, "format", json_string(kind)) == 0 &&
            json_object_set_new(state, "settings", json_string(settings)) == 0 &&
            json_object_set_new(state, "before", json_string(number)) == 0 &&
-           json_object_set_new(state, "rounds", json_integer((json_int_t)place->rounds)) == 0 &&
+           json_object_set_new(state, "rounds", json_integer((json_int_t)at->rounds)) == 0 &&
            json_object_set_new(state, "points", json_integer((json_int_t)sweep->points)) == 0;
     if (good)
         good = json_object_set_new(state, "rows", rows) == 0;
@@ -119,7 +119,7 @@ static isovae_status same_settings(const char *mine, const char *saved, const ch
 
 static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *saved,
                           const json_t *state, const char *settings, size_t most,
-                          iv_sweep_place *place, const char *path, isovae_error *err)
+                          iv_sweep_place *at, const char *path, isovae_error *err)
 {
     const char *format = json_string_value(json_object_get(state, "format"));
     const char *theirs = json_string_value(json_object_get(state, "settings"));
@@ -158,18 +158,18 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
 }
 
 isovae_status iv_sweep_restore(iv_sweep *sweep, iv_model *model, const char *settings, size_t most,
-                               iv_sweep_place *place, const char *path, isovae_error *err)
+                               iv_sweep_place *at, const char *path, isovae_error *err)
 {
     struct stat about;
     unsigned char *bytes = NULL;
     size_t length = 0;
     iv_model *saved = NULL;
     json_t *state = NULL;
-    *place = (iv_sweep_place){0, 0, NAN};
+    *at = (iv_sweep_place){0, 0, NAN};
     if (stat(path, &about) != 0 && errno == ENOENT) return ISOVAE_OK;
     isovae_status status = iv_file_read(path, largest, &bytes, &length, err);
     if (!status) status = iv_model_read(bytes, length, path, &saved, &state, err);
-    if (!status) status = take(sweep, model, saved, state, settings, most, place, path, err);
+    if (!status) status = take(sweep, model, saved, state, settings, most, at, path, err);
     json_decref(state);
     iv_model_free(saved);
     iv_free(bytes);
