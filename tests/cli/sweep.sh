@@ -77,7 +77,7 @@ else
     check "the result is that of a whole run" cmp <(sed '/"command"/d' whole.json) <(sed '/"command"/d' stopped.json)
     check "the state is removed then" test ! -e stopped.json.sweep
 fi
-head -c 100 m.safetensors >broken.sweep
+printf 'not a state' >broken.sweep
 refuse sweep-resume-broken 3 "$isovae" sweep "${small[@]}" --json s2.json --resume broken.sweep
 refuse sweep-resume-model 2 "$isovae" sweep "${small[@]}" --json s2.json --resume m.safetensors
 finish
