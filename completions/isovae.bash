@@ -24,7 +24,7 @@ _isovae() {
         case $command in
             demo) words="--output --seed --threads --isa --quiet --verbose --help" ;;
             fit) words="--output --latent-dim --arch --activation --loss --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --weight-decay --beta-start --kl-warmup --init --init-from --validation --split-by --patience --resume --checkpoint-every --max-time --log --tensorboard --no-restart --columns --drop --categorical --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
-            report) words="--json --html --csv --split-by --rows --iwae --truth-density --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            report) words="--json --html --csv --split-by --rows --iwae --truth-density --labels --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             score) words="--output --estimate --fpr --explain --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             encode) words="--output --isometric --sigma --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             decode) words="--output --isometric --header --no-header --threads --isa --quiet --verbose --help" ;;
