@@ -108,11 +108,15 @@ static void test_other_formulas(void **state)
 static void test_best(void **state)
 {
     static const double auroc[] = {0.9, 0.05, NAN, 0.7}, none[] = {NAN, NAN};
+    static const double alike[] = {0.3, 0.7};
+    static const size_t rare[] = {10, 90}, common[] = {90, 10};
     static const size_t rows[] = {10, 10, 0, 80}, few[] = {96, 4, 0, 0}, nobody[] = {0, 100};
     (void)state;
     assert_int_equal(iv_label_best(100, 4, rows, auroc), 1);
     assert_int_equal(iv_label_best(100, 4, few, auroc), 4); /* four rows within, or without */
     assert_int_equal(iv_label_best(100, 2, nobody, none), 2);
+    assert_int_equal(iv_label_best(100, 2, rare, alike), 0);
+    assert_int_equal(iv_label_best(100, 2, common, alike), 1);
 }
 
 /* ---- readers ---- */

@@ -73,7 +73,9 @@ size_t iv_label_best(size_t count, size_t n, const size_t *rows_of, const double
     for (size_t c = 0; c < n; c++) {
         if (rows_of[c] < IV_LEAST_CLASS || count - rows_of[c] < IV_LEAST_CLASS) continue;
         if (isnan(auroc[c])) continue;
-        if (best == n || fabs(auroc[c] - 0.5) > fabs(auroc[best] - 0.5)) best = c;
+        /* Of two classes each tells the other; the rarer one is then the one to name. */
+        double gain = best == n ? 1 : fabs(auroc[c] - 0.5) - fabs(auroc[best] - 0.5);
+        if (gain > 1e-12 || (gain > -1e-12 && rows_of[c] < rows_of[best])) best = c;
     }
     return best;
 }

@@ -31,7 +31,7 @@ isovae_status iv_label_auroc(size_t count, const double *x, size_t stride, const
                              size_t n, double *auroc, isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The class that x tells best, by |A_c - 1/2|, of those with IV_LEAST_CLASS rows or more within and
- * without; n where there is none. */
+ * without, the rarer of two that are told alike; n where there is none. */
 size_t iv_label_best(size_t count, size_t n, const size_t *rows_of, const double *auroc);
 
 #endif
