@@ -1189,6 +1189,9 @@ static void warnings(void **state)
     make_good(&m);
     m.a.distortion.transform = 0.0025;
     assert_true(only_alarm(&m, "folded"));
+    m.facts.convolutional = true; /* which has its reasons to lose more than PCA: a note */
+    assert_true(only_alarm(&m, NULL));
+    m.facts.convolutional = false;
     m.eigenvalues[5] = 0.1; /* unless PCA loses as much */
     m.a.pca.residual = 0.1;
     m.a.distortion.transform = 0.1005;
