@@ -540,7 +540,7 @@ static void floating_point_state(void **state)
     for (size_t i = 0; i < CASES; i++) {
         const example *c = &cases[i];
         isovae_scorer *s = scorer_of(c, NULL, 0, NULL);
-        double expected[ROWS], got[ROWS], mu[40], mu_got[40], x[64];
+        double expected[ROWS], got[ROWS], mu[40], mu_got[40], x[128];
         score(s, c->rows, ROWS, expected);
         ok(isovae_scorer_encode(s, c->rows, ISOVAE_F32, 1, 0, 0, mu, NULL, NULL, NULL, &err), &err);
         /* Towards zero, upwards, traps on everything, flags raised before, our own mode already. */
