@@ -70,7 +70,7 @@ void *realloc(void *memory, size_t size)
 
 /* ---- Models and rows ---- */
 
-enum { ROWS = 150, CASES = 8, ENSEMBLE = 7 };
+enum { ROWS = 150, CASES = 8, ENSEMBLE = 7, WIDEST = 128 };
 static const char *const estimates[IV_ESTIMATES] = {"elbo", "posterior", "logdet", "laplace"};
 
 typedef struct example {
@@ -540,7 +540,7 @@ static void floating_point_state(void **state)
     for (size_t i = 0; i < CASES; i++) {
         const example *c = &cases[i];
         isovae_scorer *s = scorer_of(c, NULL, 0, NULL);
-        double expected[ROWS], got[ROWS], mu[40], mu_got[40], x[128];
+        double expected[ROWS], got[ROWS], mu[40], mu_got[40], x[WIDEST];
         score(s, c->rows, ROWS, expected);
         ok(isovae_scorer_encode(s, c->rows, ISOVAE_F32, 1, 0, 0, mu, NULL, NULL, NULL, &err), &err);
         /* Towards zero, upwards, traps on everything, flags raised before, our own mode already. */
@@ -580,7 +580,7 @@ static void no_allocation(void **state)
     for (size_t i = 0; i < CASES; i++) {
         const example *c = &cases[i];
         for (size_t e = 0; e < IV_ESTIMATES; e++) {
-            double out[ROWS], latents[3 * 40], x[64];
+            double out[ROWS], latents[3 * 40], x[WIDEST];
             unsigned char row_status[ROWS];
             size_t before = allocations;
             isovae_scorer *s = scorer_of(c, estimates[e], 0, NULL);
