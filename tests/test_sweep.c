@@ -362,6 +362,9 @@ static void interrupted_sweeps_end_the_same(void **state)
     same_runs(whole, parts);
     iv_sweep_free(whole);
     iv_sweep_free(parts);
+    char checkpoint[64];
+    snprintf(checkpoint, sizeof checkpoint, "%s.ckpt", path);
+    assert_int_not_equal(access(checkpoint, F_OK), 0);
     unlink(path);
     iv_dataset_free(data);
 }
@@ -408,7 +411,7 @@ static void few_points(json_t *state)
 }
 static void no_rows(json_t *state)
 {
-    json_object_set_new(state, "rows", json_array());
+    json_object_set_new(state, "rows", json_integer(0));
 }
 static void many_rounds(json_t *state)
 {

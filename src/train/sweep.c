@@ -22,6 +22,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* `extra`: points that a target out of reach may add below the smallest beta. */
 enum { default_points = 16, most_points = 200, most_seeds = 100, extra = 12, attempts = 3 };
@@ -59,6 +60,8 @@ typedef struct work {
     size_t room;  /* points for which there is room */
     iv_sweep_place at;
     iv_text settings;
+    iv_text checkpoint; /* file of the training that runs; no data: none is kept */
+    bool resumed;       /* it may be there from before */
     /* progress over all trainings */
     double before, total;
 } work;
@@ -331,6 +334,11 @@ static isovae_status prepare(work *w, isovae_error *err)
     iv_plan_set_steps(&w->plan, s->steps);
     IV_TRY(iv_trainer_new(w->data, &w->fit, &w->plan, w->model, &w->trainer, err));
     write_settings(w);
+    if (o->state != NULL) {
+        iv_text_printf(&w->checkpoint, "%s.ckpt", o->state);
+        IV_TRY(iv_text_check(&w->checkpoint, err));
+        w->fit.checkpoint = w->checkpoint.data;
+    }
     return iv_text_check(&w->settings, err);
 }
 
@@ -397,21 +405,43 @@ static uint64_t stage_seed(const iv_sweep *s, size_t run, size_t k)
     return s->seed + run * UINT64_C(0xD1B54A32D192ED03) + k * UINT64_C(0x8CB92BA72F3D8DD7);
 }
 
+static isovae_status save(work *w, isovae_error *err)
+{
+    const char *path = w->options->state;
+    if (path == NULL) return ISOVAE_OK;
+    return iv_sweep_save(w->s, w->model, w->settings.data, &w->at, path, err);
+}
+
+/* Where an interrupted sweep left a training unfinished, it goes on. One of other settings is of a
+ * training that was finished, or not begun, when the state was written: it says nothing. */
+static isovae_status take_checkpoint(work *w, isovae_error *err)
+{
+    bool found = false;
+    if (!w->resumed || w->checkpoint.data == NULL) return ISOVAE_OK;
+    w->resumed = false;
+    isovae_status status = iv_checkpoint_read(w->trainer, w->checkpoint.data, &found, err);
+    if (status != ISOVAE_ERR_ARGUMENT) return status;
+    iv_trainer_start(w->trainer, 0, w->model->params);
+    return ISOVAE_OK;
+}
+
 /* One training from where the model's weights are; again at a lower rate where it diverges. */
 static isovae_status train_once(work *w, double beta, isovae_error *err)
 {
     iv_trainer *t = w->trainer;
-    double factor = 1.0;
+    t->rate_factor = 1.0;
     for (int tries = 0;; tries++) {
-        t->rate_factor = factor;
         iv_trainer_start(t, 0, w->model->params);
+        IV_TRY(take_checkpoint(w, err));
         iv_budget_start(&t->budget, 0.0, 0.0, iv_clock());
         isovae_status status = iv_trainer_run(t, err);
+        if (status == ISOVAE_ERR_CANCELLED) return status;
+        if (w->checkpoint.data != NULL) unlink(w->checkpoint.data);
         if (status == ISOVAE_OK) iv_trainer_finish(t);
         if (status != ISOVAE_ERR_DIVERGED || tries == 2) return status;
-        factor *= 0.3;
+        t->rate_factor *= 0.3;
         tell(w->s, "training at beta %.3g diverged: again at %.3g of the learning rate", beta,
-             factor);
+             t->rate_factor);
     }
 }
 
@@ -435,7 +465,9 @@ static isovae_status train_first(work *w, size_t run, double beta, isovae_error 
     iv_sweep *s = w->s;
     w->fit.beta = beta;
     bool folded = true;
-    for (size_t attempt = 0; attempt < attempts && folded; attempt++) {
+    for (size_t attempt = w->at.attempt; attempt < attempts && folded; attempt++) {
+        w->at.attempt = attempt;
+        if (attempt > 0) IV_TRY(save(w, err));
         w->plan.seed = stage_seed(s, run, attempt);
         iv_plan_choose_beta(&w->plan, &w->fit);
         iv_plan_set_steps(&w->plan, s->cold_steps);
@@ -444,19 +476,13 @@ static isovae_status train_first(work *w, size_t run, double beta, isovae_error 
         IV_TRY(is_folded(w, &folded, err));
         if (w->plan.steps < steps_to_judge || w->options->fit.no_restart) break;
     }
+    w->at.attempt = 0;
     if (folded && s->cold_steps >= steps_to_judge)
         tell(s,
              "the training at beta %.3g is folded (two branches of the data share one latent "
              "value), and the curve starts from it; try more --latent-dim or another --seed",
              beta);
     return ISOVAE_OK;
-}
-
-static isovae_status save(work *w, isovae_error *err)
-{
-    const char *path = w->options->state;
-    if (path == NULL) return ISOVAE_OK;
-    return iv_sweep_save(w->s, w->model, w->settings.data, &w->at, path, err);
 }
 
 /* The cold training is round 0 of the smallest beta. A rate that starts again finds a better model,
@@ -552,7 +578,9 @@ static isovae_status train_all(work *w, isovae_error *err)
 
 /* ---- the answer, from a cold start ---- */
 
-static isovae_status train_cold(work *w, double beta, iv_sweep_retrain *out, isovae_error *err)
+/* `path`: its checkpoint, or NULL. */
+static isovae_status train_cold(work *w, double beta, const char *path, iv_sweep_retrain *out,
+                                isovae_error *err)
 {
     iv_sweep *s = w->s;
     iv_fit_options cold = w->options->fit;
@@ -564,7 +592,10 @@ static isovae_status train_cold(work *w, double beta, iv_sweep_retrain *out, iso
     cold.checkpoint = cold.resume = cold.log = cold.tensorboard = cold.init_from = NULL;
     cold.max_seconds = 0.0;
     cold.progress = w->fit.progress;
+    cold.checkpoint = path;
+    cold.resume = w->options->resume && path != NULL && access(path, R_OK) == 0 ? path : NULL;
     IV_TRY(iv_fit(w->data, &cold, &result, err));
+    if (path != NULL) unlink(path);
     iv_model_free(s->model);
     s->model = result.model;
     for (size_t i = 0; i < result.n_notes; i++) tell(s, "%s", result.notes[i].text);
@@ -587,7 +618,13 @@ static isovae_status retrain(work *w, isovae_error *err)
     while (s->n_retrains < IV_SWEEP_RETRAINS && !s->reached) {
         iv_sweep_retrain *r = &s->retrains[s->n_retrains];
         w->total = w->before + (double)s->cold_steps;
-        IV_TRY(train_cold(w, beta, r, err));
+        iv_text path = {0};
+        if (w->options->state != NULL)
+            iv_text_printf(&path, "%s.cold%zu.ckpt", w->options->state, s->n_retrains);
+        isovae_status status = iv_text_check(&path, err);
+        if (status == ISOVAE_OK) status = train_cold(w, beta, path.data, r, err);
+        iv_text_free(&path);
+        IV_TRY(status);
         s->n_retrains++;
         s->beta = beta;
         s->active = (size_t)r->point.active;
@@ -608,6 +645,7 @@ static isovae_status restore(work *w, isovae_error *err)
     double first = s->runs[0].beta, second = s->runs[1].beta;
     IV_TRY(
         iv_sweep_restore(s, w->model, w->settings.data, w->room, &w->at, w->options->state, err));
+    w->resumed = true;
     s->runs[0].beta = first; /* the grid is this run's, whatever the file says */
     s->runs[1].beta = second;
     extend_grid(s);
@@ -664,6 +702,7 @@ isovae_status iv_sweep_run(const iv_dataset *data, const iv_sweep_options *optio
     *out = NULL;
     isovae_status status = prepare(&w, err);
     if (!status && options->state && options->resume) status = restore(&w, err);
+    if (!status) status = save(&w, err); /* from now on there is something to go on from */
     if (!status) status = train_all(&w, err);
     if (!status) {
         iv_sweep_summarise(w.s);
@@ -678,6 +717,7 @@ isovae_status iv_sweep_run(const iv_dataset *data, const iv_sweep_options *optio
     iv_fit_plan_free(&w.plan);
     iv_free(w.held);
     iv_text_free(&w.settings);
+    iv_text_free(&w.checkpoint);
     if (status) {
         iv_sweep_free(w.s);
         return status;

@@ -160,7 +160,7 @@ void iv_sweep_linear(const iv_sweep *sweep, double beta, double *distortion, dou
 /* How far a sweep is: trainings finished, and of the next, where it is the first of a seed, the
  * cold one and the rounds of settling. */
 typedef struct iv_sweep_place {
-    size_t done, rounds;
+    size_t done, rounds, attempt; /* attempt: of the cold one, where it folded */
     double before; /* the target's value at the last smallest beta that did not meet it, or NaN */
 } iv_sweep_place;
 
@@ -169,7 +169,7 @@ typedef struct iv_sweep_place {
 isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const char *settings,
                             const iv_sweep_place *at, const char *path,
                             isovae_error *err) ISOVAE_MUST_CHECK;
-/* *at is 0, 0, NaN where there is no such file. `most`: points for which sweep->runs has room.
+/* *at is its beginning where there is no such file. `most`: points for which sweep->runs has room.
  */
 isovae_status iv_sweep_restore(iv_sweep *sweep, iv_model *model, const char *settings, size_t most,
                                iv_sweep_place *at, const char *path,

@@ -83,6 +83,7 @@ isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const 
     good = good && json_object_set_new(state, "format", json_string(kind)) == 0 &&
            json_object_set_new(state, "settings", json_string(settings)) == 0 &&
            json_object_set_new(state, "before", json_string(number)) == 0 &&
+           json_object_set_new(state, "attempt", json_integer((json_int_t)at->attempt)) == 0 &&
            json_object_set_new(state, "rounds", json_integer((json_int_t)at->rounds)) == 0 &&
            json_object_set_new(state, "points", json_integer((json_int_t)sweep->points)) == 0;
     if (good)
@@ -132,13 +133,14 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
                        path);
     IV_TRY(same_settings(settings, theirs, path, err));
     json_int_t rounds = json_integer_value(json_object_get(state, "rounds"));
+    json_int_t attempt = json_integer_value(json_object_get(state, "attempt"));
     const char *text = json_string_value(json_object_get(state, "before"));
     double before = NAN;
     size_t count = json_array_size(rows);
     bool good = text && iv_parse_double(text, strlen(text), &before) &&
                 points >= (json_int_t)sweep->points && (uint64_t)points <= most &&
-                json_is_array(rows) && rounds >= 0 && rounds <= 1000 && (count > 0 || rounds > 0) &&
-                count <= (size_t)points * sweep->seeds &&
+                json_is_array(rows) && rounds >= 0 && rounds <= 1000 && attempt >= 0 &&
+                attempt <= 1000 && count <= (size_t)points * sweep->seeds &&
                 saved->param_elements == model->param_elements && saved->dtype == model->dtype &&
                 iv_graph_same(saved->encoder, model->encoder) &&
                 iv_graph_same(saved->decoder, model->decoder);
@@ -153,7 +155,7 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
     memcpy(model->params, saved->params,
            model->param_elements * (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
     sweep->points = (size_t)points;
-    *at = (iv_sweep_place){count, (size_t)rounds, before};
+    *at = (iv_sweep_place){count, (size_t)rounds, (size_t)attempt, before};
     return ISOVAE_OK;
 }
 
@@ -165,7 +167,7 @@ isovae_status iv_sweep_restore(iv_sweep *sweep, iv_model *model, const char *set
     size_t length = 0;
     iv_model *saved = NULL;
     json_t *state = NULL;
-    *at = (iv_sweep_place){0, 0, NAN};
+    *at = (iv_sweep_place){.before = NAN};
     if (stat(path, &about) != 0 && errno == ENOENT) return ISOVAE_OK;
     isovae_status status = iv_file_read(path, largest, &bytes, &length, err);
     if (!status) status = iv_model_read(bytes, length, path, &saved, &state, err);
