@@ -487,7 +487,7 @@ static isovae_status train_first(work *w, size_t run, double beta, isovae_error 
 
 /* The cold training is round 0 of the smallest beta. A rate that starts again finds a better model,
  * the less the more often it has: a chain would be the better trained the later, which tilts the
- * curve, were that not spent beforehand. */
+ * curve. The rounds are to spend that beforehand; on MNIST they do not suffice (docs/sweep.md). */
 static isovae_status train_smallest(work *w, size_t run, double beta, isovae_error *err)
 {
     iv_sweep *s = w->s;
