@@ -3,10 +3,10 @@
 
 #include "base/file.h"
 #include "model/file.h"
+#include "report/values.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static size_t count_active(const iv_model *model)
@@ -150,11 +150,6 @@ static void human(iv_text *text, const cli *c, const iv_model *ensemble, const i
 
 /* ---- for programs ---- */
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *hex(uint64_t value)
 {
     char text[20];
@@ -166,7 +161,7 @@ static json_t *numbers(const double *values, size_t n)
 {
     json_t *array = json_array();
     for (size_t i = 0; values != NULL && i < n; i++)
-        json_array_append_new(array, number(values[i]));
+        json_array_append_new(array, iv_json_number(values[i]));
     return array;
 }
 
@@ -178,9 +173,9 @@ static json_t *latents_json(const iv_model *model)
         json_object_set_new(latent, "index", json_integer((json_int_t)j));
         json_object_set_new(latent, "active", json_boolean(model->active && model->active[j]));
         json_object_set_new(latent, "variance_y",
-                            model->variance_y ? number(model->variance_y[j]) : json_null());
+                            model->variance_y ? iv_json_number(model->variance_y[j]) : json_null());
         json_object_set_new(latent, "kl_nats",
-                            model->kl_mean ? number(model->kl_mean[j]) : json_null());
+                            model->kl_mean ? iv_json_number(model->kl_mean[j]) : json_null());
         json_array_append_new(array, latent);
     }
     return array;
@@ -193,12 +188,12 @@ static json_t *history_json(const iv_model *model)
         const iv_history *h = &model->history[i];
         json_t *line = json_object();
         json_object_set_new(line, "step", json_integer((json_int_t)h->step));
-        json_object_set_new(line, "beta", number(h->beta));
-        json_object_set_new(line, "rate", number(h->rate));
-        json_object_set_new(line, "loss", number(h->loss));
-        json_object_set_new(line, "distortion", number(h->distortion));
-        json_object_set_new(line, "kl_nats", number(h->kl));
-        json_object_set_new(line, "validation", number(h->validation));
+        json_object_set_new(line, "beta", iv_json_number(h->beta));
+        json_object_set_new(line, "rate", iv_json_number(h->rate));
+        json_object_set_new(line, "loss", iv_json_number(h->loss));
+        json_object_set_new(line, "distortion", iv_json_number(h->distortion));
+        json_object_set_new(line, "kl_nats", iv_json_number(h->kl));
+        json_object_set_new(line, "validation", iv_json_number(h->validation));
         json_array_append_new(array, line);
     }
     return array;
@@ -219,8 +214,8 @@ static void set_training(json_t *root, const iv_model *model)
     json_object_set_new(t, "data_hash", hex(model->data_hash));
     json_object_set_new(t, "restarts", json_integer((json_int_t)model->restarts));
     json_object_set_new(t, "folded", json_boolean(model->folded));
-    json_object_set_new(t, "train_loss", number(model->train_loss));
-    json_object_set_new(t, "validation_loss", number(model->validation_loss));
+    json_object_set_new(t, "train_loss", iv_json_number(model->train_loss));
+    json_object_set_new(t, "validation_loss", iv_json_number(model->validation_loss));
     json_object_set_new(t, "history", history_json(model));
     json_object_set_new(root, "training", t);
 }
@@ -232,9 +227,9 @@ static json_t *members_json(const iv_model *ensemble)
         const iv_model *m = iv_model_member(ensemble, k);
         json_t *member = json_object();
         json_object_set_new(member, "active_dim", json_integer((json_int_t)count_active(m)));
-        json_object_set_new(member, "beta", number(m->beta));
-        json_object_set_new(member, "train_loss", number(m->train_loss));
-        json_object_set_new(member, "validation_loss", number(m->validation_loss));
+        json_object_set_new(member, "beta", iv_json_number(m->beta));
+        json_object_set_new(member, "train_loss", iv_json_number(m->train_loss));
+        json_object_set_new(member, "validation_loss", iv_json_number(m->validation_loss));
         json_array_append_new(array, member);
     }
     return array;
@@ -260,12 +255,12 @@ static json_t *machine(const iv_model *ensemble, const iv_model *model, uint64_t
     json_object_set_new(root, "active_dim", json_integer((json_int_t)count_active(model)));
     json_object_set_new(root, "loss", json_string(metric));
     json_object_set_new(root, "objective", json_string(objective_name(model)));
-    json_object_set_new(root, "beta", number(model->beta));
+    json_object_set_new(root, "beta", iv_json_number(model->beta));
     json_object_set_new(root, "beta_auto", json_boolean(model->beta_auto));
     if (model->learned_elements > 0) {
-        json_object_set_new(root, "noise_floor", number(model->noise_floor));
+        json_object_set_new(root, "noise_floor", iv_json_number(model->noise_floor));
     }
-    json_object_set_new(root, "denoise", number(model->denoise));
+    json_object_set_new(root, "denoise", iv_json_number(model->denoise));
     json_object_set_new(root, "scale", json_string(iv_scale_kind_name(model->scaling.kind)));
     json_object_set_new(root, "features", names);
     json_object_set_new(root, "image",
@@ -293,16 +288,7 @@ isovae_status cmd_info(cli *c, isovae_error *err)
     if (status == ISOVAE_OK) status = cli_member(c, model, &member, err);
     if (status == ISOVAE_OK) status = iv_model_hash(model, &hash, err);
     if (status == ISOVAE_OK && c->opt[OPT_JSON].set) {
-        json_t *root = machine(model, member, hash);
-        char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-        json_decref(root);
-        if (dump == NULL) {
-            status = iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for the JSON");
-        } else {
-            iv_text_puts(&text, dump);
-            iv_text_puts(&text, "\n");
-            free(dump);
-        }
+        status = iv_json_text(machine(model, member, hash), &text, err);
     } else if (status == ISOVAE_OK) {
         human(&text, c, model, member, hash);
     }

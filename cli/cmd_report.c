@@ -5,9 +5,9 @@
 #include "data/labels.h"
 #include "model/file.h"
 #include "report/report.h"
+#include "report/values.h"
 #include "theory/analysis.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -55,13 +55,7 @@ static isovae_status json_text(const iv_report_context *context, iv_text *out, i
 {
     json_t *root = NULL;
     IV_TRY(iv_report_json(context, &root, err));
-    char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    json_decref(root);
-    if (dump == NULL) return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for the JSON report");
-    iv_text_puts(out, dump);
-    iv_text_puts(out, "\n");
-    free(dump);
-    return iv_text_check(out, err);
+    return iv_json_text(root, out, err);
 }
 
 static isovae_status write_files(cli *c, const iv_report_context *context,

@@ -4,10 +4,10 @@
 #include "base/file.h"
 #include "model/file.h"
 #include "report/sweep.h"
+#include "report/values.h"
 #include "train/sweep.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -109,13 +109,7 @@ static isovae_status json_text(const iv_sweep_report *report, iv_text *out, isov
 {
     json_t *root = NULL;
     IV_TRY(iv_sweep_json(report, &root, err));
-    char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    json_decref(root);
-    if (dump == NULL) return iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for the JSON report");
-    iv_text_puts(out, dump);
-    iv_text_puts(out, "\n");
-    free(dump);
-    return iv_text_check(out, err);
+    return iv_json_text(root, out, err);
 }
 
 static isovae_status write_results(cli *c, const iv_sweep_report *report, isovae_error *err)

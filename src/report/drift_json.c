@@ -14,9 +14,7 @@ static json_t *side(const iv_drift_context *c, size_t s)
               iv_json_put(o, "feature_rows", iv_json_count(c->drift->feature_rows[s])) &&
               iv_json_put(o, "held_out", json_boolean(d->held_out)) &&
               iv_json_put(o, "trained_on", json_boolean(d->trained_on));
-    if (ok) return o;
-    json_decref(o);
-    return NULL;
+    return iv_json_done(o, ok);
 }
 
 static const char *feature_name(const iv_drift_context *c, size_t feature)
@@ -35,9 +33,7 @@ static json_t *behind(const iv_drift_context *c, const iv_drift_item *item)
              iv_json_put(o, "amount", iv_json_number(part->amount));
         ok = iv_json_append(array, o) && ok;
     }
-    if (ok) return array;
-    json_decref(array);
-    return NULL;
+    return iv_json_done(array, ok);
 }
 
 static json_t *tests(const iv_drift_item *item)
@@ -50,9 +46,7 @@ static json_t *tests(const iv_drift_item *item)
              iv_json_put(test, "adjusted", iv_json_number(item->adjusted[t]));
         ok = iv_json_put(o, iv_two_sample_name((iv_two_sample_test)t), test) && ok;
     }
-    if (ok) return o;
-    json_decref(o);
-    return NULL;
+    return iv_json_done(o, ok);
 }
 
 static json_t *item_json(const iv_drift_context *c, const iv_drift_item *item)
@@ -76,9 +70,7 @@ static json_t *item_json(const iv_drift_context *c, const iv_drift_item *item)
          iv_json_put(o, "spread_ratio", iv_json_number(t->spread)) &&
          iv_json_put(o, "distance", iv_json_number(t->distance)) &&
          iv_json_put(o, "tests", tests(item)) && iv_json_put(o, "behind", behind(c, item));
-    if (ok) return o;
-    json_decref(o);
-    return NULL;
+    return iv_json_done(o, ok);
 }
 
 static json_t *provenance(const iv_drift_context *c)
@@ -87,9 +79,7 @@ static json_t *provenance(const iv_drift_context *c)
     bool ok = iv_json_put(o, "version", json_string(ISOVAE_VERSION)) &&
               iv_json_put(o, "command", iv_json_string(c->command)) &&
               iv_json_put(o, "model_hash", iv_json_hash(c->model_hash));
-    if (ok) return o;
-    json_decref(o);
-    return NULL;
+    return iv_json_done(o, ok);
 }
 
 isovae_status iv_drift_json(const iv_drift_context *context, json_t **out, isovae_error *err)

@@ -1,4 +1,5 @@
 #include "report/labels.h"
+#include "report/values.h"
 
 #include "data/labels.h"
 #include "report/csv.h"
@@ -99,25 +100,9 @@ void iv_labels_text(const iv_report_context *context, size_t width, iv_text *out
 
 /* ---- JSON ---- */
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *name(const char *value)
-{
-    iv_text text = {0};
-    if (value == NULL) return json_null();
-    iv_text_puts(&text, "");
-    iv_put_clean(&text, value, 0, false);
-    json_t *out = text.failed ? NULL : json_stringn(text.data, text.length);
-    iv_text_free(&text);
-    return out;
-}
-
 static json_t *class_json(const iv_analysis *a, size_t c)
 {
-    return json_pack("{s:o, s:I}", "name", name(a->labels.of->classes[c]), "rows",
+    return json_pack("{s:o, s:I}", "name", iv_json_string(a->labels.of->classes[c]), "rows",
                      (json_int_t)a->labels.rows_of[c]);
 }
 
@@ -126,17 +111,15 @@ static json_t *latent_json(const iv_analysis *a, size_t rank)
     const iv_label_match *m = &a->labels.latents[rank];
     json_t *o =
         json_pack("{s:I, s:b}", "latent", (json_int_t)rank, "active", (int)a->latents[rank].active);
-    bool ok = json_object_set_new(o, of_classes(a) ? "eta2" : "r2", number(m->share)) == 0;
+    bool ok = json_object_set_new(o, of_classes(a) ? "eta2" : "r2", iv_json_number(m->share)) == 0;
     if (ok && of_classes(a)) {
         const char *best = class_name(a, rank);
-        ok = json_object_set_new(o, "auroc", number(m->auroc)) == 0 &&
-             json_object_set_new(o, "class", name(best)) == 0 &&
+        ok = json_object_set_new(o, "auroc", iv_json_number(m->auroc)) == 0 &&
+             json_object_set_new(o, "class", iv_json_string(best)) == 0 &&
              json_object_set_new(
                  o, "side", best == NULL ? json_null() : json_string(m->low ? "low" : "high")) == 0;
     }
-    if (ok) return o;
-    json_decref(o);
-    return NULL;
+    return iv_json_done(o, ok);
 }
 
 json_t *iv_labels_json(const iv_report_context *context)
@@ -155,9 +138,10 @@ json_t *iv_labels_json(const iv_report_context *context)
         json_decref(latents);
         return NULL;
     }
-    return json_pack("{s:o, s:s, s:I, s:o, s:o, s:o}", "source", name(a->labels.of->source), "kind",
-                     of_classes(a) ? "classes" : "numbers", "rows", (json_int_t)a->labels.rows,
-                     "chance", number(a->labels.chance), "classes", classes, "latents", latents);
+    return json_pack(
+        "{s:o, s:s, s:I, s:o, s:o, s:o}", "source", iv_json_string(a->labels.of->source), "kind",
+        of_classes(a) ? "classes" : "numbers", "rows", (json_int_t)a->labels.rows, "chance",
+        iv_json_number(a->labels.chance), "classes", classes, "latents", latents);
 }
 
 /* ---- CSV and HTML ---- */

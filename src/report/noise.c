@@ -1,4 +1,5 @@
 #include "report/noise.h"
+#include "report/values.h"
 
 #include "report/csv.h"
 
@@ -76,48 +77,37 @@ void iv_tails_line(const iv_report_context *context, iv_text *out)
     if (a->noise.heavy > NAMED) iv_text_puts(out, " ...");
 }
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *feature_json(const iv_report_context *context, size_t i)
 {
     const iv_feature_noise *f = &context->analysis->noise.features[i];
     json_t *o = json_object();
-    iv_text name = {0}, clean = {0};
+    iv_text name = {0};
     iv_facts_feature(context, i, &name);
-    iv_put_clean(&clean, name.data != NULL ? name.data : "", 0, false);
-    int bad = name.failed || clean.failed;
-    bad |= json_object_set_new(o, "feature", json_string(clean.data != NULL ? clean.data : ""));
-    bad |= json_object_set_new(o, "s", number(f->s));
-    bad |= json_object_set_new(o, "s_scaled", number(f->s_scaled));
-    bad |= json_object_set_new(o, "nu", number(f->nu));
-    bad |= json_object_set_new(o, "residual_sd", number(f->residual_sd));
-    bad |= json_object_set_new(o, "at_floor", json_boolean(f->at_floor));
+    bool ok = !name.failed &&
+              iv_json_put(o, "feature", iv_json_string(name.data != NULL ? name.data : ""));
+    ok = ok && iv_json_put(o, "s", iv_json_number(f->s));
+    ok = ok && iv_json_put(o, "s_scaled", iv_json_number(f->s_scaled));
+    ok = ok && iv_json_put(o, "nu", iv_json_number(f->nu));
+    ok = ok && iv_json_put(o, "residual_sd", iv_json_number(f->residual_sd));
+    ok = ok && iv_json_put(o, "at_floor", json_boolean(f->at_floor));
     iv_text_free(&name);
-    iv_text_free(&clean);
-    if (bad == 0) return o;
-    json_decref(o);
-    return NULL;
+    return iv_json_done(o, ok);
 }
 
 json_t *iv_noise_json(const iv_report_context *context)
 {
     const iv_analysis *a = context->analysis;
     json_t *o = json_object(), *features = json_array();
-    int bad = json_object_set_new(o, "tails", json_boolean(a->noise.tails));
-    bad |= json_object_set_new(o, "floor", number(a->noise.floor));
-    bad |= json_object_set_new(o, "heavy_limit", number(a->noise.heavy_limit));
-    bad |= json_object_set_new(o, "heavy", json_integer((json_int_t)a->noise.heavy));
-    bad |= json_object_set_new(o, "at_floor", json_integer((json_int_t)a->noise.at_floor));
-    for (size_t i = 0; i < a->noise.n && bad == 0; i++) {
-        bad |= json_array_append_new(features, feature_json(context, i));
+    bool ok = iv_json_put(o, "tails", json_boolean(a->noise.tails));
+    ok = ok && iv_json_put(o, "floor", iv_json_number(a->noise.floor));
+    ok = ok && iv_json_put(o, "heavy_limit", iv_json_number(a->noise.heavy_limit));
+    ok = ok && iv_json_put(o, "heavy", iv_json_count(a->noise.heavy));
+    ok = ok && iv_json_put(o, "at_floor", iv_json_count(a->noise.at_floor));
+    for (size_t i = 0; ok && i < a->noise.n; i++) {
+        ok = iv_json_append(features, feature_json(context, i));
     }
-    bad |= json_object_set_new(o, "features", features);
-    if (bad == 0) return o;
-    json_decref(o);
-    return NULL;
+    ok = iv_json_put(o, "features", features) && ok;
+    return iv_json_done(o, ok);
 }
 
 void iv_noise_csv(const iv_report_context *context, iv_text *out)

@@ -2,13 +2,6 @@
 
 #include "report/values.h"
 
-static json_t *dropped(json_t *value, bool ok)
-{
-    if (ok) return value;
-    json_decref(value);
-    return NULL;
-}
-
 static json_t *run_json(const iv_stability_run *run, const iv_agreement *a, size_t r)
 {
     json_t *o = json_object();
@@ -21,7 +14,7 @@ static json_t *run_json(const iv_stability_run *run, const iv_agreement *a, size
               iv_json_put(o, "steps", iv_json_count((size_t)run->steps)) &&
               iv_json_put(o, "restarts", iv_json_count(run->restarts)) &&
               iv_json_put(o, "folded", json_boolean(run->folded));
-    return dropped(o, ok);
+    return iv_json_done(o, ok);
 }
 
 static json_t *column(size_t runs, const double *values, size_t stride)
@@ -31,7 +24,7 @@ static json_t *column(size_t runs, const double *values, size_t stride)
     for (size_t r = 0; r < runs && ok; r++) {
         ok = iv_json_append(array, iv_json_number(values[r * stride]));
     }
-    return dropped(array, ok);
+    return iv_json_done(array, ok);
 }
 
 static json_t *latent_json(const iv_agreement *a, size_t j)
@@ -48,7 +41,7 @@ static json_t *latent_json(const iv_agreement *a, size_t j)
               iv_json_put(o, "turned", iv_json_number(l->turned)) &&
               iv_json_put(o, "match", column(a->runs, a->match + j, a->n)) &&
               iv_json_put(o, "variance_y", column(a->runs, a->variance + j, a->n));
-    return dropped(o, ok);
+    return iv_json_done(o, ok);
 }
 
 static json_t *unit_json(const iv_agreement *a, size_t u)
@@ -68,7 +61,7 @@ static json_t *unit_json(const iv_agreement *a, size_t u)
          iv_json_put(o, "variance_y_mean", iv_json_number(unit->variance_mean)) &&
          iv_json_put(o, "variance_y_sd", iv_json_number(unit->variance_sd)) &&
          iv_json_put(o, "match", column(a->runs, a->unit_match + u, a->n_units));
-    return dropped(o, ok);
+    return iv_json_done(o, ok);
 }
 
 static json_t *provenance(const iv_stability_context *c)
@@ -78,7 +71,7 @@ static json_t *provenance(const iv_stability_context *c)
               iv_json_put(o, "command", iv_json_string(c->command)) &&
               iv_json_put(o, "data", iv_json_string(c->data->source)) &&
               iv_json_put(o, "data_hash", iv_json_hash(c->data->hash));
-    return dropped(o, ok);
+    return iv_json_done(o, ok);
 }
 
 isovae_status iv_stability_json(const iv_stability_context *c, json_t **out, isovae_error *err)

@@ -21,7 +21,7 @@ json_t *iv_json_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-json_t *iv_json_count(size_t value)
+json_t *iv_json_count(uint64_t value)
 {
     return json_integer((json_int_t)value);
 }
@@ -50,6 +50,21 @@ json_t *iv_json_string(const char *value)
     json_t *out = text.failed ? NULL : json_stringn(text.data, text.length);
     iv_text_free(&text);
     return out;
+}
+
+json_t *iv_json_done(json_t *value, bool ok)
+{
+    if (ok) return value;
+    json_decref(value);
+    return NULL;
+}
+
+json_t *iv_json_numbers(const double *values, size_t n)
+{
+    json_t *array = json_array();
+    bool ok = array != NULL;
+    for (size_t i = 0; ok && i < n; i++) ok = iv_json_append(array, iv_json_number(values[i]));
+    return iv_json_done(array, ok);
 }
 
 isovae_status iv_json_text(json_t *root, iv_text *out, isovae_error *err)
