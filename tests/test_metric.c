@@ -1,5 +1,5 @@
 /* Metrics against the reference values and, in both arguments, against central differences. */
-#include "support_npz.h"
+#include "support_backend.h"
 
 #include "metric/metric.h"
 
@@ -17,26 +17,6 @@ static int setup(void **state)
     tables[1] = iv_kernels_get(IV_PRECISION_F32_REFERENCE, NULL);
     tables[2] = iv_kernels_get(IV_PRECISION_F32, NULL);
     return 0;
-}
-
-static void *up(const iv_kernels *k, const double *values, size_t n)
-{
-    void *out;
-    assert_int_equal(k->alloc(&out, n, "a test", NULL), ISOVAE_OK);
-    if (values != NULL) k->upload(out, values, n);
-    return out;
-}
-
-/* Downloads, compares, releases. */
-static void check(const iv_kernels *k, const char *what, void *got, const double *want, size_t n,
-                  double tolerance)
-{
-    double *values = calloc(n, sizeof *values);
-    assert_non_null(values);
-    k->download(values, got, n);
-    assert_near(what, values, want, n, tolerance);
-    free(values);
-    k->release(got);
 }
 
 static iv_metric *metric_of(const char *text, const iv_kernels *k, size_t d, const double *weight)

@@ -1,6 +1,6 @@
 /* SSIM against the reference files, against windows summed one by one, on pictures, and against
  * central differences; in both orders of the channels. */
-#include "support_npz.h"
+#include "support_backend.h"
 
 #include "base/memory.h"
 #include "base/pool.h"
@@ -34,26 +34,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* ---- plain memory on a backend ---- */
-
-static void *up(const iv_kernels *k, const double *values, size_t n)
-{
-    void *out;
-    assert_int_equal(k->alloc(&out, n, "a test", NULL), ISOVAE_OK);
-    if (values != NULL) k->upload(out, values, n);
-    return out;
-}
-
-static void check(const iv_kernels *k, const char *what, void *got, const double *want, size_t n,
-                  double tolerance)
-{
-    double *values = calloc(n, sizeof *values);
-    assert_non_null(values);
-    k->download(values, got, n);
-    assert_near(what, values, want, n, tolerance);
-    free(values);
-    k->release(got);
-}
+/* ---- plain memory ---- */
 
 static double *room(size_t n)
 {
