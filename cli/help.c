@@ -545,7 +545,7 @@ void cli_help_defaults(iv_text *text)
         "data units.\n"
         "- **Rate 0.01 with cosine decay to 0.** High rates and the decay to 0 matter most for how "
         "closely the optimality conditions are met. Networks wider than 128 units get 0.001.\n"
-        "- **Restarts.** A run of a network of dense layers (mlp) whose transform loss stays above "
+        "- **Restarts.** A run of a network of dense layers whose transform loss stays above "
         "what PCA reaches with as many components has folded two branches of the data on one "
         "latent value. It starts again from another start, twice at most, and says so; so does "
         "any run that diverged at the default rate, at a fifth of it. Runs of under 6,000 steps "

@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include "base/memory.h"
+#include "graph/node.h"
 #include "model/safetensors.h"
 
 #include <math.h>
@@ -238,4 +239,16 @@ iv_metric_use iv_model_metric_use(const iv_model *model, size_t lanes)
                            .weight = model->scaling.cols == model->d ? model->scaling.weight : NULL,
                            .image = iv_model_image(model),
                            .lanes = lanes};
+}
+
+static bool convolves(const iv_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++)
+        if (strncmp(graph->nodes[i].kind->name, "conv", 4) == 0) return true;
+    return false;
+}
+
+bool iv_model_convolves(const iv_model *model)
+{
+    return convolves(model->encoder) || convolves(model->decoder);
 }

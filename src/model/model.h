@@ -143,6 +143,10 @@ typedef struct iv_model_plan {
     const char *draft; /* the text of an architecture file (docs/architectures.md), or NULL */
 } iv_model_plan;
 
+/* Whether there are convolutions. Such a network keeps less than PCA of as many components with no
+ * fold at all, so what PCA keeps is no bar for it. */
+bool iv_model_convolves(const iv_model *model);
+
 /* A network by its name, or by a draft, whose name `arch` then is. "conv64" and "conv-small" are
  * for pictures. */
 isovae_status iv_model_build_plan(iv_model *model, const char *arch, const iv_model_plan *plan,

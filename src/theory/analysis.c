@@ -293,23 +293,23 @@ static isovae_status warn(iv_analysis *a, parts *p, const iv_summary *summary, i
     const iv_model *model = summary->model;
     const iv_analysis_options *options = summary->options;
     IV_TRY(training_e0(p, options, err));
-    iv_warning_facts facts = {
-        .loss = model->metric.loss,
-        .objective = model->objective,
-        .beta_auto = model->beta_auto,
-        .history_beta =
-            model->n_history > 0 ? model->history[model->n_history - 1].beta : (double)NAN,
-        .folded = model->folded,
-        .convolutional = model->arch != NULL && strncmp(model->arch, "conv", 4) == 0,
-        .steps = model->steps,
-        .steps_asked = model->steps_asked,
-        .cut_short = model->cut_short,
-        .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
-        .clipped_gap = summary->clipped_gap,
-        .clipped_gap_se = summary->clipped_gap_se,
-        .log_volume = iv_log_volume(p->pass->scaling, p->pass->weight),
-        .e0 = p->e0,
-        .e0_se = p->e0_se};
+    iv_warning_facts facts = {.loss = model->metric.loss,
+                              .objective = model->objective,
+                              .beta_auto = model->beta_auto,
+                              .history_beta = model->n_history > 0
+                                                  ? model->history[model->n_history - 1].beta
+                                                  : (double)NAN,
+                              .folded = model->folded,
+                              .convolutional = iv_model_convolves(model),
+                              .steps = model->steps,
+                              .steps_asked = model->steps_asked,
+                              .cut_short = model->cut_short,
+                              .transform_se = iv_moments_of(a->rows, p->rows->transform, 1).se,
+                              .clipped_gap = summary->clipped_gap,
+                              .clipped_gap_se = summary->clipped_gap_se,
+                              .log_volume = iv_log_volume(p->pass->scaling, p->pass->weight),
+                              .e0 = p->e0,
+                              .e0_se = p->e0_se};
     return iv_find_warnings(a, &facts, err);
 }
 

@@ -88,8 +88,8 @@ bool iv_fit_folded(const iv_fit_plan *plan, const iv_model *model, const iv_meas
                    double *value, double *limit)
 {
     if (plan->metric.loss != IV_LOSS_SSE || m->active == 0 || m->active > plan->n_pca) return false;
-    /* A linear map has no branches; convolutions often lose more than PCA with no fold at all. */
-    if (strncmp(plan->arch, "mlp", 3) != 0) return false;
+    if (strcmp(plan->arch, "linear") == 0) return false; /* a linear map has no branches */
+    if (iv_model_convolves(model)) return false;
     *value = m->transform;
     *limit = iv_plan_pca_residual(plan, m->active) + model->beta / 2.0 * (m->active_sigma2 + 0.5);
     return *value > *limit;
