@@ -76,8 +76,8 @@ products the kernel runs at 95 to 98 % of the peak; what keeps a step from 85 % 
 | mnist-step | 71 % | 1 % | 8 % | 8 % | 1 % | cross-entropy and its gradient 3, rows copied 1 |
 | toy-jacobian | 80 % | 10 % | | | | Gram matrix 2, seeds and copies 2 |
 | mnist-jacobian | 84 % | | | | | Gram matrix 10, G 2 |
-| conv64-step | 65 % | | 4 % | 3 % | | windows gathered 8, GDN |
-| conv-small-step | 65 % | 3 % | | | | windows gathered 13, batch norm 6, orders changed 4 |
+| conv64-step | 69 % | | 5 % | 4 % | 1 % | slopes times gradients 3, images framed 2, GDN |
+| conv-small-step | 69 % | 3 % | 1 % | 1 % | | batch norm 6, orders changed 4, images framed 3 |
 
 A step at 85 % needs the toy's other third halved: weights packed by Adam in the same pass, and cheaper
 exponentials. mnist-step waits for the third cache (Adam and packing move 30 MB a step), which shows as

@@ -143,7 +143,7 @@ typedef struct isovae_fit_config {
     size_t struct_size;
     size_t latent_dim;
     double beta;            /* of the summed metric: D + beta KL; NaN: found from the data */
-    const char *loss;       /* "sse", "bce", "weighted:...", "ssim" */
+    const char *loss;       /* "sse", "bce", "weighted:...", "ssim", "sse:feature", "student" */
     const char *objective;  /* "conventional", "decomposed" */
     const char *arch;       /* "mlp:64,64" */
     const char *activation; /* "silu", "relu", ... */
