@@ -339,7 +339,8 @@ static void log_line(iv_trainer *t, const iv_objective_means *validation, double
     t->log = NULL;
 }
 
-/* Tells about ten times a second; the clock decides what is shown, never what is computed. */
+/* Tells of the first step, of the last, and about ten times a second between; the clock decides
+ * what is shown, never what is computed. */
 static bool tell_progress(iv_trainer *t, const iv_objective_means *means, double now)
 {
     bool last = t->step == t->plan->steps;
@@ -405,7 +406,8 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
     const char *checkpoint = t->options->checkpoint;
     size_t blocks = (t->model->trained_elements + adam_block - 1) / adam_block;
     double now = iv_clock();
-    t->seconds_reported = t->seconds_saved = t->line_seconds = now;
+    t->seconds_saved = t->line_seconds = now;
+    t->seconds_reported = -HUGE_VAL; /* the first step is told, however quick the run is */
     t->line_step = t->step;
     t->begin_again = t->out_of_time = false;
     iv_budget_attempt(&t->budget, t->step, plan->asked_steps, plan->bend_step > 0, now);
