@@ -1,7 +1,7 @@
 /* isovae decode MODEL CODES and isovae sample MODEL: latent coordinates to data. */
 #include "picture.h"
 
-#include "base/random.h"
+#include "theory/sample.h"
 #include "theory/score.h"
 
 #include <math.h>
@@ -122,53 +122,6 @@ isovae_status cmd_decode(cli *c, isovae_error *err)
 
 /* ---- sample ---- */
 
-/* A draw of Student's t from two uniforms (Bailey 1994). */
-static double student_draw(double nu, double u, double v)
-{
-    return sqrt(nu * (pow(u, -2 / nu) - 1)) * cos(2 * M_PI * v);
-}
-
-/* Learned noise: s_i times a normal or, for student, a t draw; `room` has 2 d numbers. */
-static void add_learned_noise(const iv_model *model, const iv_key *key, double *x, double *room)
-{
-    bool student = model->metric.loss == IV_LOSS_STUDENT;
-    if (student) {
-        iv_uniforms_f64(key, 2 * model->d, room);
-    } else {
-        iv_normals_f64(key, model->d, room);
-    }
-    for (size_t i = 0; i < model->d; i++) {
-        double nu = iv_model_noise_nu(model, i);
-        double draw = student ? student_draw(nu, room[2 * i], room[2 * i + 1]) : room[i];
-        x[i] += draw * iv_model_noise_s(model, i) * model->scaling.scale[i];
-    }
-}
-
-/* Draw 1 of the row's key is the decoder's noise: a Gaussian of variance beta/2 in the metric, that
- * is beta/(2 weight) in network units, or a coin with the decoded probability. */
-static void add_noise(const iv_model *model, uint64_t seed, size_t row, double *x, double *room)
-{
-    iv_key key = {.seed = seed, .purpose = IV_PURPOSE_SAMPLE, .row = row, .draw = 1};
-    const iv_scaling *s = &model->scaling;
-    if (model->metric.loss == IV_LOSS_BCE) {
-        iv_uniforms_f64(&key, model->d, room);
-        for (size_t i = 0; i < model->d; i++) {
-            double probability = (x[i] - s->shift[i]) / s->scale[i];
-            x[i] = s->shift[i] + (room[i] < probability ? s->scale[i] : 0);
-        }
-        return;
-    }
-    if (iv_loss_learned(model->metric.loss)) {
-        add_learned_noise(model, &key, x, room);
-        return;
-    }
-    iv_normals_f64(&key, model->d, room);
-    for (size_t i = 0; i < model->d; i++) {
-        if (iv_scaling_drops(s, i)) continue;
-        x[i] += room[i] * s->scale[i] * sqrt(model->beta / (2 * s->weight[i]));
-    }
-}
-
 enum { IMAGES_A_ROW = 10 };
 
 /* Ten images a row, the last row filled up with white. */
@@ -207,33 +160,22 @@ static isovae_status write_images(cli *c, const iv_model *m, double *x, size_t r
 static isovae_status sample(cli *c, const iv_model *model, size_t rows, cli_format format,
                             isovae_error *err)
 {
-    size_t cells = 0, out_cells = 0;
-    double *z = NULL, *x = NULL, *room = NULL;
-    uint64_t seed = cli_seed(c);
-    if (!iv_size_mul(rows, model->n, &cells) || !iv_size_mul(rows, model->d, &out_cells)) {
+    size_t out_cells = 0;
+    double *x = NULL;
+    if (!iv_size_mul(rows, model->d, &out_cells)) {
         return iv_fail(err, ISOVAE_ERR_MEMORY, "-n: %zu rows are too many", rows);
     }
-    isovae_status status = IV_NEW(z, cells, "samples", err);
-    if (status == ISOVAE_OK) status = IV_NEW(x, out_cells, "samples", err);
-    if (status == ISOVAE_OK) status = IV_NEW(room, 2 * model->d, "a sample", err);
+    isovae_status status = IV_NEW(x, out_cells, "samples", err);
     if (status == ISOVAE_OK) {
-        for (size_t r = 0; r < rows; r++) {
-            iv_key key = {.seed = seed, .purpose = IV_PURPOSE_SAMPLE, .row = r, .draw = 0};
-            iv_normals_f64(&key, model->n, z + r * model->n);
-        }
-        status = iv_decode_rows(model, z, rows, c->pool, cli_isa(c), x, err);
-    }
-    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set) {
-        for (size_t r = 0; r < rows; r++) add_noise(model, seed, r, x + r * model->d, room);
+        status = iv_sample_rows(model, cli_seed(c), rows, c->opt[OPT_NOISE].set, c->pool,
+                                cli_isa(c), x, err);
     }
     if (status == ISOVAE_OK && format == CLI_FORMAT_PNG) {
         status = write_images(c, model, x, rows, err);
     } else if (status == ISOVAE_OK) {
         status = write_rows(c, model, x, rows, NULL, rows, "isovae-rows/1", format, err);
     }
-    iv_free(z);
     iv_free(x);
-    iv_free(room);
     return status;
 }
 
@@ -246,11 +188,9 @@ isovae_status cmd_sample(cli *c, isovae_error *err)
     IV_TRY(cli_output_format(c, true, &format, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, c->argument[0], &model, err);
-    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set && !iv_loss_absolute(model->metric.loss) &&
-        model->metric.loss != IV_LOSS_BCE) {
-        status = iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                         "--noise: a model with loss %s has no noise that could be drawn",
-                         model->metric.loss == IV_LOSS_SSIM ? "ssim" : "weighted");
+    if (status == ISOVAE_OK && c->opt[OPT_NOISE].set) {
+        status = iv_sample_noise_known(model, err);
+        if (status != ISOVAE_OK) status = iv_fail_prefix(err, status, "--noise");
     }
     if (status == ISOVAE_OK && format == CLI_FORMAT_PNG && model->height == 0) {
         status =

@@ -60,6 +60,9 @@ typedef struct isovae_error {
 ISOVAE_API const char *isovae_status_name(isovae_status status);
 ISOVAE_API const char *isovae_version(void);
 
+/* Of numbers in the caller's memory. */
+typedef enum isovae_dtype { ISOVAE_F32 = 0, ISOVAE_F64 = 1 } isovae_dtype;
+
 /* Called now and then during long work, from the thread that called the library. Return 0 to
  * cancel: the call then ends with ISOVAE_ERR_CANCELLED. total is 0 where unknown. */
 typedef int isovae_progress_fn(void *user, const char *stage, double done, double total);
@@ -126,6 +129,26 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_data_from_rows(const double *v
                                                                  const char *const *names,
                                                                  isovae_data **out,
                                                                  isovae_error *err);
+/* The same from an array of any layout, and what there is to know of it. */
+typedef struct isovae_rows_config {
+    size_t struct_size;             /* set by the init function */
+    const char *const *names;       /* of the columns, or NULL; only read during the call */
+    size_t height, width, channels; /* of rows that are pictures, channels fastest, with as many
+                                       values as there are columns; height 0: they are none */
+} isovae_rows_config;
+
+ISOVAE_API void isovae_rows_config_init_(isovae_rows_config *config, size_t struct_size);
+#define isovae_rows_config_init(config) isovae_rows_config_init_((config), sizeof *(config))
+
+/* A copy. Value i of row r is a float or double (dtype) at `values` + r * row_stride + i *
+ * column_stride bytes, of any alignment; strides may be negative; 0 stands for values, and rows,
+ * one behind the other. config may be NULL. Errors: ISOVAE_ERR_DATA (no row or column; a value that
+ * is NaN or not finite in single precision, with its row and column), ISOVAE_ERR_ARGUMENT,
+ * ISOVAE_ERR_MEMORY. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status
+isovae_data_from_array(const void *values, isovae_dtype dtype, size_t rows, size_t cols,
+                       ptrdiff_t row_stride, ptrdiff_t column_stride,
+                       const isovae_rows_config *config, isovae_data **out, isovae_error *err);
 ISOVAE_API size_t isovae_data_rows(const isovae_data *data);
 ISOVAE_API size_t isovae_data_cols(const isovae_data *data);
 ISOVAE_API void isovae_data_free(isovae_data *data);
@@ -138,7 +161,14 @@ typedef struct isovae_model isovae_model;
 
 /* ---- Training -------------------------------------------------------------------------------- */
 
-/* Zero, NaN and NULL mean the default (docs/defaults.md). */
+/* A remark of the training for the user: a restart, all latents active. `text` lives for the call.
+ */
+typedef void isovae_note_fn(void *user, const char *text);
+
+/* Zero, NaN and NULL mean the default (docs/defaults.md), which is the preset's where one is given.
+ * A caller that was compiled against an older header has a shorter struct: what it lacks is
+ * default.
+ */
 typedef struct isovae_fit_config {
     size_t struct_size;
     size_t latent_dim;
@@ -153,6 +183,24 @@ typedef struct isovae_fit_config {
     double learning_rate;
     double validation; /* fraction of the rows */
     uint64_t seed;
+    const char *preset;      /* "anomaly" */
+    size_t ensemble;         /* networks in one model; scores are their means */
+    const char *noise;       /* of sse: "common" or "feature" (learned) */
+    double noise_floor;      /* share of the mean feature variance */
+    double beta_floor;       /* likewise, under beta/2 where beta is found from the data */
+    double beta_start;       /* beta at the first step */
+    double kl_warmup;        /* share of the steps over which the KL term grows */
+    double denoise;          /* SD of noise on the encoder's input, scaled units */
+    double weight_decay;     /* decoupled */
+    const char *lr_schedule; /* "cosine", "step", "constant", "linear" */
+    size_t lr_warmup;        /* steps over which the rate grows */
+    size_t patience;         /* validations without gain; "constant" and "step" only */
+    const char *init;        /* "default", "multimodal" */
+    int quick;               /* fewer steps where neither steps nor epochs are given */
+    int no_restart;          /* do not start again where a run has folded */
+    double max_seconds;      /* of training; 0: no limit */
+    isovae_note_fn *note;    /* may be NULL */
+    void *note_user;
 } isovae_fit_config;
 
 ISOVAE_API void isovae_fit_config_init_(isovae_fit_config *config, size_t struct_size);
@@ -178,6 +226,13 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_model_load_memory(const void *
 /* Replaces the file whole or not at all. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_model_save(const isovae_model *model,
                                                              const char *path, isovae_error *err);
+/* The bytes of that file, for isovae_model_load_memory; release with isovae_bytes_free. Equal
+ * models give equal bytes. Errors: ISOVAE_ERR_MEMORY, ISOVAE_ERR_DIVERGED (a weight is not finite).
+ */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_model_save_memory(const isovae_model *model,
+                                                                    void **bytes, size_t *length,
+                                                                    isovae_error *err);
+ISOVAE_API void isovae_bytes_free(void *bytes); /* NULL is fine */
 ISOVAE_API void isovae_model_free(isovae_model *model);
 ISOVAE_API size_t isovae_model_features(const isovae_model *model);
 ISOVAE_API size_t isovae_model_latents(const isovae_model *model);
@@ -206,8 +261,6 @@ ISOVAE_API double isovae_tail_prob(const isovae_model *model, double log_density
  * thread's floating-point state (computation runs in the default one). A scorer serves one call at
  * a time. */
 typedef struct isovae_scorer isovae_scorer;
-
-typedef enum isovae_dtype { ISOVAE_F32 = 0, ISOVAE_F64 = 1 } isovae_dtype;
 
 /* Why a row has no result. Its results are NaN; other rows are not touched by it. */
 typedef enum isovae_row_status {
@@ -283,6 +336,61 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_decode(isovae_context *context
                                                          const isovae_model *model,
                                                          const double *latents, size_t rows,
                                                          double *values, isovae_error *err);
+/* rows x latents values of z from as many isometric coordinates y, the inverse of isovae_encode's:
+ * exact but for rounding, constant sigma outside of what training saw. latents may be y itself.
+ * Error: ISOVAE_ERR_UNSUPPORTED where the model has no such coordinates. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_from_isometric(const isovae_model *model,
+                                                                 const double *y, size_t rows,
+                                                                 double *latents,
+                                                                 isovae_error *err);
+/* rows x features doubles in data units: z of the prior, decoded; with noise != 0 the decoder's
+ * noise, too (variance beta/2 in the metric for sse, what was learned for noise per feature and
+ * student, a draw of 0 or 1 for bce; ISOVAE_ERR_UNSUPPORTED for other losses). Row r depends on
+ * seed and r alone, and is the one of `isovae sample`. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_sample(isovae_context *context,
+                                                         const isovae_model *model, uint64_t seed,
+                                                         size_t rows, int noise, double *values,
+                                                         isovae_error *err);
+
+/* ---- Reports: one analysis, in many forms --------------------------------------------------- */
+
+typedef struct isovae_report isovae_report;
+
+typedef struct isovae_report_config {
+    size_t struct_size;  /* set by the init function */
+    const char *rows;    /* which: "auto" (NULL; the validation rows where the data are those of the
+                            training, else all), "all", "train", "validation" */
+    size_t iwae_draws;   /* of the importance-weighted estimate, 64, */
+    size_t iwae_rows;    /* on so many rows, 1000 */
+    int no_iwae;         /* leave it out */
+    size_t member;       /* network of an ensemble */
+    const char *command; /* for the provenance, or NULL */
+} isovae_report_config;
+
+ISOVAE_API void isovae_report_config_init_(isovae_report_config *config, size_t struct_size);
+#define isovae_report_config_init(config) isovae_report_config_init_((config), sizeof *(config))
+
+/* config may be NULL. Context, model and data are borrowed: free them after the report. Errors:
+ * ISOVAE_ERR_DATA where the columns are not the model's features or no row is left,
+ * ISOVAE_ERR_ARGUMENT, ISOVAE_ERR_MEMORY, ISOVAE_ERR_CANCELLED. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status
+isovae_report_new(isovae_context *context, const isovae_model *model, const isovae_data *data,
+                  const isovae_report_config *config, isovae_report **out, isovae_error *err);
+ISOVAE_API void isovae_report_free(isovae_report *report); /* NULL is fine */
+typedef enum isovae_report_form {
+    ISOVAE_REPORT_TEXT = 0, /* for a terminal of 80 columns */
+    ISOVAE_REPORT_JSON = 1, /* "isovae-report/1", docs/report.schema.json */
+    ISOVAE_REPORT_HTML = 2  /* one self-contained page */
+} isovae_report_form;
+/* Release *out with isovae_string_free. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_report_write(isovae_report *report,
+                                                               isovae_report_form form, char **out,
+                                                               isovae_error *err);
+/* How each latent moves each feature, in the feature's units per standard deviation of y:
+ * latents (in the model's order, that of isovae_encode) x features means and root mean squares over
+ * the rows; either may be NULL. NaN for latents that are not active. */
+ISOVAE_API void isovae_report_loadings(const isovae_report *report, double *mean, double *rms);
+
 /* The report as JSON text ("isovae-report/1") or as one HTML page; release with
  * isovae_string_free. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_report_json(isovae_context *context,

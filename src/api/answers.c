@@ -1,11 +1,9 @@
 #include "api/handles.h"
 #include "base/memory.h"
-#include "model/file.h"
-#include "report/report.h"
+#include "theory/sample.h"
 #include "theory/score.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Indices of the rows that can be used. */
@@ -70,68 +68,20 @@ isovae_status isovae_decode(isovae_context *context, const isovae_model *model,
     return iv_decode_rows(model->model, latents, rows, context->pool, context->isa, values, err);
 }
 
-/* The analysis with default options, and what a report of it needs. */
-static isovae_status analyse(isovae_context *context, const isovae_model *model,
-                             const isovae_data *data, iv_analysis **analysis,
-                             iv_report_context *report, isovae_error *err)
+isovae_status isovae_from_isometric(const isovae_model *model, const double *y, size_t rows,
+                                    double *latents, isovae_error *err)
 {
-    const iv_dataset *set;
-    IV_TRY(iv_match_features(model, data, &set, err));
-    iv_analysis_options options;
-    iv_analysis_options_init(&options);
-    options.pool = context->pool;
-    options.isa = context->isa;
-    options.progress = iv_context_progress(context);
-    options.keep_rows = true;
-    IV_TRY(iv_analyse(model->model, set, &options, analysis, err));
-    *report = (iv_report_context){.model = model->model,
-                                  .ensemble = model->model,
-                                  .data = set,
-                                  .analysis = *analysis,
-                                  .seed = options.seed,
-                                  .pool = context->pool};
-    return iv_model_hash(model->model, &report->model_hash, err);
+    const iv_model *m = model->model;
+    IV_TRY(iv_check_coordinates(m, err));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < m->n; j++)
+            latents[r * m->n + j] = iv_spline_mu(&m->splines[j], m->beta, y[r * m->n + j]);
+    return ISOVAE_OK;
 }
 
-isovae_status isovae_report_json(isovae_context *context, const isovae_model *model,
-                                 const isovae_data *data, char **out, isovae_error *err)
+isovae_status isovae_sample(isovae_context *context, const isovae_model *model, uint64_t seed,
+                            size_t rows, int noise, double *values, isovae_error *err)
 {
-    *out = NULL;
-    iv_analysis *analysis = NULL;
-    iv_report_context report;
-    json_t *json = NULL;
-    isovae_status status = analyse(context, model, data, &analysis, &report, err);
-    if (!status) status = iv_report_json(&report, &json, err);
-    if (!status) {
-        char *text = json_dumps(json, JSON_INDENT(2));
-        if (text)
-            status = iv_strdup(out, text, err);
-        else
-            status = iv_fail(err, ISOVAE_ERR_MEMORY, "out of memory for the report");
-        free(text);
-    }
-    json_decref(json);
-    iv_analysis_free(analysis);
-    return status;
-}
-
-isovae_status isovae_report_html(isovae_context *context, const isovae_model *model,
-                                 const isovae_data *data, char **out, isovae_error *err)
-{
-    *out = NULL;
-    iv_analysis *analysis = NULL;
-    iv_report_context report;
-    iv_text page = {0};
-    isovae_status status = analyse(context, model, data, &analysis, &report, err);
-    if (!status) status = iv_report_html(&report, &page, err);
-    if (!status) status = iv_text_check(&page, err);
-    if (!status) status = iv_strndup(out, page.data, page.length, err);
-    iv_text_free(&page);
-    iv_analysis_free(analysis);
-    return status;
-}
-
-void isovae_string_free(char *string)
-{
-    iv_free(string);
+    return iv_sample_rows(model->model, seed, rows, noise != 0, context->pool, context->isa, values,
+                          err);
 }

@@ -74,6 +74,44 @@ isovae_status isovae_data_from_rows(const double *values, size_t rows, size_t co
     return ISOVAE_OK;
 }
 
+void isovae_rows_config_init_(isovae_rows_config *config, size_t struct_size)
+{
+    memset(config, 0, struct_size);
+    config->struct_size = struct_size;
+}
+
+isovae_status isovae_data_from_array(const void *values, isovae_dtype dtype, size_t rows,
+                                     size_t cols, ptrdiff_t row_stride, ptrdiff_t column_stride,
+                                     const isovae_rows_config *config, isovae_data **out,
+                                     isovae_error *err)
+{
+    *out = NULL;
+    if (dtype != ISOVAE_F32 && dtype != ISOVAE_F64)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "dtype %d is not known; give ISOVAE_F32 or ISOVAE_F64", (int)dtype);
+    ptrdiff_t element = dtype == ISOVAE_F32 ? (ptrdiff_t)sizeof(float) : (ptrdiff_t)sizeof(double);
+    iv_data_view view = {.values = values,
+                         .single = dtype == ISOVAE_F32,
+                         .row_stride = row_stride ? row_stride : (ptrdiff_t)cols * element,
+                         .column_stride = column_stride ? column_stride : element};
+    if (config) {
+        IV_TRY(iv_check_config("rows", config->struct_size, sizeof *config, err));
+        view.names = config->names;
+        view.height = config->height;
+        view.width = config->width;
+        view.channels = config->channels;
+    }
+    isovae_data *data;
+    IV_TRY(IV_NEW(data, 1, "a data handle", err));
+    isovae_status status = iv_dataset_from_view(&view, rows, cols, &data->set, err);
+    if (status) {
+        iv_free(data);
+        return status;
+    }
+    *out = data;
+    return ISOVAE_OK;
+}
+
 size_t isovae_data_rows(const isovae_data *data)
 {
     return data->set->rows;

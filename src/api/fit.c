@@ -1,54 +1,127 @@
 #include "api/handles.h"
+#include "train/preset.h"
 #include "train/train.h"
 
 #include <math.h>
 #include <string.h>
 
+/* The struct of the first header, which ended with the seed. */
+enum { FIRST_SIZE = offsetof(isovae_fit_config, preset) };
+
 void isovae_fit_config_init_(isovae_fit_config *config, size_t struct_size)
 {
-    memset(config, 0, struct_size);
-    config->struct_size = struct_size;
-    config->beta = NAN;
-    config->learning_rate = NAN;
-    config->validation = NAN;
+    isovae_fit_config all = {.struct_size = struct_size,
+                             .beta = NAN,
+                             .learning_rate = NAN,
+                             .validation = NAN,
+                             .noise_floor = NAN,
+                             .beta_floor = NAN,
+                             .beta_start = NAN,
+                             .kl_warmup = NAN,
+                             .denoise = NAN,
+                             .weight_decay = NAN};
+    if (struct_size > sizeof all) memset(config, 0, struct_size);
+    memcpy(config, &all, struct_size < sizeof all ? struct_size : sizeof all);
 }
 
-static isovae_status translate(const isovae_fit_config *config, iv_fit_options *options,
-                               isovae_error *err)
+/* One of a few names, which stand in the order of their values and end with NULL. */
+static isovae_status choose(const char *field, const char *given, const char *const *names,
+                            int *out, isovae_error *err)
 {
-    IV_TRY(iv_check_config("fit", config->struct_size, sizeof *config, err));
-    options->latent_dim = config->latent_dim;
-    options->beta = config->beta;
-    options->loss = config->loss;
-    options->arch = config->arch;
-    options->steps = config->steps;
-    options->epochs = config->epochs;
-    options->batch_size = config->batch_size;
-    options->rate = config->learning_rate;
-    options->validation = config->validation;
-    options->seed = config->seed;
-    if (config->objective) {
-        if (strcmp(config->objective, "decomposed") == 0)
-            options->objective = IV_OBJECTIVE_DECOMPOSED;
-        else if (strcmp(config->objective, "conventional") != 0)
-            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                           "objective: '%s' is neither conventional nor decomposed",
-                           config->objective);
+    for (int i = 0; given && names[i]; i++) {
+        if (strcmp(names[i], given) != 0) continue;
+        *out = i;
+        return ISOVAE_OK;
     }
+    if (!given) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_ARGUMENT, "%s: '%.40s' is none of %s, %s%s%s%s%s", field, given,
+                   names[0], names[1], names[2] ? ", " : "", names[2] ? names[2] : "",
+                   names[2] && names[3] ? ", " : "", names[2] && names[3] ? names[3] : "");
+}
+
+static isovae_status take_names(const isovae_fit_config *c, iv_fit_options *o, isovae_error *err)
+{
+    static const char *const objectives[] = {"conventional", "decomposed", NULL};
+    static const char *const noises[] = {"common", "feature", NULL};
+    static const char *const inits[] = {"default", "multimodal", NULL};
+    static const char *const schedules[] = {"cosine", "step", "constant", "linear", NULL};
+    int objective = (int)o->objective, init = (int)o->init, schedule = (int)o->schedule;
+    IV_TRY(choose("objective", c->objective, objectives, &objective, err));
+    IV_TRY(choose("noise", c->noise, noises, &o->noise, err));
+    IV_TRY(choose("init", c->init, inits, &init, err));
+    IV_TRY(choose("lr_schedule", c->lr_schedule, schedules, &schedule, err));
+    o->objective = (iv_objective_kind)objective;
+    o->init = (iv_init)init;
+    o->schedule = (iv_schedule)schedule;
+    o->schedule_set = o->schedule_set || c->lr_schedule;
     iv_act act;
-    if (config->activation) {
-        if (!iv_act_parse(config->activation, &act))
-            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "activation: '%s' is not known",
-                           config->activation);
-        options->activation = (int)act;
+    if (c->activation) {
+        if (!iv_act_parse(c->activation, &act))
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "activation: '%.40s' is not known",
+                           c->activation);
+        o->activation = (int)act;
     }
     iv_scale_kind scale;
-    if (config->scale) {
-        if (!iv_scale_kind_parse(config->scale, &scale))
-            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "scale: '%s' is not known", config->scale);
-        options->scale = (int)scale;
+    if (c->scale) {
+        if (!iv_scale_kind_parse(c->scale, &scale))
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "scale: '%.40s' is not known", c->scale);
+        o->scale = (int)scale;
     }
     return ISOVAE_OK;
+}
+
+static void take_number(double given, double *out)
+{
+    if (!isnan(given)) *out = given;
+}
+static void take_count(size_t given, size_t *out)
+{
+    if (given) *out = given;
+}
+
+/* A preset's values, and over them what was given besides. */
+static isovae_status translate(const isovae_fit_config *config, const iv_dataset *data,
+                               iv_fit_options *o, isovae_error *err)
+{
+    isovae_fit_config all, *c = &all;
+    if (config->struct_size < FIRST_SIZE || config->struct_size > sizeof all)
+        return iv_check_config("fit", config->struct_size, sizeof all, err);
+    isovae_fit_config_init(c);
+    memcpy(c, config, config->struct_size);
+    if (c->steps && c->epochs)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "give steps or epochs, not both");
+    if (c->quick && (c->steps || c->epochs))
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "quick and steps or epochs exclude each other");
+    if (!(c->max_seconds >= 0))
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "max_seconds must not be below 0");
+    if (c->preset) {
+        IV_TRY(iv_preset_apply(c->preset, data, o, err));
+        if (c->loss) o->noise_floor = NAN; /* which belonged to the preset's loss */
+        if (c->epochs || c->quick) o->steps = 0;
+    }
+    take_count(c->latent_dim, &o->latent_dim);
+    take_count(c->steps, &o->steps);
+    take_count(c->epochs, &o->epochs);
+    take_count(c->batch_size, &o->batch_size);
+    take_count(c->ensemble, &o->ensemble);
+    take_count(c->lr_warmup, &o->rate_warmup);
+    take_count(c->patience, &o->patience);
+    take_number(c->beta, &o->beta);
+    take_number(c->learning_rate, &o->rate);
+    take_number(c->validation, &o->validation);
+    take_number(c->noise_floor, &o->noise_floor);
+    take_number(c->beta_floor, &o->beta_floor);
+    take_number(c->beta_start, &o->beta_start);
+    take_number(c->kl_warmup, &o->kl_warmup);
+    take_number(c->denoise, &o->denoise);
+    take_number(c->weight_decay, &o->weight_decay);
+    if (c->loss) o->loss = c->loss;
+    if (c->arch) o->arch = c->arch;
+    o->seed = c->seed;
+    o->quick = c->quick != 0;
+    o->no_restart = c->no_restart != 0;
+    o->max_seconds = c->max_seconds;
+    return take_names(c, o, err);
 }
 
 isovae_status isovae_fit(isovae_context *context, const isovae_data *data,
@@ -57,11 +130,15 @@ isovae_status isovae_fit(isovae_context *context, const isovae_data *data,
     *out = NULL;
     iv_fit_options options;
     iv_fit_options_init(&options);
-    if (config) IV_TRY(translate(config, &options, err));
+    if (config) IV_TRY(translate(config, data->set, &options, err));
     options.pool = context->pool;
     options.isa = context->isa;
     options.progress = iv_context_progress(context);
     iv_fit_result result;
-    IV_TRY(iv_fit(data->set, &options, &result, err));
+    isovae_status status = iv_fit(data->set, &options, &result, err);
+    bool tell = config && config->struct_size == sizeof *config && config->note;
+    for (size_t i = 0; tell && i < result.n_notes; i++)
+        config->note(config->note_user, result.notes[i].text);
+    if (status) return status;
     return iv_wrap_model(result.model, out, err);
 }

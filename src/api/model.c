@@ -52,6 +52,21 @@ isovae_status isovae_model_save(const isovae_model *model, const char *path, iso
     return iv_model_save(model->model, path, err);
 }
 
+isovae_status isovae_model_save_memory(const isovae_model *model, void **bytes, size_t *length,
+                                       isovae_error *err)
+{
+    unsigned char *written;
+    *bytes = NULL;
+    IV_TRY(iv_model_write(model->model, NULL, 0, NULL, &written, length, err));
+    *bytes = written;
+    return ISOVAE_OK;
+}
+
+void isovae_bytes_free(void *bytes)
+{
+    iv_free(bytes);
+}
+
 void isovae_model_free(isovae_model *model)
 {
     if (!model) return;

@@ -203,15 +203,31 @@ isovae_status iv_build_finish(iv_dataset *data, iv_text *note, isovae_error *err
     return ISOVAE_OK;
 }
 
-static isovae_status fill_from_rows(iv_dataset *data, const double *values,
-                                    const char *const *names, isovae_error *err)
+static double view_value(const iv_data_view *view, size_t row, size_t i)
+{
+    const unsigned char *at = view->values;
+    float narrow;
+    double wide;
+    at += (ptrdiff_t)row * view->row_stride + (ptrdiff_t)i * view->column_stride;
+    if (!view->single) {
+        memcpy(&wide, at, sizeof wide);
+        return wide;
+    }
+    memcpy(&narrow, at, sizeof narrow);
+    return (double)narrow;
+}
+
+static isovae_status fill_from_view(iv_dataset *data, const iv_data_view *view, isovae_error *err)
 {
     iv_text note = {0};
-    IV_TRY(iv_build_names(data, names, NULL, err));
+    IV_TRY(iv_build_names(data, view->names, NULL, err));
     IV_TRY(iv_strdup(&data->source, "memory", err));
+    data->height = view->height;
+    data->width = view->height > 0 ? view->width : 0;
+    data->channels = view->height > 0 ? view->channels : 0;
     for (size_t row = 0; row < data->rows; row++) {
         for (size_t i = 0; i < data->cols; i++) {
-            double value = values[row * data->cols + i];
+            double value = view_value(view, row, i);
             float single = (float)value;
             if (!isfinite(single)) {
                 const char *name = data->names[i];
@@ -227,22 +243,47 @@ static isovae_status fill_from_rows(iv_dataset *data, const double *values,
     return status;
 }
 
-isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t cols,
-                                   const char *const *names, iv_dataset **out, isovae_error *err)
+/* Whether height x width x channels are the columns. */
+static bool picture_fits(const iv_data_view *view, size_t cols)
+{
+    size_t values;
+    return view->height == 0 || (iv_size_mul(view->height, view->width, &values) &&
+                                 iv_size_mul(values, view->channels, &values) && values == cols);
+}
+
+isovae_status iv_dataset_from_view(const iv_data_view *view, size_t rows, size_t cols,
+                                   iv_dataset **out, isovae_error *err)
 {
     iv_dataset *data;
     *out = NULL;
     if (rows == 0 || cols == 0) {
         return iv_fail(err, ISOVAE_ERR_DATA, "data need at least one row and one column");
     }
+    if (!picture_fits(view, cols)) {
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "rows of %zu values are no pictures of %zu x %zu x %zu (height, width, "
+                       "channels)",
+                       cols, view->height, view->width, view->channels);
+    }
     IV_TRY(iv_build_new(rows, cols, false, &data, err));
-    isovae_status status = fill_from_rows(data, values, names, err);
+    isovae_status status = fill_from_view(data, view, err);
     if (status != ISOVAE_OK) {
         iv_dataset_free(data);
         return status;
     }
     *out = data;
     return ISOVAE_OK;
+}
+
+isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t cols,
+                                   const char *const *names, iv_dataset **out, isovae_error *err)
+{
+    ptrdiff_t element = (ptrdiff_t)sizeof *values;
+    iv_data_view view = {.values = values,
+                         .row_stride = (ptrdiff_t)cols * element,
+                         .column_stride = element,
+                         .names = names};
+    return iv_dataset_from_view(&view, rows, cols, out, err);
 }
 
 static void free_strings(char **strings, size_t n)

@@ -103,6 +103,18 @@ isovae_status iv_dataset_open(const char *spec, const iv_data_options *options, 
 isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t cols,
                                    const char *const *names, iv_dataset **out,
                                    isovae_error *err) ISOVAE_MUST_CHECK;
+/* Rows where they lie in the caller's memory: value i of row r, a float (single) or a double,
+ * stands at r * row_stride + i * column_stride bytes, of any alignment. */
+typedef struct iv_data_view {
+    const void *values;
+    bool single;
+    ptrdiff_t row_stride, column_stride;
+    const char *const *names;       /* cols, or NULL */
+    size_t height, width, channels; /* of pictures, channels fastest; height 0: they are none */
+} iv_data_view;
+/* The same from a view: a copy. */
+isovae_status iv_dataset_from_view(const iv_data_view *view, size_t rows, size_t cols,
+                                   iv_dataset **out, isovae_error *err) ISOVAE_MUST_CHECK;
 void iv_dataset_free(iv_dataset *data);
 
 /* To be called by whoever reads values or bytes directly: rows that lie in a row cache then come in

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-static isovae_status check_coordinates(const iv_model *model, isovae_error *err)
+isovae_status iv_check_coordinates(const iv_model *model, isovae_error *err)
 {
     if (model->splines != NULL && model->splines[0].n > 0) return ISOVAE_OK;
     return iv_fail(
@@ -20,7 +20,7 @@ isovae_status iv_encode_rows(const iv_model *model, const iv_dataset *data, cons
                              double *sigma, double *y, isovae_error *err)
 {
     size_t n = model->n;
-    if (y != NULL) IV_TRY(check_coordinates(model, err));
+    if (y != NULL) IV_TRY(iv_check_coordinates(model, err));
     if (n_rows == 0) return ISOVAE_OK;
     iv_pass_plan plan = {.precision = IV_PRECISION_F32, .isa = isa, .pool = pool, .rows = n_rows};
     iv_pass *pass = NULL;

@@ -32,6 +32,8 @@ isovae_status iv_score_explain(const iv_model *model, const iv_dataset *data, si
 isovae_status iv_encode_rows(const iv_model *model, const iv_dataset *data, const size_t *rows,
                              size_t n_rows, iv_pool *pool, const char *isa, double *mu,
                              double *sigma, double *y, isovae_error *err) ISOVAE_MUST_CHECK;
+/* Whether the model has isometric coordinates: ISOVAE_ERR_UNSUPPORTED where not. */
+isovae_status iv_check_coordinates(const iv_model *model, isovae_error *err) ISOVAE_MUST_CHECK;
 /* Data units (bce: probabilities times the scale) from z (rows x n). */
 isovae_status iv_decode_rows(const iv_model *model, const double *z, size_t n_rows, iv_pool *pool,
                              const char *isa, double *x, isovae_error *err) ISOVAE_MUST_CHECK;
