@@ -33,6 +33,18 @@ fuzz: ## run each fuzzer for SECONDS_FUZZ=10 seconds on its corpus (needs clang)
 	@$(call BUILD,fuzz)
 	@scripts/run-fuzzers.sh $(SECONDS_FUZZ) build/fuzz
 
+python: deps ## build the Python package and install it into build/python-venv
+	@mkdir -p build
+	@scripts/python.sh install
+
+python-test: deps ## the same, and run its tests
+	@mkdir -p build
+	@scripts/python.sh test
+
+wheel: deps ## dist/: a wheel with its libraries inside, tested in a fresh environment
+	@mkdir -p build
+	@scripts/python.sh wheel
+
 bench: deps bench-program ## speed beside PyTorch and JAX, under 20 minutes: build/bench.json
 	python3 bench/run.py --program build/isovae-bench --out build/bench.json
 
@@ -62,4 +74,4 @@ help: ## this list
 	    awk -F '\t' '{ printf "  %-26s %s\n", $$1, $$2 }'
 
 .NOTPARALLEL:
-.PHONY: all demo test deps install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup lint format clean help
+.PHONY: all demo test deps install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup python python-test wheel lint format clean help

@@ -1,0 +1,31 @@
+"""Variational autoencoders, trained and explained in numbers.
+
+What an eigenvalue plot does for PCA: how important each latent is, which features it moves, how
+probable a row is in nats, and how far the model is from the optimum.
+"""
+
+from ._detector import IsoVAEDetector, IsoVAEPyOD
+from ._estimator import IsoVAE
+from ._library import (
+    IsoVAEError,
+    IsoVAEIOError,
+    IsoVAEMemoryError,
+    IsoVAERuntimeError,
+    IsoVAEValueError,
+    library as _library_handle,
+)
+from ._report import Report
+
+__version__: str = _library_handle.isovae_version().decode()
+
+__all__ = [
+    "IsoVAE",
+    "IsoVAEDetector",
+    "IsoVAEError",
+    "IsoVAEIOError",
+    "IsoVAEMemoryError",
+    "IsoVAEPyOD",
+    "IsoVAERuntimeError",
+    "IsoVAEValueError",
+    "Report",
+]

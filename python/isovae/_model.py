@@ -1,0 +1,321 @@
+"""Handles of the library as objects: a context, rows, a model."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import struct
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import byref, c_char_p, c_size_t, c_void_p
+from typing import Any
+
+import numpy as np
+
+from . import _library as lib
+from ._watch import Watch
+
+FloatArray = np.ndarray[Any, np.dtype[Any]]
+
+
+class Context:
+    """Threads and progress of one call; for a `with` statement."""
+
+    def __init__(self, threads: int, watch: Watch) -> None:
+        self._config = lib.config(lib.ContextConfig, "context")
+        self._config.threads = threads
+        self._config.progress = watch.callback
+        self.handle = c_void_p()
+
+    def __enter__(self) -> Context:
+        lib.call("isovae_context_new", byref(self._config), byref(self.handle))
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        lib.library.isovae_context_free(self.handle)
+
+
+def _layout(values: FloatArray) -> tuple[FloatArray, int, int, int]:
+    """The array as the library may read it in place: float or double, no stride of 0."""
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    if 0 in values.strides and values.size > 0:
+        values = np.ascontiguousarray(values)
+    return values, lib.F32 if values.dtype == np.float32 else lib.F64, *values.strides
+
+
+class Data:
+    """Rows as the library keeps them (a copy in single precision); for a `with` statement."""
+
+    def __init__(
+        self,
+        values: FloatArray,
+        names: Sequence[str] | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        self._values = values
+        self._names = names
+        self._shape = image_shape
+        self.handle = c_void_p()
+
+    def __enter__(self) -> Data:
+        config = lib.config(lib.RowsConfig, "rows")
+        if self._names is not None:
+            config.names = (c_char_p * len(self._names))(*[n.encode() for n in self._names])
+        if self._shape is not None:
+            config.height, config.width, config.channels = self._shape
+        values, dtype, down, across = _layout(self._values)
+        lib.call(
+            "isovae_data_from_array",
+            values.ctypes.data,
+            dtype,
+            *values.shape,
+            down,
+            across,
+            byref(config),
+            byref(self.handle),
+        )
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        lib.library.isovae_data_free(self.handle)
+
+
+def _release(scorers: list[tuple[str, c_void_p]], handle: c_void_p) -> None:
+    for _, scorer in scorers:
+        lib.library.isovae_scorer_free(scorer)
+    lib.library.isovae_model_free(handle)
+
+
+class Model:
+    """A trained model. Immutable; threads may share it, and it pickles as the bytes of its file."""
+
+    def __init__(self, handle: c_void_p) -> None:
+        self._handle = handle
+        self._scorers: list[tuple[str, c_void_p]] = []  # those that no thread uses now
+        self._finalizer = weakref.finalize(self, _release, self._scorers, handle)
+        self.features: int = lib.library.isovae_model_features(handle)
+        self.latents: int = lib.library.isovae_model_latents(handle)
+        self.members: int = lib.library.isovae_model_members(handle)
+        self.active: int = lib.library.isovae_model_active(handle)
+        self.beta: float = lib.library.isovae_model_beta(handle)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Model:
+        handle = c_void_p()
+        lib.call("isovae_model_load_memory", content, len(content), byref(handle))
+        return cls(handle)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        handle = c_void_p()
+        lib.call("isovae_model_load", os.fsencode(path), byref(handle))
+        return cls(handle)
+
+    @classmethod
+    def fit(cls, context: Context, data: Data, config: lib.FitConfig) -> Model:
+        handle = c_void_p()
+        lib.call("isovae_fit", context.handle, data.handle, byref(config), byref(handle))
+        return cls(handle)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        lib.call("isovae_model_save", self._handle, os.fsencode(path))
+
+    def to_bytes(self) -> bytes:
+        content, length = c_void_p(), c_size_t()
+        lib.call("isovae_model_save_memory", self._handle, byref(content), byref(length))
+        try:
+            return ctypes.string_at(content, length.value)
+        finally:
+            lib.library.isovae_bytes_free(content)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Model.from_bytes, (self.to_bytes(),)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the file says of itself (docs/format.md), the weights left out."""
+        content = self.to_bytes()
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])
+        return json.loads(header["__metadata__"]["isovae"])
+
+    @property
+    def active_mask(self) -> FloatArray:
+        """Which latents carry information."""
+        active = self.metadata.get("calibration", {}).get("active", [1] * self.latents)
+        return np.array(active, dtype=bool)
+
+    def variances(self) -> FloatArray:
+        at = lib.library.isovae_model_variance
+        return np.array([at(self._handle, j) for j in range(self.latents)])
+
+    def quantile(self, share: float) -> float:
+        return float(lib.library.isovae_model_quantile(self._handle, share))
+
+    def tail_prob(self, log_density: FloatArray) -> FloatArray:
+        at = lib.library.isovae_tail_prob
+        return np.array([at(self._handle, float(value)) for value in log_density])
+
+    # Work on rows, in place. A scorer serves one call at a time: each thread takes its own.
+
+    def _take_scorer(self, estimate: str) -> c_void_p:
+        for place, (known, scorer) in enumerate(self._scorers):
+            if known == estimate:
+                try:
+                    taken = self._scorers.pop(place)
+                except IndexError:  # another thread was there first
+                    break
+                if taken[0] == estimate:
+                    return taken[1]
+                self._scorers.append(taken)
+                break
+        config = lib.config(lib.ScorerConfig, "scorer")
+        config.estimate = estimate.encode()
+        out = c_void_p()
+        lib.call("isovae_scorer_new", self._handle, byref(config), byref(out))
+        return out
+
+    def _over(
+        self,
+        rows: FloatArray,
+        threads: int,
+        estimate: str,
+        work: Callable[[c_void_p, slice], None],
+    ) -> None:
+        """work(scorer, slice) over parts of the rows; Ctrl-C is seen between them."""
+        count = len(rows)
+        step = max(64, min(8192, (1 << 22) // max(1, rows.shape[1])))
+        parts = [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+        def one(part: slice) -> None:
+            scorer = self._take_scorer(estimate)
+            try:
+                work(scorer, part)
+            finally:
+                self._scorers.append((estimate, scorer))
+
+        if threads == 1 or len(parts) == 1:
+            for part in parts:
+                one(part)
+            return
+        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+            futures = [pool.submit(one, part) for part in parts]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def score(self, rows: FloatArray, threads: int, estimate: str = "elbo") -> FloatArray:
+        out = np.empty(len(rows))
+        rows, dtype, down, across = _layout(rows)
+
+        def work(scorer: c_void_p, part: slice) -> None:
+            x, y = rows[part], out[part]
+            lib.call(
+                "isovae_scorer_score",
+                scorer,
+                x.ctypes.data,
+                dtype,
+                len(x),
+                down,
+                across,
+                y.ctypes.data,
+                None,
+            )
+
+        self._over(rows, threads, estimate, work)
+        return out
+
+    def encode(self, rows: FloatArray, threads: int, isometric: bool = False) -> FloatArray:
+        out = np.empty((len(rows), self.latents))
+        rows, dtype, down, across = _layout(rows)
+
+        def work(scorer: c_void_p, part: slice) -> None:
+            x, z = rows[part], out[part]
+            at = z.ctypes.data
+            lib.call(
+                "isovae_scorer_encode",
+                scorer,
+                x.ctypes.data,
+                dtype,
+                len(x),
+                down,
+                across,
+                None if isometric else at,
+                None,
+                at if isometric else None,
+                None,
+            )
+
+        self._over(rows, threads, "elbo", work)
+        return out
+
+    def decode(self, latents: FloatArray, threads: int) -> FloatArray:
+        out = np.empty((len(latents), self.features))
+        latents, dtype, down, across = _layout(latents)
+
+        def work(scorer: c_void_p, part: slice) -> None:
+            z, x = latents[part], out[part]
+            lib.call(
+                "isovae_scorer_decode",
+                scorer,
+                z.ctypes.data,
+                dtype,
+                len(z),
+                down,
+                across,
+                x.ctypes.data,
+                None,
+            )
+
+        self._over(latents, threads, "elbo", work)
+        return out
+
+    def from_isometric(self, y: FloatArray) -> FloatArray:
+        y = np.ascontiguousarray(y, dtype=np.float64)
+        out = np.empty_like(y)
+        lib.call("isovae_from_isometric", self._handle, y.ctypes.data, len(y), out.ctypes.data)
+        return out
+
+    def sample(self, context: Context, seed: int, rows: int, noise: bool) -> FloatArray:
+        out = np.empty((rows, self.features))
+        lib.call(
+            "isovae_sample", context.handle, self._handle, seed, rows, int(noise), out.ctypes.data
+        )
+        return out
+
+    def report(
+        self, context: Context, data: Data, rows: str, member: int = 0
+    ) -> tuple[str, dict[str, Any], str, FloatArray, FloatArray]:
+        """Text, JSON, page, and the loadings: means and root mean squares."""
+        config = lib.config(lib.ReportConfig, "report")
+        config.rows = rows.encode()
+        config.member = member
+        handle = c_void_p()
+        lib.call(
+            "isovae_report_new",
+            context.handle,
+            self._handle,
+            data.handle,
+            byref(config),
+            byref(handle),
+        )
+        try:
+            forms = []
+            for form in (lib.TEXT, lib.JSON, lib.HTML):
+                text = c_void_p()
+                lib.call("isovae_report_write", handle, form, byref(text))
+                forms.append(ctypes.string_at(text).decode())  # type: ignore[arg-type]
+                lib.library.isovae_string_free(text)
+            mean = np.empty((self.latents, self.features))
+            rms = np.empty_like(mean)
+            lib.library.isovae_report_loadings(handle, mean.ctypes.data, rms.ctypes.data)
+        finally:
+            lib.library.isovae_report_free(handle)
+        return forms[0], json.loads(forms[1]), forms[2], mean, rms

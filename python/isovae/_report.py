@@ -1,0 +1,294 @@
+"""What a model learned, in numbers."""
+
+from __future__ import annotations
+
+import copy
+import html
+import os
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._library import in_python
+from ._model import FloatArray
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+
+class Report:
+    """The analysis of a model on rows of data.
+
+    Printed, it is the report that the command `isovae report` shows; in a notebook a table with
+    the same numbers. Made by `fit` and by `IsoVAE.report`.
+
+    Attributes
+    ----------
+    text : str
+        The report for a terminal of 80 columns.
+    loadings : ndarray of shape (n_components, n_features)
+        How far one standard deviation of a latent's isometric coordinate moves each feature, in
+        the feature's units: the mean over the rows. NaN for latents that are not active.
+    loadings_rms : ndarray of shape (n_components, n_features)
+        The same as root mean squares, so that what moves up here and down there is seen.
+    feature_names : list of str
+        The columns of the loadings.
+
+    Examples
+    --------
+    >>> print(model.report_)                     # doctest: +SKIP
+    >>> model.report_["rate_nats"]               # doctest: +SKIP
+    >>> model.report_.plot_spectrum()            # doctest: +SKIP
+    >>> model.report_.to_html("report.html")     # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        text: str,
+        content: dict[str, Any],
+        page: str,
+        loadings: FloatArray,
+        loadings_rms: FloatArray,
+        feature_names: list[str],
+    ) -> None:
+        self.text = in_python(text)
+        self._content = content
+        self._page = zlib.compress(page.encode())
+        self.loadings = loadings
+        self.loadings_rms = loadings_rms
+        self.feature_names = feature_names
+
+    def __repr__(self) -> str:
+        return self.text
+
+    __str__ = __repr__
+
+    def __getitem__(self, key: str) -> Any:
+        """A part of the report by its name in the JSON (docs/report.md)."""
+        return self._content[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain Python objects: the JSON of `isovae report --json`.
+
+        Returns
+        -------
+        dict
+            Format "isovae-report/1", described in docs/report.schema.json. Latents are in the
+            order of their variance on these rows; `index` is their place in the model.
+        """
+        return copy.deepcopy(self._content)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """The report as one self-contained page with charts.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            The file to write. Without it the page is returned.
+
+        Returns
+        -------
+        str or None
+        """
+        page = zlib.decompress(self._page).decode()
+        if path is None:
+            return page
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
+        return None
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row per latent, as a pandas DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by the latent's place in the model.
+        """
+        import pandas
+
+        plain = [
+            {key: value for key, value in latent.items() if not isinstance(value, list)}
+            for latent in self._content["latents"]
+        ]
+        return pandas.DataFrame(plain).set_index("index")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know and what to do about it, as texts."""
+        return [in_python(warning["text"]) for warning in self._content["warnings"]]
+
+    def _by_index(self, key: str) -> FloatArray:
+        """A number of each latent, in the model's order; NaN where there is none."""
+        out = np.full(len(self._content["latents"]), np.nan)
+        for latent in self._content["latents"]:
+            if latent["active"] and latent[key] is not None:
+                out[latent["index"]] = latent[key]
+        return out
+
+    def _moves(self, index: int, most: int = 4) -> str:
+        mean = self.loadings[index]
+        if not np.isfinite(mean).any():
+            return ""
+        order = np.argsort(-np.abs(mean))[:most]
+        return " ".join(("+" if mean[i] > 0 else "-") + self.feature_names[i] for i in order)
+
+    def _repr_html_(self) -> str:
+        content = self._content
+        latents = [latent for latent in content["latents"] if latent["active"]]
+        largest = max([latent["variance_y"] for latent in latents], default=1.0)
+        eigenvalues = content["pca"]["eigenvalues"]
+        verdict = self.text.split("\n\n")[0].replace("\n", " ")
+        rows = []
+        for rank, latent in enumerate(latents[:20]):
+            width = 100 * latent["variance_y"] / largest
+            share = latent["share"]
+            pca = eigenvalues[rank] if rank < len(eigenvalues) else None
+            cells = [
+                str(latent["index"]),
+                f"{latent['variance_y']:.4g}",
+                f'<div style="background:#3b78b5;height:0.8em;width:{width:.0f}%"></div>',
+                "" if share is None else f"{100 * share:.1f} %",
+                f"{latent['kl_nats']:.2f}",
+                _number(latent["optimality_mean"]),
+                _number(pca),
+                html.escape(self._moves(latent["index"])),
+            ]
+            rows.append("<tr>" + "".join(_cell(cell) for cell in cells) + "</tr>")
+        heads = ["latent", "variance", "", "share", "nats", "optimality", "PCA", "moves most"]
+        facts = [
+            f"{content['n_samples']:,} {html.escape(content['provenance']['split'])} rows",
+            f"beta {content['beta']:.4g}",
+            f"rate {_number(content['rate_nats'])} nats",
+            f"ELBO {_number(content['elbo_nats'])} nats",
+        ]
+        idle = content["latent_dim"] - content["active_dim"]
+        more = [f"{idle} latent{'s' if idle != 1 else ''} not active"] if idle else []
+        if len(latents) > 20:
+            more.append(f"{len(latents) - 20} weaker ones not shown")
+        notes = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
+        return (
+            f'<div><p style="margin:0.3em 0"><b>{html.escape(verdict)}</b><br>{"; ".join(facts)}</p>'
+            f"<table><thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>"
+            f"<p>{'; '.join(more)}</p><ul>{notes}</ul></div>"
+        )
+
+    # Charts: matplotlib is imported when the first one is drawn.
+
+    def plot_spectrum(self, ax: Axes | None = None) -> Axes:
+        """Variance of each active latent beside PCA's eigenvalues.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax = _axes(ax)
+        content = self._content
+        values = [item["variance_y"] for item in content["latents"] if item["active"]]
+        ax.bar(np.arange(len(values)), values, color="#3b78b5", label="latents (variance of y)")
+        pca = content["pca"]
+        if pca["comparable"] and pca["eigenvalues"]:
+            shown = pca["eigenvalues"][: len(values) + 2]
+            ax.plot(np.arange(len(shown)), shown, "o-", color="#c0504d", label="PCA eigenvalues")
+            ax.axhline(content["beta"] / 2, color="0.5", linestyle=":", label="noise, beta/2")
+        ax.set_yscale("log")
+        ax.set_xlabel("rank")
+        ax.set_ylabel(content["unit"] or "variance")
+        ax.legend(frameon=False)
+        return ax
+
+    def plot_loadings(self, latent: int = 0, most: int = 20, ax: Axes | None = None) -> Axes:
+        """The features that a latent moves most.
+
+        Parameters
+        ----------
+        latent : int, default=0
+            Its place in the model.
+        most : int, default=20
+            How many features.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax = _axes(ax)
+        mean, rms = self.loadings[latent], self.loadings_rms[latent]
+        order = np.argsort(-np.nan_to_num(rms))[:most][::-1]
+        places = np.arange(len(order))
+        ax.barh(places, rms[order], color="0.88", label="root mean square")
+        ax.barh(places, mean[order], color="#3b78b5", height=0.5, label="mean")
+        ax.set_yticks(places, [self.feature_names[i] for i in order])
+        ax.set_xlabel(f"moved by one SD of latent {latent}")
+        ax.axvline(0, color="0.3", linewidth=0.8)
+        ax.legend(frameon=False)
+        return ax
+
+    def plot_optimality(self, ax: Axes | None = None) -> Axes:
+        """How near each active latent is to the optimum, which is 1.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax = _axes(ax)
+        mean, spread = self._by_index("optimality_mean"), self._by_index("optimality_sd")
+        active = np.flatnonzero(np.isfinite(mean))
+        ax.errorbar(active, mean[active], spread[active], fmt="o", color="#3b78b5", capsize=3)
+        ax.axhline(1, color="0.5", linestyle=":")
+        ax.set_xlabel("latent")
+        ax.set_ylabel("optimality (1 = at the optimum)")
+        return ax
+
+    def plot_rate(self, ax: Axes | None = None) -> Axes:
+        """Information that each active latent carries, in nats a row.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax = _axes(ax)
+        nats = self._by_index("kl_nats")
+        active = np.flatnonzero(np.isfinite(nats))
+        ax.bar(active, nats[active], color="#3b78b5")
+        ax.set_xlabel("latent")
+        ax.set_ylabel("nats a row")
+        return ax
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    style = ' style="min-width:8em"' if text.startswith("<div") else ""
+    return f"<td{style}>{text}</td>"
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install matplotlib") from error
+    return pyplot.subplots()[1]

@@ -1,0 +1,20 @@
+import matplotlib
+import numpy as np
+import pytest
+
+from isovae import IsoVAE
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def curve():
+    """600 rows on a bent curve, with a second direction and some noise."""
+    rng = np.random.default_rng(0)
+    t, u = rng.uniform(-2, 2, 600), rng.uniform(-0.5, 0.5, 600)
+    return np.c_[t, t**2 / 2, 2 * t + u, u - t] + rng.normal(size=(600, 4)) / 20
+
+
+@pytest.fixture(scope="session")
+def model(curve):
+    return IsoVAE(n_components=3, steps=1000, random_state=3).fit(curve)
