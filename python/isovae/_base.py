@@ -71,7 +71,7 @@ class Base(BaseEstimator):
     def _default_scale(self) -> str | None:
         return None
 
-    def _config(self, watch: Watch, notes: list[str]) -> tuple[lib.FitConfig, Any]:
+    def _config(self, notes: list[str]) -> tuple[lib.FitConfig, Any]:
         config = lib.config(lib.FitConfig, "fit")
         beta = self.beta  # type: ignore[attr-defined]
         if isinstance(beta, str) and beta != "auto":
@@ -154,15 +154,19 @@ class Base(BaseEstimator):
         verbose = int(self.verbose)  # type: ignore[attr-defined]
         threads = threads_of(self.n_jobs)  # type: ignore[attr-defined]
         shape = self._image_shape(X.shape[1])
-        with Watch(verbose) as watch:
-            config, _keep = self._config(watch, notes)
+        watch = Watch(verbose)
+        config, _keep = self._config(notes)
+
+        def work() -> tuple[Model, Report | None]:
             with Context(threads, watch) as context, Data(X, self._names(), shape) as data:
                 model = Model.fit(context, data, config)
-                report = None
-                if self.report:  # type: ignore[attr-defined]
-                    report = self._make_report(model, context, data, _report_rows(len(X)))
-            for text in notes:
-                watch.tell(f"isovae: {text}")
+                if not self.report:  # type: ignore[attr-defined]
+                    return model, None
+                return model, self._make_report(model, context, data, _report_rows(len(X)))
+
+        model, report = watch.run(work)
+        for text in notes:
+            watch.tell(f"isovae: {text}")
         self._take(model, report)
         self.notes_ = notes
         self.seed_ = int(config.seed)
@@ -232,10 +236,15 @@ class Base(BaseEstimator):
         Report
         """
         X = self._check_X(X)
-        with Watch(int(self.verbose)) as watch:  # type: ignore[attr-defined]
-            shape = self._image_shape(X.shape[1])
-            with Context(self._threads(), watch) as context, Data(X, self._names(), shape) as data:
+        watch = Watch(int(self.verbose))  # type: ignore[attr-defined]
+        shape = self._image_shape(X.shape[1])
+        threads = self._threads()
+
+        def work() -> Report:
+            with Context(threads, watch) as context, Data(X, self._names(), shape) as data:
                 return self._make_report(self.model_, context, data, rows, member)
+
+        return watch.run(work)
 
 
 def _report_rows(count: int) -> str:

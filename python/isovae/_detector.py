@@ -251,7 +251,8 @@ class IsoVAEDetector(OutlierMixin, Base):
         -------
         ndarray of shape (n_samples,)
         """
-        return self.model_.score(self._check_X(X), self._threads())
+        X = self._check_X(X)
+        return self.model_.score(X, self._threads())
 
     def decision_function(self, X: Any) -> FloatArray:
         """`score_samples` less `offset_`: negative for outliers.
@@ -264,7 +265,8 @@ class IsoVAEDetector(OutlierMixin, Base):
         -------
         ndarray of shape (n_samples,)
         """
-        return self.score_samples(X) - self.offset_
+        scores = self.score_samples(X)
+        return scores - self.offset_
 
     def predict(self, X: Any) -> FloatArray:
         """1 for inliers, -1 for outliers.
@@ -290,7 +292,8 @@ class IsoVAEDetector(OutlierMixin, Base):
         -------
         ndarray of shape (n_samples,)
         """
-        return self.model_.tail_prob(self.score_samples(X))
+        scores = self.score_samples(X)
+        return self.model_.tail_prob(scores)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> IsoVAEDetector:
@@ -401,7 +404,8 @@ class IsoVAEPyOD(BaseEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        return (self.decision_function(X) > self.threshold_).astype(int)
+        scores = self.decision_function(X)
+        return (scores > self.threshold_).astype(int)
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Chance of inlier and outlier, by the share of held-out rows that are less probable.

@@ -395,8 +395,9 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1; it is {n_samples}")
-        with Watch() as watch, Context(self._threads(), watch) as context:
-            return self.model_.sample(context, seed_of(random_state), int(n_samples), noise)
+        seed = seed_of(random_state)
+        with Context(self._threads(), Watch()) as context:
+            return self.model_.sample(context, seed, int(n_samples), noise)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> IsoVAE:

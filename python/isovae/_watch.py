@@ -2,69 +2,82 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from . import _library as lib
 
+T = TypeVar("T")
+
 
 class Watch:
-    """Around a long call: shows progress, and turns Ctrl-C into an orderly end of the call.
+    """Runs long calls: shows their progress, and ends them in order when the program is interrupted.
 
-    Python runs signal handlers only between its own instructions, so while C code works an
-    interrupt would wait. Here it sets a flag that the library's progress callback looks at. A
-    handler of the program's own stays in place; what it raises inside the callback ends the call,
-    too.
+    Python runs signal handlers in the main thread alone, and only between its own instructions: a
+    call of C code there would hold up Ctrl-C, and a handler that raises inside of a callback would
+    be lost. So the main thread waits, and another one calls. What a handler raises in the wait stops
+    the call at its next report of progress, and goes on from here.
     """
 
     def __init__(self, verbose: int = 0) -> None:
         self.verbose = int(verbose)
         self.callback = lib.ProgressFn(self._progress)
-        self._interrupted = False
+        self._stop = False
         self._error: BaseException | None = None
-        self._previous: Any = None
         self._shown = 0.0
         self._stage = ""
         self._tenth = -1
         self._terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
 
-    def __enter__(self) -> Watch:
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
-            self._previous = signal.signal(signal.SIGINT, self._interrupt)
-        return self
+    def run(self, work: Callable[[], T]) -> T:
+        """The result of work()."""
+        results: list[T] = []
+        errors: list[BaseException] = []
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        def call() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:
+                errors.append(error)
+
+        if threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=call, name="isovae", daemon=True)
+            thread.start()
+            try:
+                thread.join()
+            except BaseException:
+                self._stop = True
+                self._wait(thread)
+                raise
+        else:
+            call()
         if self.verbose and self._terminal and self._stage:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         if self._error is not None:
-            raise self._error from None
-        if self._interrupted:
-            raise KeyboardInterrupt from None
+            raise self._error
+        if errors:
+            raise errors[0]
+        return results[0]
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self._interrupted = True
+    @staticmethod
+    def _wait(thread: threading.Thread) -> None:
+        """The call still uses our memory: further interrupts do not cut this wait short."""
+        while thread.is_alive():
+            try:
+                thread.join()
+            except BaseException:  # noqa: S112
+                continue
 
     def _progress(self, user: Any, stage: bytes, done: float, total: float) -> int:
         try:
             if self.verbose:
                 self._show(stage.decode("utf-8", "replace"), done, total)
-        except BaseException as error:  # must not leave a C callback; __exit__ raises it
+        except BaseException as error:  # must not leave a callback of C; run() raises it
             self._error = error
-        return 0 if self._interrupted or self._error is not None else 1
+        return 0 if self._stop or self._error is not None else 1
 
     def _show(self, stage: str, done: float, total: float) -> None:
         now = time.monotonic()

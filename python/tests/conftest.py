@@ -1,3 +1,5 @@
+import faulthandler
+
 import matplotlib
 import numpy as np
 import pytest
@@ -5,6 +7,14 @@ import pytest
 from isovae import IsoVAE
 
 matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def no_test_hangs():
+    """Ends the run, with where it stands, after three minutes in one test."""
+    faulthandler.dump_traceback_later(180, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")

@@ -62,11 +62,9 @@ def test_plots(model):
     pyplot.close("all")
 
 
-def test_matplotlib_and_pandas_come_lazily():
-    code = (
-        "import sys, isovae; assert not {'matplotlib', 'pandas'} & set(sys.modules), sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_matplotlib_comes_lazily():
+    code = "import sys, isovae; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_loadings_follow_the_model(model, curve):
