@@ -11,6 +11,7 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 venv=build/python-venv
+export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 tools="scikit-build-core pytest numpy scipy scikit-learn pandas matplotlib"
 
 make_venv() { # FOLDER PACKAGES...

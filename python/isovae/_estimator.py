@@ -149,10 +149,10 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
     >>> from isovae import IsoVAE
     >>> rng = np.random.default_rng(0)
     >>> t = rng.uniform(-2, 2, 500)
-    >>> X = np.c_[t, t**2, rng.normal(size=500) / 10]
-    >>> model = IsoVAE(n_components=2, steps=500, random_state=0).fit(X)
+    >>> X = np.c_[t, t**2, rng.normal(size=500)]
+    >>> model = IsoVAE(n_components=2, random_state=0).fit(X)
     >>> model.n_active_
-    1
+    2
     >>> model.transform(X).shape
     (500, 2)
     """

@@ -1,10 +1,13 @@
 import faulthandler
+import os
 
-import matplotlib
-import numpy as np
-import pytest
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # one of scikit-learn's checks waits for it
 
-from isovae import IsoVAE
+import matplotlib  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from isovae import IsoVAE  # noqa: E402
 
 matplotlib.use("Agg")
 
