@@ -20,6 +20,9 @@ test: deps all ## install what is missing, build, run all tests
 deps: ## install what building and testing need (Debian packages)
 	@scripts/install-deps.sh build
 
+deps-python:
+	@scripts/install-deps.sh python
+
 install: all ## install below PREFIX (default /usr/local; DESTDIR is honoured)
 	cmake --install build --prefix $(PREFIX)
 
@@ -33,15 +36,15 @@ fuzz: ## run each fuzzer for SECONDS_FUZZ=10 seconds on its corpus (needs clang)
 	@$(call BUILD,fuzz)
 	@scripts/run-fuzzers.sh $(SECONDS_FUZZ) build/fuzz
 
-python: deps ## build the Python package and install it into build/python-venv
+python: deps-python ## build the Python package and install it into build/python-venv
 	@mkdir -p build
 	@scripts/python.sh install
 
-python-test: deps ## the same, and run its tests
+python-test: deps-python ## the same, and run its tests
 	@mkdir -p build
 	@scripts/python.sh test
 
-wheel: deps ## dist/: a wheel with its libraries inside, tested in a fresh environment
+wheel: deps-python ## dist/: a wheel with its libraries inside, tested in a fresh environment
 	@mkdir -p build
 	@scripts/python.sh wheel
 
@@ -74,4 +77,4 @@ help: ## this list
 	    awk -F '\t' '{ printf "  %-26s %s\n", $$1, $$2 }'
 
 .NOTPARALLEL:
-.PHONY: all demo test deps install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup python python-test wheel lint format clean help
+.PHONY: all demo test deps deps-python install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup python python-test wheel lint format clean help

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Finds out what building isovae lacks on this machine, and installs it where that is allowed.
 #
-#   scripts/install-deps.sh [build|ci] [--list]
+#   scripts/install-deps.sh [build|python|ci] [--list]
 #
-# build (the default): what building and testing need. ci: the linters and second compiler as well.
+# build (the default): what building and testing need. python: what the Python package needs beside
+# that. ci: all of it, with the linters and the second compiler.
 # --list prints what is missing and installs nothing.
 # Exit status: 0 where nothing is missing (any more), 1 otherwise.
 set -eu
@@ -12,10 +13,10 @@ set_name=build
 list_only=no
 for argument in "$@"; do
     case $argument in
-    build | ci) set_name=$argument ;;
+    build | python | ci) set_name=$argument ;;
     --list) list_only=yes ;;
     *)
-        echo "usage: scripts/install-deps.sh [build|ci] [--list]" >&2
+        echo "usage: scripts/install-deps.sh [build|python|ci] [--list]" >&2
         exit 2
         ;;
     esac
@@ -41,6 +42,8 @@ build module:blas        libopenblas-serial-dev
 build module:lapacke     liblapacke-dev
 build module:popt        libpopt-dev
 build module:cmocka      libcmocka-dev
+python tool:python3      python3
+python file:/usr/lib/python3.*/ensurepip/__init__.py python3-venv
 ci    tool:gcc           gcc
 ci    tool:g++           g++
 ci    tool:clang         clang
@@ -69,7 +72,10 @@ is_there() {
 # The missing packages, one a line.
 missing() {
     requirements | while read -r when what package; do
-        if [ "$when" = ci ] && [ "$set_name" != ci ]; then continue; fi
+        case $when in
+        build | "$set_name") ;;
+        *) if [ "$set_name" != ci ]; then continue; fi ;;
+        esac
         is_there "$what" || echo "$package"
     done
 }

@@ -55,8 +55,6 @@ What holds everywhere:
 
 """
 
-SECTIONS = "Parameters Attributes Returns Examples Notes".split()
-
 
 def sections(doc):
     """The numpy-style parts of a docstring: [(title, lines)], the summary under ""."""
@@ -75,7 +73,7 @@ def sections(doc):
 
 
 def code(text):
-    """Names in single quotes of reST become Markdown's code already; < would be HTML."""
+    """A text that stands in Markdown as it is: < would be HTML."""
     return text.replace("<", "&lt;")
 
 
@@ -91,7 +89,12 @@ def entries(lines):
     text = ""
     for name, kind, about in out:
         body = code(" ".join(word for word in about if word))
-        text += f"- **`{name}`**" + (f" ({code(kind)})" if kind else "") + (f": {body}" if body else "") + "\n"
+        text += (
+            f"- **`{name}`**"
+            + (f" ({code(kind)})" if kind else "")
+            + (f": {body}" if body else "")
+            + "\n"
+        )
     return text
 
 

@@ -50,14 +50,14 @@ def threads_of(n_jobs: Any) -> int:
 
     if n_jobs is None:
         nested = bool(getattr(get_active_backend()[0], "nesting_level", 0))
-        return 1 if nested else cpu_count()
-    return effective_n_jobs(n_jobs)
+        return 1 if nested else int(cpu_count())
+    return int(effective_n_jobs(n_jobs))
 
 
 def seed_of(random_state: Any) -> int:
     """A whole number is the library's seed itself; else one is drawn."""
     if isinstance(random_state, Integral) and not isinstance(random_state, bool):
-        if not 0 <= random_state < 2**64:
+        if not 0 <= int(random_state) < 2**64:
             raise ValueError(f"random_state must lie in 0..2**64 - 1; it is {random_state}")
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
@@ -73,7 +73,7 @@ class Base(BaseEstimator):
 
     def _config(self, notes: list[str]) -> tuple[lib.FitConfig, Any]:
         config = lib.config(lib.FitConfig, "fit")
-        beta = self.beta  # type: ignore[attr-defined]
+        beta = self.beta
         if isinstance(beta, str) and beta != "auto":
             raise ValueError(f"beta must be a number above 0 or 'auto'; it is {beta!r}")
         if not isinstance(beta, str) and beta is not None and not _number("beta", beta) > 0:
@@ -98,9 +98,7 @@ class Base(BaseEstimator):
             "denoise": "denoise",
             "weight_decay": "weight_decay",
         }
-        texts = (
-            "loss objective arch activation scale preset noise lr_schedule init".split()
-        )
+        texts = "loss objective arch activation scale preset noise lr_schedule init".split()
         for field, name in counts.items():
             setattr(config, field, _count(name, getattr(self, name)))
         for field, name in numbers.items():
@@ -109,11 +107,11 @@ class Base(BaseEstimator):
             setattr(config, name, _text(name, getattr(self, name)))
         if config.scale is None:
             config.scale = _text("scale", self._default_scale())
-        max_time = self.max_time  # type: ignore[attr-defined]
+        max_time = self.max_time
         config.max_seconds = 0.0 if max_time is None else _number("max_time", max_time)
-        config.quick = int(bool(self.quick))  # type: ignore[attr-defined]
-        config.no_restart = int(not self.restart)  # type: ignore[attr-defined]
-        config.seed = seed_of(self.random_state)  # type: ignore[attr-defined]
+        config.quick = int(bool(self.quick))
+        config.no_restart = int(not self.restart)
+        config.seed = seed_of(self.random_state)
 
         def note(user: Any, text: bytes) -> None:
             notes.append(lib.in_python(text.decode("utf-8", "replace")))
@@ -123,7 +121,7 @@ class Base(BaseEstimator):
         return config, callback  # which must live as long as the call
 
     def _image_shape(self, n_features: int) -> tuple[int, int, int] | None:
-        given = self.image_shape  # type: ignore[attr-defined]
+        given = self.image_shape
         if given is None:
             return None
         shape = tuple(given)
@@ -151,8 +149,8 @@ class Base(BaseEstimator):
             raise TypeError(f"fit() takes no argument {sorted(unknown)[0]!r}")
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         notes: list[str] = []
-        verbose = int(self.verbose)  # type: ignore[attr-defined]
-        threads = threads_of(self.n_jobs)  # type: ignore[attr-defined]
+        verbose = int(self.verbose)
+        threads = threads_of(self.n_jobs)
         shape = self._image_shape(X.shape[1])
         watch = Watch(verbose)
         config, _keep = self._config(notes)
@@ -160,7 +158,7 @@ class Base(BaseEstimator):
         def work() -> tuple[Model, Report | None]:
             with Context(threads, watch) as context, Data(X, self._names(), shape) as data:
                 model = Model.fit(context, data, config)
-                if not self.report:  # type: ignore[attr-defined]
+                if not self.report:
                     return model, None
                 return model, self._make_report(model, context, data, _report_rows(len(X)))
 
@@ -170,7 +168,8 @@ class Base(BaseEstimator):
         self._take(model, report)
         self.notes_ = notes
         self.seed_ = int(config.seed)
-        return X
+        rows: FloatArray = X
+        return rows
 
     def _make_report(
         self, model: Model, context: Context, data: Data, rows: str, member: int = 0
@@ -206,7 +205,7 @@ class Base(BaseEstimator):
         return hasattr(self, "model_")
 
     def _threads(self) -> int:
-        return threads_of(self.n_jobs)  # type: ignore[attr-defined]
+        return threads_of(self.n_jobs)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file that the command and the C library read, too.
@@ -236,7 +235,7 @@ class Base(BaseEstimator):
         Report
         """
         X = self._check_X(X)
-        watch = Watch(int(self.verbose))  # type: ignore[attr-defined]
+        watch = Watch(int(self.verbose))
         shape = self._image_shape(X.shape[1])
         threads = self._threads()
 

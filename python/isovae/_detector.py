@@ -137,6 +137,8 @@ class IsoVAEDetector(OutlierMixin, Base):
     array([ 1, -1])
     """
 
+    offset_: float
+
     def __init__(
         self,
         contamination: float | str = "auto",
@@ -351,6 +353,11 @@ class IsoVAEPyOD(BaseEstimator):
     array([0, 1])
     """
 
+    detector_: IsoVAEDetector
+    threshold_: float
+    decision_scores_: FloatArray
+    labels_: FloatArray
+
     def __init__(self, contamination: float = 0.1, detector: IsoVAEDetector | None = None) -> None:
         self.contamination = contamination
         self.detector = detector
@@ -369,7 +376,7 @@ class IsoVAEPyOD(BaseEstimator):
             Itself.
         """
         detector = IsoVAEDetector() if self.detector is None else clone(self.detector)
-        if self.contamination == "auto":
+        if not isinstance(self.contamination, Real):  # "auto" is scikit-learn's
             raise ValueError("contamination must be a number above 0 and at most 0.5")
         detector.set_params(contamination=self.contamination)
         self.detector_ = detector.fit(X)
@@ -437,5 +444,4 @@ class IsoVAEPyOD(BaseEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        labels: FloatArray = self.fit(X).labels_
-        return labels
+        return self.fit(X).labels_

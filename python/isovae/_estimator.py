@@ -414,7 +414,8 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         -------
         IsoVAE
         """
-        return adopt(cls, Model.load(path))
+        self: IsoVAE = adopt(cls, Model.load(path))
+        return self
 
 
 def adopt(kind: Any, model: Model) -> Any:

@@ -8,7 +8,17 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_double,
+    c_int,
+    c_size_t,
+    c_ssize_t,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +51,9 @@ class IsoVAEIOError(IsoVAEError, OSError):
     """The system refused a read or write."""
 
 
-OK, ARGUMENT, DATA, FORMAT, VERSION, MEMORY, IO, DIVERGED, CANCELLED, UNSUPPORTED, INTERNAL = range(11)
+OK, ARGUMENT, DATA, FORMAT, VERSION, MEMORY, IO, DIVERGED, CANCELLED, UNSUPPORTED, INTERNAL = range(
+    11
+)
 _EXCEPTIONS: dict[int, type[IsoVAEError]] = {
     ARGUMENT: IsoVAEValueError,
     DATA: IsoVAEValueError,
@@ -155,7 +167,17 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "isovae_rows_config_init_": (None, [POINTER(RowsConfig), c_size_t]),
     "isovae_data_from_array": (
         c_int,
-        [c_void_p, c_int, c_size_t, c_size_t, c_ssize_t, c_ssize_t, POINTER(RowsConfig), _OUT, _ERR],
+        [
+            c_void_p,
+            c_int,
+            c_size_t,
+            c_size_t,
+            c_ssize_t,
+            c_ssize_t,
+            POINTER(RowsConfig),
+            _OUT,
+            _ERR,
+        ],
     ),
     "isovae_data_free": (None, [c_void_p]),
     "isovae_fit_config_init_": (None, [POINTER(FitConfig), c_size_t]),

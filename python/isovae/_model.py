@@ -43,7 +43,8 @@ def _layout(values: FloatArray) -> tuple[FloatArray, int, int, int]:
         values = values.astype(np.float64)
     if 0 in values.strides and values.size > 0:
         values = np.ascontiguousarray(values)
-    return values, lib.F32 if values.dtype == np.float32 else lib.F64, *values.strides
+    down, across = values.strides
+    return values, lib.F32 if values.dtype == np.float32 else lib.F64, down, across
 
 
 class Data:
@@ -140,7 +141,8 @@ class Model:
         content = self.to_bytes()
         (length,) = struct.unpack("<Q", content[:8])
         header = json.loads(content[8 : 8 + length])
-        return json.loads(header["__metadata__"]["isovae"])
+        out: dict[str, Any] = json.loads(header["__metadata__"]["isovae"])
+        return out
 
     @property
     def active_mask(self) -> FloatArray:
@@ -311,7 +313,7 @@ class Model:
             for form in (lib.TEXT, lib.JSON, lib.HTML):
                 text = c_void_p()
                 lib.call("isovae_report_write", handle, form, byref(text))
-                forms.append(ctypes.string_at(text).decode())  # type: ignore[arg-type]
+                forms.append(ctypes.string_at(text).decode())
                 lib.library.isovae_string_free(text)
             mean = np.empty((self.latents, self.features))
             rms = np.empty_like(mean)

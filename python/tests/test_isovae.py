@@ -29,9 +29,7 @@ def test_coordinates(model, curve):
     x = model.inverse_transform(z)
     assert np.mean((x - curve) ** 2) < 0.05 * curve.var(axis=0).sum()
     y = model.transform_isometric(curve)
-    np.testing.assert_allclose(
-        y.var(axis=0) + model.beta_ / 2, model.explained_variance_, rtol=0.1
-    )
+    np.testing.assert_allclose(y.var(axis=0) + model.beta_ / 2, model.explained_variance_, rtol=0.1)
     np.testing.assert_allclose(model.inverse_transform_isometric(y), x, atol=1e-5)
     # equal steps of the first y are equal distances in the data
     walk = np.zeros((9, 3))
@@ -54,7 +52,9 @@ def test_dtypes_and_layouts(model, curve):
     np.testing.assert_array_equal(model.transform(same), z[[0] * 5])
     assert model.transform(curve.astype(int)).shape == (600, 3)
     np.testing.assert_array_equal(
-        IsoVAE(2, steps=50, random_state=0, report=False).fit(np.asfortranarray(curve)).model_.to_bytes(),
+        IsoVAE(2, steps=50, random_state=0, report=False)
+        .fit(np.asfortranarray(curve))
+        .model_.to_bytes(),
         IsoVAE(2, steps=50, random_state=0, report=False).fit(curve).model_.to_bytes(),
     )
 

@@ -87,6 +87,8 @@ def test_parameters_are_documented(kind):
 
     for name in inspect.signature(kind.__init__).parameters:
         if name != "self":
-            assert f"    {name} : " in kind.__doc__ or f", {name} : " in kind.__doc__ or (
-                name in ("steps", "epochs") and "steps, epochs : " in kind.__doc__
+            assert (
+                f"    {name} : " in kind.__doc__
+                or f", {name} : " in kind.__doc__
+                or (name in ("steps", "epochs") and "steps, epochs : " in kind.__doc__)
             )
