@@ -27,7 +27,8 @@ class Report:
     Attributes
     ----------
     text : str
-        The report for a terminal of 80 columns.
+        The report for a terminal of 80 columns. It counts latents by their rank on these rows; in
+        `to_dict` and in a notebook they have their place in the model, that of `transform`.
     loadings : ndarray of shape (n_components, n_features)
         How far one standard deviation of a latent's isometric coordinate moves each feature, in
         the feature's units: the mean over the rows. NaN for latents that are not active.
@@ -128,12 +129,11 @@ class Report:
                 out[latent["index"]] = latent[key]
         return out
 
-    def _moves(self, index: int, most: int = 4) -> str:
-        mean = self.loadings[index]
-        if not np.isfinite(mean).any():
-            return ""
-        order = np.argsort(-np.abs(mean))[:most]
-        return " ".join(("+" if mean[i] > 0 else "-") + self.feature_names[i] for i in order)
+    @staticmethod
+    def _sign(loading: dict[str, Any]) -> str:
+        if (loading["sign_consistency"] or 0) < 0.5:
+            return "~"
+        return "-" if loading["mean"] < 0 else "+"
 
     def _repr_html_(self) -> str:
         content = self._content
@@ -154,7 +154,9 @@ class Report:
                 f"{latent['kl_nats']:.2f}",
                 _number(latent["optimality_mean"]),
                 _number(pca),
-                html.escape(self._moves(latent["index"])),
+                html.escape(
+                    " ".join(self._sign(each) + each["feature"] for each in latent["loadings"][:4])
+                ),
             ]
             rows.append("<tr>" + "".join(_cell(cell) for cell in cells) + "</tr>")
         heads = ["latent", "variance", "", "share", "nats", "optimality", "PCA", "moves most"]
@@ -200,20 +202,21 @@ class Report:
             ax.plot(np.arange(len(shown)), shown, "o-", color="#c0504d", label="PCA eigenvalues")
             ax.axhline(content["beta"] / 2, color="0.5", linestyle=":", label="noise, beta/2")
         ax.set_yscale("log")
+        ax.margins(y=0.2)  # room for the legend
         ax.set_xlabel("rank")
         ax.set_ylabel(content["unit"] or "variance")
         ax.legend(frameon=False)
         return ax
 
-    def plot_loadings(self, latent: int = 0, most: int = 20, ax: Axes | None = None) -> Axes:
-        """The features that a latent moves most.
+    def plot_loadings(self, latent: int = 0, ax: Axes | None = None) -> Axes:
+        """The ten features that a latent moves most, in the units of the metric.
+
+        `loadings` has all features in their own units.
 
         Parameters
         ----------
         latent : int, default=0
             Its place in the model.
-        most : int, default=20
-            How many features.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
 
@@ -221,16 +224,21 @@ class Report:
         -------
         matplotlib Axes
         """
+        found = [item for item in self._content["latents"] if item["index"] == latent]
+        if not found:
+            raise ValueError(f"there is no latent {latent}; the model has {len(self.loadings)}")
         ax = _axes(ax)
-        mean, rms = self.loadings[latent], self.loadings_rms[latent]
-        order = np.argsort(-np.nan_to_num(rms))[:most][::-1]
-        places = np.arange(len(order))
-        ax.barh(places, rms[order], color="0.88", label="root mean square")
-        ax.barh(places, mean[order], color="#3b78b5", height=0.5, label="mean")
-        ax.set_yticks(places, [self.feature_names[i] for i in order])
-        ax.set_xlabel(f"moved by one SD of latent {latent}")
-        ax.axvline(0, color="0.3", linewidth=0.8)
-        ax.legend(frameon=False)
+        top = found[0]["loadings"][::-1]
+        colors = {"+": "#3b78b5", "-": "#c0504d", "~": "0.6"}
+        for sign, name in (("+", "rises"), ("-", "falls"), ("~", "both ways over the data")):
+            places = [i for i, each in enumerate(top) if self._sign(each) == sign]
+            shares = [100 * top[i]["share"] for i in places]
+            if places:
+                ax.barh(places, shares, color=colors[sign], label=name)
+        ax.set_yticks(range(len(top)), [each["feature"] for each in top])
+        ax.set_xlabel(f"share of what latent {latent} moves (%)")
+        if top:
+            ax.legend(frameon=False)
         return ax
 
     def plot_optimality(self, ax: Axes | None = None) -> Axes:

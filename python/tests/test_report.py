@@ -56,6 +56,9 @@ def test_plots(model):
     bars = report.plot_spectrum().patches
     values = [item["variance_y"] for item in report["latents"] if item["active"]]
     np.testing.assert_allclose([bar.get_height() for bar in bars], values)
+    report.plot_loadings(0)
+    with pytest.raises(ValueError, match="no latent 3"):
+        report.plot_loadings(3)
     for plot in (report.plot_loadings, report.plot_optimality, report.plot_rate):
         fig, ax = pyplot.subplots()
         assert plot(ax=ax) is ax
