@@ -93,5 +93,6 @@ run "$isovae" prune narrow.safetensors -o same.safetensors
 check "prune: nothing to drop is no error" grep -q 'all 3 latents are active: nothing was dropped' err
 check "prune: then the model is what it was" cmp -s narrow.safetensors same.safetensors
 expect prune-no-output 2 "$isovae" prune wide.safetensors
-expect prune-other-data 3 "$isovae" prune wide.safetensors toy:norm,n=50,seed=2 -o a.safetensors --columns 1-4
+printf "a,b\n1,2\n3,4\n" >other.csv
+expect prune-other-data 3 "$isovae" prune wide.safetensors other.csv -o a.safetensors
 finish
