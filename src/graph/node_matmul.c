@@ -63,7 +63,9 @@ isovae_status iv_matmul_shape(iv_node_shapes *shapes, isovae_error *err)
     iv_attributes *a = shapes->attributes;
     const iv_shape *in = shapes->inputs[0];
     size_t role = shapes->present[WEIGHT] ? WEIGHT : OPERAND;
-    size_t constants = (shapes->present[WEIGHT] ? 1 : 0) + (shapes->present[OPERAND] ? 1 : 0);
+    size_t constants = 0;
+    if (shapes->present[WEIGHT]) constants++;
+    if (shapes->present[OPERAND]) constants++;
     if (shapes->n_inputs + constants != 2 || a->constant_first > constants) {
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "node '%s': matmul takes two inputs, or one and a 'weight' or 'operand' "
