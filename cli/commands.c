@@ -99,11 +99,11 @@ const cli_command cli_commands[] = {
      "sheet.png\taround one face",
      1, 2, cmd_traverse},
     {CLI_SWEEP, "sweep", "DATA", "which beta, how many latents: the rate-distortion curve",
-     "Trains one VAE per beta, from large to small, each from the weights of the one before, and "
-     "draws distortion over rate: at the optimum the curve's slope is -beta. Tells at which beta "
-     "each latent appears, beside PCA's prediction, how many are active, and which beta answers "
-     "--target, or, without one, the calibrated rule (beta/2 is the residual variance per feature, "
-     "as in fit).\n\n"
+     "Trains a VAE at one beta after the other, from small to large, each from the weights of the "
+     "one before, and draws distortion over rate: at the optimum the curve's slope is -beta. Tells "
+     "at which beta each latent appears, beside PCA's prediction, how many are active, and which "
+     "beta answers --target, or, without one, the calibrated rule (beta/2 is the residual variance "
+     "per feature, as in fit).\n\n"
      "The chosen beta is trained again from a cold start; -o writes that model. The exit status is "
      "5 where it does not reach what was asked.\n\n"
      "Ctrl-C leaves what is finished in a state file beside the first output, and says how to go "

@@ -232,7 +232,7 @@ const cli_option cli_options[] = {
      "from above the first latent to below the noise that PCA leaves; bce: 64:0.25; none for ssim",
      "The largest and the smallest beta.", CLI_SWEEP, sweep_group},
     {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "a twelfth of those of fit",
-     "Steps of training per beta; trainings from a cold start take twelve times as many.",
+     "Steps of a training, two per beta; those from a cold start take twelve times as many.",
      CLI_SWEEP, sweep_group},
     {OPT_SEEDS, "seeds", 0, CLI_COUNT, "N", NULL, "1",
      "Sweep so often, from other starts, on the same rows; the curve is their mean, with error "
