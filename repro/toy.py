@@ -106,8 +106,8 @@ def authors(work, objective, beta, init, seed, steps=None):
     if steps:
         options += ["--steps", steps]
     model, _ = work.fit(data, *options)
-    return figures(work.report(model, data, "--truth-density", "17", "--rows", "all",
-                               "--iwae", "0"))
+    return figures(work.report(model, data, "--columns", "1-16", "--truth-density", "17",
+                               "--rows", "all", "--iwae", "0"))
 
 
 def key_of(kind, loss, objective, seed):
@@ -152,7 +152,8 @@ def jobs(lab):
                 out.append(Job(f"authors-{objective}-{init}-{seed}", authors,
                                dict(objective=objective, beta=0.003, init=init, seed=seed,
                                     steps=steps), needs=(AUTHORS,)))
-    return out
+    # seed by seed, so that a run that is stopped leaves something of each
+    return sorted(out, key=lambda job: job.settings["seed"])
 
 
 # ---- the page ----
