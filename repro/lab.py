@@ -96,8 +96,7 @@ class Work:
         self.isovae("report", model, data, "--json", out, *options)
         with open(out) as file:
             report = json.load(file)
-        self.hashes[os.path.basename(str(data)) if os.path.exists(str(data)) else str(data)] = \
-            report["provenance"]["data_hash"]
+        self.hashes[os.path.basename(str(data))] = report["provenance"]["data_hash"]
         return report
 
 

@@ -18,5 +18,5 @@ install() { # MODULE REQUIREMENTS
     $venv/bin/python -c "import $1" 2>/dev/null ||
         $venv/bin/pip install --quiet --disable-pip-version-check -r "$2"
 }
-install "numpy, scipy, matplotlib" repro/requirements.txt
+install "numpy, scipy, matplotlib, h5py" repro/requirements.txt
 if [ "${1-}" = peers ]; then install "sklearn, pyod" repro/requirements-peers.txt; fi
