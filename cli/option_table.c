@@ -102,6 +102,13 @@ const cli_option cli_options[] = {
      "Learned noise: its variance s^2 is at least this share of the mean feature variance, in "
      "scaled units. Above 0.",
      TRAINS, model_group},
+    {OPT_NOISE_START, "noise-start", 0, CLI_SHARE, "SHARE", NULL,
+     "below the variances that must survive",
+     "Learned noise: its variance starts at this share of the mean feature variance and learns "
+     "from "
+     "the first step. 1 suits tables with many rows that are nearly alike, where a small start "
+     "switches most latents off.",
+     TRAINS, model_group},
     {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL,
      "auto; 1 for bce, student and --noise feature; none for ssim",
      "Weight of the KL term in D + beta KL, D summed over features. For sse, beta/2 is the noise "

@@ -84,6 +84,7 @@ typedef enum cli_slot {
     OPT_IWAE,
     OPT_ESTIMATE,
     OPT_NOISE_FLOOR,
+    OPT_NOISE_START,
     OPT_DENOISE,
     OPT_FPR,
     OPT_EXPLAIN,
