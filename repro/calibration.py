@@ -60,8 +60,8 @@ def every_tenth(source, path):
     return path
 
 
-def check(work, name, seed, quick=False):
-    title, train, test, fit, report = sets(work.lab)[name]
+def check(work, name, fit, draws, seed, quick=False):
+    title, train, test, _, report = sets(work.lab)[name]
     if name == "kdd":
         train = every_tenth(train, work.path("kdd.npy"))
     more = ["--steps", "300"] if quick else []
@@ -70,13 +70,13 @@ def check(work, name, seed, quick=False):
         fit = fit[:place] + fit[place + 2:]
     model, seconds = work.fit(train, "--seed", seed, *fit, *more)
     figures = {"title": title, "fit seconds": seconds}
-    for draws in (DRAWS if not quick else (8, 32)):
-        found = work.report(model, test or train, *report, "--iwae", f"{draws},1000",
-                            name=f"report{draws}")
+    for count in draws:
+        found = work.report(model, test or train, *report, "--iwae", f"{count},1000",
+                            name=f"report{count}")
         density = found["density"]
-        figures[f"draws {draws}"] = density["iwae"]
+        figures[f"draws {count}"] = density["iwae"]
     if not test:
-        found_train = work.report(model, train, *report, "--iwae", f"{draws},1000", "--rows",
+        found_train = work.report(model, train, *report, "--iwae", f"{draws[-1]},1000", "--rows",
                                   "train", name="report-train")
         figures["training rows"] = found_train["density"]["iwae"]
     figures |= {"dimension": density["dimension"], "active": found["active_dim"],
@@ -147,12 +147,12 @@ def binarised(work, train, test, copies, images=None):
 def jobs(lab):
     small = lab.smoke
     made = []
-    for name, (_, train, test, _, _) in sets(lab).items():
+    for name, (_, train, test, fit, _) in sets(lab).items():
         files = [os.path.relpath(path.split(":faces")[0], lab.data) for path in (train, test)
                  if path and not path.startswith("toy:")]
         if small and name not in ("norm", "thyroid"):
             continue
-        settings = {"name": name, "seed": 1}
+        settings = {"name": name, "fit": fit, "draws": DRAWS if not small else (8, 32), "seed": 1}
         made.append(Job(f"check-{name}", check, settings | ({"quick": True} if small else {}),
                         needs=tuple(files)))
     files = ("mnist/train-images-idx3-ubyte.gz", "mnist/t10k-images-idx3-ubyte.gz")

@@ -84,7 +84,7 @@ def train(work, arch, metric, steps, seed, rows=None):
 
 def jobs(lab):
     if lab.smoke:
-        return [Job(SHORT, train, {"arch": "conv-small", "metric": "sse", "steps": 4, "seed": 1,
+        return [Job(SHORT, train, {"arch": "conv-small", "metric": "sse", "steps": 40, "seed": 1,
                                    "rows": 80}, threads=2, needs=(FACES,))]
     made = [Job(SHORT, train, {"arch": "conv-small", "metric": "sse", "steps": 3000, "seed": 1},
                 threads=2, needs=(FACES,))]
