@@ -52,7 +52,8 @@ static isovae_status take_preset(const cli *c, const iv_dataset *data, iv_fit_op
     const cli_value *v = c->opt;
     if (!v[OPT_PRESET].set || data == NULL) return ISOVAE_OK;
     IV_TRY(iv_preset_apply(v[OPT_PRESET].text, data, o, err));
-    if (v[OPT_LOSS].set) o->noise_floor = NAN; /* which belonged to the preset's loss */
+    if (v[OPT_LOSS].set)
+        o->noise_floor = o->noise_start = NAN; /* which belonged to the preset's loss */
     if (v[OPT_EPOCHS].set || v[OPT_QUICK].set) o->steps = 0;
     return ISOVAE_OK;
 }
@@ -73,6 +74,7 @@ isovae_status cli_fit_options(cli *c, const iv_dataset *data, iv_fit_options *o,
     take_text(&v[OPT_LOSS], &o->loss);
     if (v[OPT_NOISE].set) o->noise = strcmp(v[OPT_NOISE].text, "feature") == 0;
     take_number(&v[OPT_NOISE_FLOOR], &o->noise_floor);
+    take_number(&v[OPT_NOISE_START], &o->noise_start);
     take_number(&v[OPT_DENOISE], &o->denoise);
     if (v[OPT_OBJECTIVE].set) {
         o->objective = strcmp(v[OPT_OBJECTIVE].text, "decomposed") == 0 ? IV_OBJECTIVE_DECOMPOSED

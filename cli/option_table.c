@@ -3,10 +3,10 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE)
 #define READS_DATA                                                                                 \
     (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT |    \
-     CLI_SWEEP)
+     CLI_SWEEP | CLI_PRUNE)
 /* Commands that train, once or many times. */
 #define TRAINS (CLI_FIT | CLI_STABILITY)
 #define COMPUTES (ALL & ~(unsigned)CLI_INFO)
@@ -29,6 +29,9 @@ const cli_option cli_options[] = {
      CLI_FIT, output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
      "Also write the model of the run that agrees best with the others.", CLI_STABILITY,
+     output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "The smaller model (.safetensors). Required. Written whole or not at all.", CLI_PRUNE,
      output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "DIR", NULL, "isovae-demo",
      "The folder for the model and its reports; made where absent.", CLI_DEMO, output_group},
@@ -98,6 +101,13 @@ const cli_option cli_options[] = {
     {OPT_NOISE_FLOOR, "noise-floor", 0, CLI_SHARE, "SHARE", NULL, "0.005; 0.1 for student",
      "Learned noise: its variance s^2 is at least this share of the mean feature variance, in "
      "scaled units. Above 0.",
+     TRAINS, model_group},
+    {OPT_NOISE_START, "noise-start", 0, CLI_SHARE, "SHARE", NULL,
+     "below the variances that must survive",
+     "Learned noise: its variance starts at this share of the mean feature variance and learns "
+     "from "
+     "the first step. 1 suits tables with many rows that are nearly alike, where a small start "
+     "switches most latents off.",
      TRAINS, model_group},
     {OPT_BETA, "beta", 'b', CLI_AUTO, "auto|NUMBER", NULL,
      "auto; 1 for bce, student and --noise feature; none for ssim",
@@ -229,7 +239,7 @@ const cli_option cli_options[] = {
      "from above the first latent to below the noise that PCA leaves; bce: 64:0.25; none for ssim",
      "The largest and the smallest beta.", CLI_SWEEP, sweep_group},
     {OPT_STEPS, "steps", 0, CLI_COUNT, "N", NULL, "a twelfth of those of fit",
-     "Steps of training per beta; trainings from a cold start take twelve times as many.",
+     "Steps of a training, two per beta; those from a cold start take twelve times as many.",
      CLI_SWEEP, sweep_group},
     {OPT_SEEDS, "seeds", 0, CLI_COUNT, "N", NULL, "1",
      "Sweep so often, from other starts, on the same rows; the curve is their mean, with error "

@@ -4,12 +4,12 @@ _isovae() {
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="help version demo fit report score encode decode sample traverse sweep stability drift info"
+        words="help version demo fit report score encode decode sample traverse sweep stability drift prune info"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
     fi
     case $before in
-        help) words="demo fit report score encode decode sample traverse sweep stability drift info" ;;
+        help) words="demo fit report score encode decode sample traverse sweep stability drift prune info" ;;
         --preset) words="anomaly" ;;
         --noise) words="common feature" ;;
         --objective) words="conventional decomposed" ;;
@@ -25,7 +25,7 @@ _isovae() {
     if [[ -z $words && $current == -* ]]; then
         case $command in
             demo) words="--output --seed --threads --isa --quiet --verbose --help" ;;
-            fit) words="--output --preset --latent-dim --arch --activation --loss --noise --noise-floor --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --ensemble --init-from --validation --split-by --patience --resume --checkpoint-every --max-time --log --tensorboard --no-restart --columns --drop --categorical --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            fit) words="--output --preset --latent-dim --arch --activation --loss --noise --noise-floor --noise-start --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --ensemble --init-from --validation --split-by --patience --resume --checkpoint-every --max-time --log --tensorboard --no-restart --columns --drop --categorical --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             report) words="--json --html --csv --split-by --rows --iwae --truth-density --labels --member --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             score) words="--output --estimate --fpr --explain --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             encode) words="--output --member --isometric --sigma --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
@@ -33,8 +33,9 @@ _isovae() {
             sample) words="--output --member --count --noise --seed --threads --isa --quiet --verbose --help" ;;
             traverse) words="--output --member --row --latents --steps --range --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             sweep) words="--output --json --html --latent-dim --arch --activation --loss --beta-floor --objective --scale --steps --quick --batch-size --lr --lr-warmup --weight-decay --init --validation --split-by --resume --no-restart --target --points --beta-range --steps --seeds --no-retrain --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
-            stability) words="--output --json --html --latent-dim --arch --activation --loss --noise --noise-floor --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --validation --split-by --patience --checkpoint-every --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
+            stability) words="--output --json --html --latent-dim --arch --activation --loss --noise --noise-floor --noise-start --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --validation --split-by --patience --checkpoint-every --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             drift) words="--json --alpha --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            prune) words="--output --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             info) words="--json --member --quiet --verbose --help" ;;
         esac
     fi

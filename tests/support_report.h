@@ -264,7 +264,8 @@ static void sample_table(sample *s, size_t rows)
     }
     for (int e = 0; e < IV_ESTIMATES; e++) {
         a->truth.density[e] =
-            (iv_density_truth){0.9995 - 0.001 * e, 0.9998 - 0.001 * e, 0.004 * e - 0.003, 0.03};
+            (iv_density_truth){0.9995 - 0.001 * e, 0.9998 - 0.001 * e, 0.004 * e - 0.003, 0.03,
+                               0.96 - 0.001 * e,   0.97 - 0.001 * e};
     }
     sample_history(s, 120, 3.5, 0.09);
     s->context = (iv_report_context){.model = m,

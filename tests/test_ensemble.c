@@ -231,7 +231,8 @@ static void time_is_shared(void **state)
     assert_true(result.seconds < 30); /* the machine may be busy */
     bool told = false;
     for (size_t i = 0; i < result.n_notes; i++) {
-        told = told || strncmp(result.notes[i].text, "member 2: --max-time", 20) == 0;
+        /* members that are told the same share a note, as on a slow machine all three */
+        told = told || strstr(result.notes[i].text, ": --max-time") != NULL;
     }
     assert_true(told);
     iv_model_free(result.model);
@@ -349,6 +350,7 @@ static void presets(void **state)
     assert_string_equal(o.loss, "student");
     assert_string_equal(o.arch, "mlp:64,64");
     assert_true(o.noise_floor == 0.1 && o.denoise == 0.3 && o.weight_decay == 0.01);
+    assert_true(o.noise_start == 1 && o.kl_warmup == 0);
     assert_true(o.rate == 0.002 && o.steps == 600 && o.batch_size == 64 && o.rate_warmup == 50);
     assert_int_equal(o.scale, IV_SCALE_MIXED);
     assert_int_equal(o.schedule, IV_SCHEDULE_LINEAR);
@@ -358,6 +360,7 @@ static void presets(void **state)
     ok(iv_preset_apply("anomaly", large, &o, &err), &err);
     assert_int_equal(o.steps, 10000);
     assert_int_equal(o.latent_dim, 8);
+    assert_true(o.denoise == 0 && o.kl_warmup == 0.3);
     /* every value of the table is one that can be set, on data of every size */
     for (size_t i = 0; i < iv_n_presets; i++) {
         for (size_t r = 0; r < iv_presets[i].n_rows; r++) {

@@ -283,6 +283,12 @@ static void options_are_checked(void **state)
     o.noise_floor = 0;
     expect_refused(data, &o, "--noise-floor");
     o = options_of("sse", 10);
+    o.noise_start = 0.5;
+    expect_refused(data, &o, "--noise-start");
+    o = options_of("student", 10);
+    o.noise_start = 1.5;
+    expect_refused(data, &o, "--noise-start");
+    o = options_of("sse", 10);
     o.denoise = -1;
     expect_refused(data, &o, "--denoise");
     o = options_of("student", 10); /* what is the case anyway may be said */
@@ -524,6 +530,23 @@ static void tails_are_found(void **state)
     iv_dataset_free(held_out);
 }
 
+/* --noise-start: the noise begins there, and learns from the first step on (by 0.01 in log s). */
+static void noise_starts_where_told(void **state)
+{
+    (void)state;
+    iv_dataset *data = noisy_data(600, 2, tail_s, tail_nu);
+    iv_fit_options o = options_of("student", 1);
+    o.noise_start = 0.5;
+    o.scale = IV_SCALE_STANDARD;
+    iv_model *model = fitted(data, &o);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        double off = log(iv_model_noise_s(model, i) / sqrt(0.5));
+        if (!(fabs(fabs(off) - 0.01) < 1e-4)) fail_msg("s %zu starts %g off", i, off);
+    }
+    iv_model_free(model);
+    iv_dataset_free(data);
+}
+
 /* ---- the report ---- */
 
 static void report(void **state)
@@ -608,6 +631,7 @@ int main(void)
         cmocka_unit_test(resumed_runs_end_in_the_same_bytes),
         cmocka_unit_test(noise_of_features_is_found),
         cmocka_unit_test(tails_are_found),
+        cmocka_unit_test(noise_starts_where_told),
         cmocka_unit_test(report),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

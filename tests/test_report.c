@@ -307,6 +307,7 @@ static void test_json(void **state)
     ASSERT_KEYS(t, "variances", "ratio", "factors", "density");
     ASSERT_KEYS(at(t, "density"), "posterior", "logdet", "laplace", "elbo");
     assert_true(json_real_value(at(at(at(t, "density"), "elbo"), "r")) == 0.9995);
+    assert_true(json_real_value(at(at(at(t, "density"), "elbo"), "r_uncorrected")) == 0.96);
     json_decref(j);
     s.a.truth.known = s.a.truth.density_known = false;
     assert_ok(iv_report_json(&s.context, &j, &err));
@@ -454,6 +455,7 @@ static void test_csv(void **state)
     text = read_file(folder, "rows.csv");
     assert_int_equal(count_of(text, "\n"), 41);
     assert_int_equal(strncmp(text, "row,id,log_density_elbo,", 24), 0);
+    assert_non_null(strstr(text, ",log_density_true,residual,"));
     assert_non_null(strstr(text, "\n39,\"id, \"\"1\"\"\","));
     iv_free(text);
     text = read_file(folder, "history.csv");

@@ -87,6 +87,7 @@ static iv_sweep *closed_form(size_t seeds, size_t points, double from, double to
         }
         p->train.transform = p->train.error;
         p->train.psnr = NAN;
+        p->train.arrived = (iv_sweep_spot){p->train.distortion, p->train.rate};
         p->held = p->train;
     }
     return s;
@@ -132,6 +133,41 @@ static void closed_form_gives_slopes_and_births(void **state)
     assert_true(s->sd[10].train.rate > 0 && s->births[0].sd > 0 && s->births[0].sd < 0.05);
     assert_true(s->sd[10].train.distortion < 1e-12);
     iv_sweep_free(s);
+}
+
+/* Every training leaves less error and less rate behind: own figures tilt, the curve does not. */
+static void the_curve_is_of_equal_training(void **state)
+{
+    (void)state;
+    iv_sweep *s = closed_form(2, 24, 12, 0.002), *true_ = closed_form(2, 24, 12, 0.002);
+    for (size_t i = 0; i < 2 * s->points; i++) {
+        iv_sweep_point *p = &s->runs[i];
+        size_t stage = s->points - 1 - i % s->points;
+        for (int held = 0; held < 2; held++) {
+            iv_sweep_side *side = held ? &p->held : &p->train;
+            side->arrived.distortion += 0.5 * pow(0.9, (double)stage);
+            side->arrived.rate += 0.7 * pow(0.9, (double)stage);
+            side->distortion += 0.5 * pow(0.9, (double)stage + 1);
+            side->rate += 0.7 * pow(0.9, (double)stage + 1);
+        }
+    }
+    iv_sweep_summarise(s);
+    iv_sweep_summarise(true_);
+    const iv_sweep_point *large = &s->mean[0], *small = &s->mean[s->points - 1];
+    assert_true(large->train.curve.rate == large->train.rate);
+    assert_true(small->held.curve.distortion == small->held.distortion);
+    assert_int_equal(s->chord_middle, true_->chord_middle);
+    for (size_t k = 0; k + 1 < s->points; k++) {
+        const iv_sweep_point *a = &s->mean[k], *b = &s->mean[k + 1];
+        double own = (a->train.distortion - b->train.distortion) / (b->train.rate - a->train.rate);
+        if (isnan(true_->chords[k].train)) continue;
+        near(s->chords[k].train, true_->chords[k].train, 1e-6);
+        near(s->chords[k].held, true_->chords[k].train, 1e-6);
+        if (s->chords[k].middle) assert_true(fabs(own / s->chords[k].train - 1) > 0.05);
+    }
+    near(s->sd[20].train.curve.rate, true_->sd[20].train.rate, 1e-6);
+    iv_sweep_free(s);
+    iv_sweep_free(true_);
 }
 
 static void answer_to(iv_sweep *s, const char *target)
@@ -214,7 +250,7 @@ static void linear_model_keeps_to_the_theory(void **state)
     if (short_run()) skip();
     isovae_error err;
     iv_dataset *data = open_data("toy:norm,n=6000");
-    iv_sweep_options o = linear_options(200);
+    iv_sweep_options o = linear_options(400);
     iv_sweep *s;
     o.beta_to = 0.05;
     ok(iv_sweep_target_parse("r2=0.93", &o.target, &err), &err);
@@ -228,6 +264,7 @@ static void linear_model_keeps_to_the_theory(void **state)
         size_t active;
         iv_sweep_linear(s, s->mean[k].beta, &d, &r, &active);
         assert_true(fabs(s->mean[k].train.rate - r) < 0.06);
+        assert_true(fabs(s->mean[k].train.curve.rate - r) < 0.06);
         assert_int_equal((size_t)s->mean[k].active, active);
     }
     assert_true(s->found && s->reached && s->model != NULL);
@@ -413,9 +450,9 @@ static void no_rows(json_t *state)
 {
     json_object_set_new(state, "rows", json_integer(0));
 }
-static void many_rounds(json_t *state)
+static void many_trainings(json_t *state)
 {
-    json_object_set_new(state, "rounds", json_integer(INT64_MAX));
+    json_object_set_new(state, "done", json_integer(INT64_MAX));
 }
 static void many_rows(json_t *state)
 {
@@ -476,7 +513,7 @@ static void hostile_states_are_refused(void **state)
     expect_state(fresh, &o, ISOVAE_ERR_ARGUMENT, "DATA");
     iv_dataset_free(fresh);
 
-    static void (*const changes[])(json_t *) = {many_points, few_points, no_rows,  many_rounds,
+    static void (*const changes[])(json_t *) = {many_points, few_points, no_rows,  many_trainings,
                                                 many_rows,   short_row,  long_row, number_row};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         rewrite(path, changes[i]);
@@ -575,6 +612,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_are_parsed),
         cmocka_unit_test(closed_form_gives_slopes_and_births),
+        cmocka_unit_test(the_curve_is_of_equal_training),
         cmocka_unit_test(closed_form_answers),
         cmocka_unit_test(linear_model_keeps_to_the_theory),
         cmocka_unit_test(a_target_below_the_range_is_followed),

@@ -130,12 +130,15 @@ static void rows_csv(const iv_report_context *context, iv_text *out)
 {
     const iv_analysis *a = context->analysis;
     char *const *ids = context->data->ids;
+    const double *true_density =
+        context->data->truth != NULL ? context->data->truth->log_density : NULL;
     iv_text_puts(out, ids != NULL ? "row,id" : "row");
     for (int e = 0; e < IV_ESTIMATES; e++) {
         if (a->density.all[e] != NULL) {
             iv_text_printf(out, ",log_density_%s", iv_estimate_name((iv_estimate)e));
         }
     }
+    if (true_density != NULL) iv_text_puts(out, ",log_density_true");
     if (a->transform_rows != NULL) iv_text_puts(out, ",residual");
     row_columns(a, out, "mu", a->mu);
     row_columns(a, out, "sigma", a->sigma);
@@ -148,6 +151,7 @@ static void rows_csv(const iv_report_context *context, iv_text *out)
         for (int e = 0; e < IV_ESTIMATES; e++) {
             if (a->density.all[e] != NULL) iv_csv_number(out, false, a->density.all[e][r]);
         }
+        if (true_density != NULL) iv_csv_number(out, false, true_density[place]);
         if (a->transform_rows != NULL) iv_csv_number(out, false, a->transform_rows[r]);
         row_cells(a, out, r, a->mu);
         row_cells(a, out, r, a->sigma);

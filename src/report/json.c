@@ -204,6 +204,8 @@ static json_t *density_truth(const iv_density_truth *d)
     ok = ok && iv_json_put(o, "r_log", iv_json_number(d->r_log));
     ok = ok && iv_json_put(o, "bias_nats", iv_json_number(d->bias_nats));
     ok = ok && iv_json_put(o, "sd_nats", iv_json_number(d->sd_nats));
+    ok = ok && iv_json_put(o, "r_uncorrected", iv_json_number(d->r_uncorrected));
+    ok = ok && iv_json_put(o, "r_log_uncorrected", iv_json_number(d->r_log_uncorrected));
     return iv_json_done(o, ok);
 }
 

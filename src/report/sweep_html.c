@@ -122,21 +122,21 @@ static double get_beta(const iv_sweep *s, size_t k)
 }
 static double get_rate(const iv_sweep *s, size_t k)
 {
-    return s->mean[k].train.rate;
+    return s->mean[k].train.curve.rate;
 }
 static double get_distortion(const iv_sweep *s, size_t k)
 {
-    return s->mean[k].train.distortion;
+    return s->mean[k].train.curve.distortion;
 }
 static double get_distortion_sd(const iv_sweep *s, size_t k)
 {
-    return s->sd[k].train.distortion;
+    return s->sd[k].train.curve.distortion;
 }
 /* At the training's rate, so that both share an axis: along the slope -beta. */
 static double get_held(const iv_sweep *s, size_t k)
 {
     const iv_sweep_point *p = &s->mean[k];
-    return p->held.distortion + p->beta * (p->held.rate - p->train.rate);
+    return p->held.curve.distortion + p->beta * (p->held.curve.rate - p->train.curve.rate);
 }
 static double get_slope(const iv_sweep *s, size_t k)
 {
@@ -170,7 +170,7 @@ static double get_linear(const iv_sweep *s, size_t k)
     for (int i = 0; i < 200; i++) {
         double beta = sqrt(lo * hi);
         iv_sweep_linear(s, beta, &d, &r, &active);
-        if (r > s->mean[k].train.rate)
+        if (r > s->mean[k].train.curve.rate)
             lo = beta;
         else
             hi = beta;
@@ -196,7 +196,7 @@ static double answer_rate(const iv_sweep *s)
         const iv_sweep_point *a = &s->mean[k - 1], *b = &s->mean[k];
         if (!(s->beta <= a->beta && s->beta >= b->beta)) continue;
         double t = log(a->beta / s->beta) / log(a->beta / b->beta);
-        return a->train.rate + t * (b->train.rate - a->train.rate);
+        return a->train.curve.rate + t * (b->train.curve.rate - a->train.curve.rate);
     }
     return (double)NAN;
 }
@@ -223,8 +223,9 @@ static void put_charts(const page *p)
     const chart charts[] = {
         {.id = "rd",
          .title = "Distortion over rate",
-         .says = "Each point is a beta. At the optimum the curve falls with the slope -beta. The "
-                 "validation line is at the rate of the training rows; where it leaves the other, "
+         .says = "Each point is a beta, as if all were trained equally long. At the optimum the "
+                 "curve falls with the slope -beta. The validation line is at the rate of the "
+                 "training rows; where it leaves the other, "
                  "the model fits what is not there in new rows.",
          .x_label = "rate, nats",
          .y_label = unit,
@@ -426,10 +427,10 @@ static void put_table(const page *p)
         const iv_sweep_side *side = s->n_held ? &x->held : &x->train;
         iv_text_puts(p->out, "<tr>");
         number_cell(p, x->beta, 3);
-        number_cell(p, x->train.distortion, 4);
-        number_cell(p, x->train.rate, 4);
-        number_cell(p, x->held.distortion, 4);
-        number_cell(p, x->held.rate, 4);
+        number_cell(p, x->train.curve.distortion, 4);
+        number_cell(p, x->train.curve.rate, 4);
+        number_cell(p, x->held.curve.distortion, 4);
+        number_cell(p, x->held.curve.rate, 4);
         number_cell(p, 1 - side->error / (s->n_held ? s->held_variance : s->variance), 4);
         number_cell(p, side->psnr, 4);
         iv_text_puts(p->out, "<td>");
@@ -444,7 +445,9 @@ static void put_table(const page *p)
     }
     iv_text_puts(p->out, "</tbody></table></div><p class=\"key\">Distortion in ");
     iv_put_escaped(p->out, s->unit);
-    iv_text_puts(p->out, ", rate in nats, both means over rows.</p></section>");
+    iv_text_puts(p->out, ", rate in nats, both means over rows, as if every beta were "
+                         "trained equally long; R2, PSNR, active latents and coding are of the "
+                         "beta's own training.</p></section>");
 }
 
 static void put_footer(const page *p)

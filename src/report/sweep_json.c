@@ -26,11 +26,15 @@ static json_t *side(const iv_sweep_side *s, const iv_sweep_side *sd, double vari
     bool ok = iv_json_put(o, "distortion", iv_json_number(s->distortion));
     ok = ok && iv_json_put(o, "transform", iv_json_number(s->transform));
     ok = ok && iv_json_put(o, "rate_nats", iv_json_number(s->rate));
+    ok = ok && iv_json_put(o, "curve_distortion", iv_json_number(s->curve.distortion));
+    ok = ok && iv_json_put(o, "curve_rate_nats", iv_json_number(s->curve.rate));
     ok = ok && iv_json_put(o, "r2", iv_json_number(1.0 - s->error / variance));
     ok = ok && iv_json_put(o, "psnr_db", iv_json_number(s->psnr));
     if (sd != NULL) {
         ok = ok && iv_json_put(o, "distortion_sd", iv_json_number(sd->distortion));
         ok = ok && iv_json_put(o, "rate_nats_sd", iv_json_number(sd->rate));
+        ok = ok && iv_json_put(o, "curve_distortion_sd", iv_json_number(sd->curve.distortion));
+        ok = ok && iv_json_put(o, "curve_rate_nats_sd", iv_json_number(sd->curve.rate));
         ok = ok && iv_json_put(o, "r2_sd", iv_json_number(sd->error / variance));
         ok = ok && iv_json_put(o, "psnr_db_sd", iv_json_number(sd->psnr));
     }

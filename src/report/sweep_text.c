@@ -102,7 +102,7 @@ static void line_data(const iv_sweep_report *r, iv_text *out)
                    s->mean[s->points - 1].beta, s->arch);
     iv_text_printf(out, ", %zu latents, loss %s, ", s->n, s->loss);
     iv_put_count(out, s->steps);
-    iv_text_printf(out, " steps each");
+    iv_text_printf(out, " steps twice each");
     if (s->seeds > 1) iv_text_printf(out, ", %zu seeds", s->seeds);
     iv_text_puts(out, "\n");
 }
@@ -209,10 +209,10 @@ static void table(const iv_sweep *s, iv_text *out)
         size_t predicted;
         iv_sweep_linear(s, p->beta, &d, &r, &predicted);
         cell(out, 9, p->beta, 3);
-        cell(out, 12, p->train.distortion, 4);
-        cell_fixed(out, 8, p->train.rate, 2);
-        cell(out, 12, p->held.distortion, 4);
-        cell_fixed(out, 8, p->held.rate, 2);
+        cell(out, 12, p->train.curve.distortion, 4);
+        cell_fixed(out, 8, p->train.curve.rate, 2);
+        cell(out, 12, p->held.curve.distortion, 4);
+        cell_fixed(out, 8, p->held.curve.rate, 2);
         cell_fixed(out, 9, quality(s, p), isfinite(p->train.psnr) ? 2 : 4);
         cell_fixed(out, 8, p->active, s->seeds > 1 ? 1 : 0);
         if (s->comparable)

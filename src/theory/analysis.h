@@ -40,6 +40,7 @@ typedef struct iv_latent_report {
 
 typedef struct iv_density_truth {
     double r, r_log, bias_nats, sd_nats;
+    double r_uncorrected, r_log_uncorrected; /* were G's volume taken for that of the data */
 } iv_density_truth;
 
 typedef struct iv_warning {

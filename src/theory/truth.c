@@ -147,19 +147,22 @@ static isovae_status fill_density(iv_summary *s, isovae_error *err)
 {
     iv_analysis *a = s->analysis;
     size_t count = s->rows->rows, finite = 0;
-    double *truth = NULL, *estimate = NULL, *room = NULL;
+    double *truth = NULL, *estimate = NULL, *volume = NULL, *room = NULL;
     isovae_status status = IV_NEW(truth, count, "the true density", err);
     if (status == ISOVAE_OK) status = IV_NEW(estimate, count, "the true density", err);
+    if (status == ISOVAE_OK) status = IV_NEW(volume, count, "the true density", err);
     if (status == ISOVAE_OK) status = IV_NEW(room, 2 * count, "the true density", err);
     for (size_t e = 0; e < IV_ESTIMATES && status == ISOVAE_OK; e++) {
         iv_density_truth *out = &a->truth.density[e];
-        *out = (iv_density_truth){(double)NAN, (double)NAN, (double)NAN, (double)NAN};
+        *out = (iv_density_truth){(double)NAN, (double)NAN, (double)NAN,
+                                  (double)NAN, (double)NAN, (double)NAN};
         if (a->density.all[e] == NULL) continue;
         true_density(s, (iv_estimate)e, truth);
         finite = 0;
         for (size_t r = 0; r < count; r++) { /* rows at the edge of a support have log p = -inf */
             if (!isfinite(truth[r])) continue;
             truth[finite] = truth[r];
+            volume[finite] = s->rows->volume[r];
             estimate[finite++] = a->density.all[e][r];
         }
         if (finite < 2) continue;
@@ -175,9 +178,20 @@ static isovae_status fill_density(iv_summary *s, isovae_error *err)
             out->bias_nats = off.mean;
             out->sd_nats = sqrt(off.variance);
         }
+        /* elbo is in G's volume, and so was its truth; the others are in that of the data */
+        for (size_t r = 0; r < finite; r++) {
+            if (e == IV_ESTIMATE_ELBO) {
+                truth[r] += volume[r];
+            } else {
+                estimate[r] -= volume[r];
+            }
+        }
+        out->r_uncorrected = density_correlation(finite, truth, estimate, room);
+        out->r_log_uncorrected = iv_pearson(finite, truth, 1, estimate, 1);
     }
     iv_free(truth);
     iv_free(estimate);
+    iv_free(volume);
     iv_free(room);
     return status;
 }

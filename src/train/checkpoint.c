@@ -96,6 +96,7 @@ static json_t *settings(const iv_trainer *t)
     json_object_set_new(o, "--beta", exact(p->beta));
     json_object_set_new(o, "--beta-start", exact(p->beta_start));
     json_object_set_new(o, "--noise-floor", exact(p->noise_floor));
+    json_object_set_new(o, "--noise-start", p->noise_at_once ? exact(p->noise_start) : json_null());
     json_object_set_new(o, "--denoise", exact(p->denoise));
     json_object_set_new(o, "--patience", json_integer((json_int_t)p->patience));
     json_object_set_new(o, "--validation", exact(p->validation));

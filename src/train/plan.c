@@ -34,6 +34,7 @@ void iv_fit_options_init(iv_fit_options *options)
     options->validation = NAN;
     options->beta_floor = 0.005;
     options->noise_floor = NAN;
+    options->noise_start = NAN;
     options->noise = -1;
     options->activation = -1;
     options->scale = -1;
@@ -81,6 +82,9 @@ static isovae_status check_options(const iv_fit_options *o, isovae_error *err)
                    "must lie between 0 and 1 (a share of the feature variance)");
     if (!isnan(o->noise_floor) && !(o->noise_floor > 0.0 && o->noise_floor <= 1.0))
         return bad(err, "--noise-floor",
+                   "must lie above 0 and at most be 1 (a share of the feature variance)");
+    if (!isnan(o->noise_start) && !(o->noise_start > 0.0 && o->noise_start <= 1.0))
+        return bad(err, "--noise-start",
                    "must lie above 0 and at most be 1 (a share of the feature variance)");
     if (!(o->denoise >= 0.0 && o->denoise <= 100.0))
         return bad(err, "--denoise", "must lie in 0..100 (standard deviations)");
@@ -239,6 +243,8 @@ static isovae_status take_metric(const iv_fit_options *options, iv_fit_plan *pla
         return bad(err, "--noise", "common: this --loss learns noise per feature; leave one out");
     if (!isnan(options->noise_floor) && !learned)
         return bad(err, "--noise-floor", "needs --noise feature or --loss student");
+    if (!isnan(options->noise_start) && !learned)
+        return bad(err, "--noise-start", "needs --noise feature or --loss student");
     if (learned && !isnan(options->beta) && (options->beta < 1 || options->beta > 1))
         return bad(err, "--beta",
                    "is 1 with --noise feature and --loss student, whose distance is minus a log "
@@ -252,11 +258,17 @@ static isovae_status take_metric(const iv_fit_options *options, iv_fit_plan *pla
 }
 
 /* Learned noise starts where the noise of beta would (plan_beta): well below the smallest variance
- * that must survive, but not below its floor. */
-static void plan_noise(iv_fit_plan *plan)
+ * that must survive, but not below its floor; or where it is told to. */
+static void plan_noise(iv_fit_plan *plan, double start_at)
 {
     if (!iv_loss_learned(plan->metric.loss)) return;
-    plan->noise_least = plan->noise_floor * (plan->mean_variance > 0.0 ? plan->mean_variance : 1.0);
+    double variance = plan->mean_variance > 0.0 ? plan->mean_variance : 1.0;
+    plan->noise_least = plan->noise_floor * variance;
+    plan->noise_at_once = !isnan(start_at);
+    if (plan->noise_at_once) {
+        plan->noise_start = fmax(plan->noise_least, start_at * variance);
+        return;
+    }
     double noise = plan->noise_least, smallest = smallest_survivor(plan, true, &noise);
     plan->noise_start = fmax(plan->noise_least, start_share * smallest);
 }
@@ -401,7 +413,7 @@ isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *o
     }
     if (!bce && !ssim && (status = measure_spectrum(data, plan, err))) goto fail;
     iv_plan_choose_beta(plan, options);
-    plan_noise(plan);
+    plan_noise(plan, options->noise_start);
 
     /* steps */
     size_t rows = plan->split.n_train;
@@ -522,14 +534,14 @@ double iv_plan_beta(const iv_fit_plan *plan, uint64_t step)
 
 double iv_plan_noise_rate(const iv_fit_plan *plan, uint64_t step)
 {
-    if (iv_plan_done(plan, step) < noise_stands) return 0.0;
+    if (!plan->noise_at_once && iv_plan_done(plan, step) < noise_stands) return 0.0;
     return noise_rate * (iv_plan_rate(plan, step) / plan->rate);
 }
 
 double iv_plan_noise_least(const iv_fit_plan *plan, uint64_t step)
 {
     double done = 2.0 * iv_plan_done(plan, step);
-    if (done >= 1.0) return plan->noise_least;
+    if (plan->noise_at_once || done >= 1.0) return plan->noise_least;
     return plan->noise_start * pow(plan->noise_least / plan->noise_start, done);
 }
 

@@ -41,6 +41,7 @@ typedef struct iv_fit_plan {
     double noise_floor;   /* of a learned metric, as a share; and the variance of the noise, */
     double noise_least;   /* network units: at least this, */
     double noise_start;   /* at first this, and not below a line from it to `noise_least` */
+    bool noise_at_once;   /* no such line, nor does it stand at first: --noise-start */
     double denoise;       /* SD of noise on the encoder's input, network units */
     size_t n_pca;
     double *pca;      /* largest eigenvalues of training rows, metric units (n_pca of them) */

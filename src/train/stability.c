@@ -63,6 +63,8 @@ isovae_status iv_stability_fingerprint(const iv_dataset *data, const iv_fit_opti
                    (int)fit->schedule, (int)fit->schedule_set, fit->weight_decay, fit->validation,
                    (int)fit->init, fit->scale, fit->patience, fit->max_seconds,
                    (int)fit->no_restart, (int)fit->quick);
+    iv_text_printf(&t, "%d %.17g %.17g %.17g %zu\n", fit->noise, fit->noise_floor, fit->noise_start,
+                   fit->denoise, fit->rate_warmup);
     if (status == ISOVAE_OK) status = iv_text_check(&t, err);
     if (status == ISOVAE_OK) *out = iv_hash64(t.data, t.length, 0);
     iv_text_free(&t);

@@ -1,5 +1,5 @@
-/* A sweep of beta: one training per beta, each from the weights of the one before, and what the
- * rate-distortion curve answers: which beta, how many latents (docs/sweep.md). Distortion is in the
+/* A sweep of beta: each trained from the weights of the one before, and what the rate-distortion
+ * curve answers: which beta, how many latents (docs/sweep.md). Distortion is in the
  * metric's squared units, rate in nats, both means over rows. */
 #ifndef IV_TRAIN_SWEEP_H
 #define IV_TRAIN_SWEEP_H
@@ -30,9 +30,9 @@ typedef struct iv_sweep_options {
     iv_fit_options fit; /* what each training is told; its beta, steps, checkpoint, resume and log
                            are not looked at */
     iv_sweep_target target;
-    size_t points;             /* betas; 0: 16 */
-    size_t steps;              /* per beta; 0: a twelfth of what `fit` would take */
-    size_t seeds;              /* 0: 1 */
+    size_t points; /* betas; 0: 16 */
+    size_t steps;  /* of a training, two a beta; 0: a twelfth of what `fit` would take */
+    size_t seeds;  /* 0: 1 */
     double beta_from, beta_to; /* largest and smallest; NaN: from the PCA spectrum */
     bool no_retrain;           /* no cold training of the chosen beta */
     const char *state;         /* file for what is finished, or NULL */
@@ -40,11 +40,17 @@ typedef struct iv_sweep_options {
 } iv_sweep_options;
 void iv_sweep_options_init(iv_sweep_options *options);
 
+typedef struct iv_sweep_spot {
+    double distortion, rate;
+} iv_sweep_spot;
+
 /* Means over rows: transform D(x, Dec(mu)), distortion D(x, Dec(z)), rate KL. */
 typedef struct iv_sweep_side {
     double distortion, transform, rate;
-    double error; /* of Dec(mu), in the scaling's weights: the transform for sse */
-    double psnr;  /* NaN where the rows are no pictures */
+    double error;          /* of Dec(mu), in the scaling's weights: the transform for sse */
+    double psnr;           /* NaN where the rows are no pictures */
+    iv_sweep_spot arrived; /* of the beta's first training, from the weights of the beta before */
+    iv_sweep_spot curve;   /* on the curve of equal training; iv_sweep_summarise */
 } iv_sweep_side;
 
 /* One beta of one seed, or a mean or SD over seeds. */
@@ -56,7 +62,8 @@ typedef struct iv_sweep_point {
     double *kl, *importance;   /* n, by descending kl; borrowed from iv_sweep.cells */
 } iv_sweep_point;
 
-/* Between neighbouring betas b1 > b2: -(D1 - D2) / (R1 - R2) beside (b1 - b2) / ln(b1 / b2). */
+/* Between neighbouring betas b1 > b2 on the curve: -(D1 - D2) / (R1 - R2) beside
+ * (b1 - b2) / ln(b1 / b2). */
 typedef struct iv_sweep_chord {
     double expected, train, held;
     bool middle; /* both rates within 20 to 80 % of the largest */
@@ -135,7 +142,7 @@ void iv_sweep_free(iv_sweep *sweep);
 /* Room for seeds x points betas of n latents. */
 isovae_status iv_sweep_new(size_t seeds, size_t points, size_t n, iv_sweep **out,
                            isovae_error *err) ISOVAE_MUST_CHECK;
-/* Fills mean, sd, births, chords from runs. */
+/* Fills the curves of runs, then mean, sd, births, chords. */
 void iv_sweep_summarise(iv_sweep *sweep);
 /* What the goal looks at: on validation rows where there are any (active: training). Calibrated:
  * ln(2 E D / (d_eff beta)) on training rows, which is 0 where the rule holds. */
@@ -157,15 +164,15 @@ void iv_sweep_linear(const iv_sweep *sweep, double beta, double *distortion, dou
 
 /* ---- sweep_state.c ---- */
 
-/* How far a sweep is: trainings finished, and of the next, where it is the first of a seed, the
- * cold one and the rounds of settling. */
+/* How far a sweep is. */
 typedef struct iv_sweep_place {
-    size_t done, rounds, attempt; /* attempt: of the cold one, where it folded */
-    double before; /* the target's value at the last smallest beta that did not meet it, or NaN */
+    size_t done;    /* trainings, two a beta */
+    size_t attempt; /* of the next, where it is the first of a seed and folded before */
+    double before;  /* the target's value at the last smallest beta that did not meet it, or NaN */
 } iv_sweep_place;
 
-/* The finished points of the sweep and the weights it goes on from. `settings` says what made
- * them. */
+/* The points of the sweep that are trained and the weights it goes on from. `settings` says what
+ * made them. */
 isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const char *settings,
                             const iv_sweep_place *at, const char *path,
                             isovae_error *err) ISOVAE_MUST_CHECK;

@@ -121,16 +121,55 @@ void iv_sweep_free(iv_sweep *s)
     iv_free(s);
 }
 
+/* ---- the curve of equal training ---- */
+
+static iv_sweep_side *side_of(iv_sweep_point *p, bool held)
+{
+    return held ? &p->held : &p->train;
+}
+
+/* From one beta to the next larger one the curve goes as the pair of trainings does that start from
+ * the same weights: the one that arrived there and the own one of the smaller beta. Distortion is
+ * summed from the smallest beta on and rate from the largest, each from where it is small. */
+static void find_curve(iv_sweep_point *run, size_t points, bool held)
+{
+    for (size_t k = points; k-- > 0;) {
+        iv_sweep_side *here = side_of(&run[k], held);
+        here->curve = (iv_sweep_spot){here->distortion, here->rate};
+        if (k + 1 == points) continue;
+        const iv_sweep_side *below = side_of(&run[k + 1], held);
+        here->curve.distortion =
+            below->curve.distortion + (here->arrived.distortion - below->distortion);
+    }
+    for (size_t k = 1; k < points; k++) {
+        iv_sweep_side *here = side_of(&run[k], held);
+        const iv_sweep_side *above = side_of(&run[k - 1], held);
+        here->curve.rate = above->curve.rate + (here->rate - above->arrived.rate);
+    }
+}
+
 /* ---- means and SDs over seeds ---- */
 
-enum { fixed = 12 }; /* numbers of a point but for its latents */
+enum { fixed = 16 }; /* numbers of a point but for its latents */
 
 static void numbers(iv_sweep_point *p, double *out[fixed])
 {
-    double *all[fixed] = {&p->train.distortion, &p->train.transform, &p->train.rate,
-                          &p->train.error,      &p->train.psnr,      &p->held.distortion,
-                          &p->held.transform,   &p->held.rate,       &p->held.error,
-                          &p->held.psnr,        &p->active,          &p->coding_predicted};
+    double *all[fixed] = {&p->train.distortion,
+                          &p->train.transform,
+                          &p->train.rate,
+                          &p->train.error,
+                          &p->train.psnr,
+                          &p->held.distortion,
+                          &p->held.transform,
+                          &p->held.rate,
+                          &p->held.error,
+                          &p->held.psnr,
+                          &p->active,
+                          &p->coding_predicted,
+                          &p->train.curve.distortion,
+                          &p->train.curve.rate,
+                          &p->held.curve.distortion,
+                          &p->held.curve.rate};
     memcpy(out, all, sizeof all);
 }
 
@@ -213,7 +252,7 @@ static void find_births(iv_sweep *s)
 
 /* ---- slopes ---- */
 
-static double chord(const iv_sweep_side *a, const iv_sweep_side *b)
+static double chord(const iv_sweep_spot *a, const iv_sweep_spot *b)
 {
     double nats = b->rate - a->rate;
     return nats > 1e-6 ? (a->distortion - b->distortion) / nats : NAN;
@@ -223,14 +262,15 @@ static void find_chords(iv_sweep *s)
 {
     double most = 0.0, sum = 0.0, worst = 0.0;
     s->chord_middle = 0;
-    for (size_t k = 0; k < s->points; k++) most = fmax(most, s->mean[k].train.rate);
+    for (size_t k = 0; k < s->points; k++) most = fmax(most, s->mean[k].train.curve.rate);
     for (size_t k = 0; k + 1 < s->points; k++) {
         const iv_sweep_point *a = &s->mean[k], *b = &s->mean[k + 1];
         iv_sweep_chord *c = &s->chords[k];
         c->expected = (a->beta - b->beta) / log(a->beta / b->beta);
-        c->train = chord(&a->train, &b->train);
-        c->held = chord(&a->held, &b->held);
-        double low = fmin(a->train.rate, b->train.rate), high = fmax(a->train.rate, b->train.rate);
+        c->train = chord(&a->train.curve, &b->train.curve);
+        c->held = chord(&a->held.curve, &b->held.curve);
+        double low = fmin(a->train.curve.rate, b->train.curve.rate);
+        double high = fmax(a->train.curve.rate, b->train.curve.rate);
         c->middle = most > 0.0 && low >= 0.2 * most && high <= 0.8 * most;
         if (!c->middle) continue;
         double off = isnan(c->train) ? INFINITY : fabs(c->train / c->expected - 1.0);
@@ -244,6 +284,10 @@ static void find_chords(iv_sweep *s)
 
 void iv_sweep_summarise(iv_sweep *s)
 {
+    for (size_t r = 0; r < s->seeds; r++) {
+        find_curve(s->runs + r * s->points, s->points, false);
+        find_curve(s->runs + r * s->points, s->points, true);
+    }
     average(s);
     find_births(s);
     find_chords(s);

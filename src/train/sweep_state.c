@@ -10,22 +10,41 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char kind[] = "isovae-sweep-state/1";
+static const char kind[] = "isovae-sweep-state/2";
 static const size_t largest = (size_t)1 << 34;
 
-/* Where the i-th training lies: seeds one after the other, each from small to large beta. */
+/* Where the i-th beta lies: seeds one after the other, each from small to large beta. */
 static size_t place(size_t i, size_t points)
 {
     return i / points * points + (points - 1 - i % points);
 }
 
+/* Points with figures after so many trainings, two a point. */
+static size_t points_of(size_t done)
+{
+    return done / 2 + done % 2;
+}
+
 /* The numbers of a point in their order in the file. */
 static size_t numbers_of(iv_sweep_point *p, size_t n, size_t i, double **out)
 {
-    double *fixed[] = {
-        &p->beta,       &p->train.distortion, &p->train.transform, &p->train.rate, &p->train.error,
-        &p->train.psnr, &p->held.distortion,  &p->held.transform,  &p->held.rate,  &p->held.error,
-        &p->held.psnr,  &p->active,           &p->coding_predicted};
+    double *fixed[] = {&p->beta,
+                       &p->train.distortion,
+                       &p->train.transform,
+                       &p->train.rate,
+                       &p->train.error,
+                       &p->train.psnr,
+                       &p->held.distortion,
+                       &p->held.transform,
+                       &p->held.rate,
+                       &p->held.error,
+                       &p->held.psnr,
+                       &p->active,
+                       &p->coding_predicted,
+                       &p->train.arrived.distortion,
+                       &p->train.arrived.rate,
+                       &p->held.arrived.distortion,
+                       &p->held.arrived.rate};
     size_t count = sizeof fixed / sizeof(double *);
     if (i < count)
         *out = fixed[i];
@@ -77,14 +96,14 @@ isovae_status iv_sweep_save(const iv_sweep *sweep, const iv_model *model, const 
     iv_format_double(number, sizeof number, at->before, 17);
     json_t *state = json_object(), *rows = json_array();
     bool good = state && rows;
-    for (size_t i = 0; good && i < at->done; i++)
+    for (size_t i = 0; good && i < points_of(at->done); i++)
         good = json_array_append_new(
                    rows, point_text(&sweep->runs[place(i, sweep->points)], sweep->n)) == 0;
     good = good && json_object_set_new(state, "format", json_string(kind)) == 0 &&
            json_object_set_new(state, "settings", json_string(settings)) == 0 &&
            json_object_set_new(state, "before", json_string(number)) == 0 &&
            json_object_set_new(state, "attempt", json_integer((json_int_t)at->attempt)) == 0 &&
-           json_object_set_new(state, "rounds", json_integer((json_int_t)at->rounds)) == 0 &&
+           json_object_set_new(state, "done", json_integer((json_int_t)at->done)) == 0 &&
            json_object_set_new(state, "points", json_integer((json_int_t)sweep->points)) == 0;
     if (good)
         good = json_object_set_new(state, "rows", rows) == 0;
@@ -132,15 +151,16 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
                        "interrupted one left",
                        path);
     IV_TRY(same_settings(settings, theirs, path, err));
-    json_int_t rounds = json_integer_value(json_object_get(state, "rounds"));
+    json_int_t done = json_integer_value(json_object_get(state, "done"));
     json_int_t attempt = json_integer_value(json_object_get(state, "attempt"));
     const char *text = json_string_value(json_object_get(state, "before"));
     double before = NAN;
     size_t count = json_array_size(rows);
     bool good = text && iv_parse_double(text, strlen(text), &before) &&
                 points >= (json_int_t)sweep->points && (uint64_t)points <= most &&
-                json_is_array(rows) && rounds >= 0 && rounds <= 1000 && attempt >= 0 &&
-                attempt <= 1000 && count <= (size_t)points * sweep->seeds &&
+                json_is_array(rows) && done >= 0 && attempt >= 0 && attempt <= 1000 &&
+                count <= (size_t)points * sweep->seeds && done / 2 <= (json_int_t)count &&
+                count == points_of((size_t)done) &&
                 saved->param_elements == model->param_elements && saved->dtype == model->dtype &&
                 iv_graph_same(saved->encoder, model->encoder) &&
                 iv_graph_same(saved->decoder, model->decoder);
@@ -155,7 +175,7 @@ static isovae_status take(iv_sweep *sweep, iv_model *model, const iv_model *save
     memcpy(model->params, saved->params,
            model->param_elements * (model->dtype == IV_F64 ? sizeof(double) : sizeof(float)));
     sweep->points = (size_t)points;
-    *at = (iv_sweep_place){count, (size_t)rounds, (size_t)attempt, before};
+    *at = (iv_sweep_place){(size_t)done, (size_t)attempt, before};
     return ISOVAE_OK;
 }
 

@@ -27,6 +27,8 @@ typedef struct iv_fit_options {
     int noise;          /* of sse: 0 common, 1 learned per feature; -1: common */
     double noise_floor; /* of learned noise: its variance is at least this share of the features'
                            mean variance. NaN: 0.005, student 0.1 */
+    double noise_start; /* of learned noise: its variance starts at this share of the features', and
+                           learns at once; NaN: where annealing would start, and stands a while */
     double denoise;     /* SD of noise on the encoder's input, in scaled units; 0 */
     iv_objective_kind objective;
     const char *arch;     /* NULL: mlp:64,64, or mlp:400 for images */

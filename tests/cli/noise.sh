@@ -42,6 +42,7 @@ refuse() { # NAME WORD ARGUMENTS...: usage error that names WORD
 refuse "beta is 1" "--beta" --loss student --beta 0.1
 refuse "noise per feature goes with sse" "--noise" --loss weighted:up --noise feature
 refuse "a floor needs learned noise" "--noise-floor" --noise-floor 0.1
+refuse "a start needs learned noise" "--noise-start" --noise-start 0.5
 refuse "a floor of 0 is none" "--noise-floor" --loss student --noise-floor 0
 check "nothing was written" test ! -e no.safetensors
 finish
