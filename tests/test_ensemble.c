@@ -360,7 +360,7 @@ static void presets(void **state)
     ok(iv_preset_apply("anomaly", large, &o, &err), &err);
     assert_int_equal(o.steps, 10000);
     assert_int_equal(o.latent_dim, 8);
-    assert_true(o.denoise == 0 && o.kl_warmup == 0.3);
+    assert_true(o.denoise == 0.3 && o.kl_warmup == 0);
     /* every value of the table is one that can be set, on data of every size */
     for (size_t i = 0; i < iv_n_presets; i++) {
         for (size_t r = 0; r < iv_presets[i].n_rows; r++) {

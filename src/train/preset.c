@@ -10,15 +10,15 @@
     }
 
 /* Heavy tails per feature with a floor under the noise (docs/theory.md section 5). None of it was
- * chosen by labels; the width, the start of the noise, the KL's warm-up and that many rows need no
- * denoising by the bound of held-out training rows. */
+ * chosen by labels; the width, the start of the noise, the KL's warm-up and that many rows of many
+ * columns need no denoising by the bound of held-out training rows. */
 static const iv_preset_row anomaly[] = {
     {"loss", ALWAYS("student")},
     {"noise-floor", ALWAYS("0.1")},
     {"noise-start", ALWAYS("1")},
     {"scale", ALWAYS("mixed")},
-    {"denoise", {"0.3", "0.3", "0", "0"}},
-    {"kl-warmup", {"0", "0", "0.3", "0.3"}},
+    {"denoise", {"0.3", "0.3", "0.3", "0"}},
+    {"kl-warmup", {"0", "0", "0", "0.3"}},
     {"arch", {"mlp:64,64", "mlp:64,64", "mlp:64,64", "mlp:256,256"}},
     {"activation", ALWAYS("silu")},
     {"latent-dim", {"8", "8", "8", "16"}},
