@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -63,6 +64,7 @@ class Work:
         self.lab, self.threads = lab, job.threads
         self.folder = os.path.join(lab.out, experiment, job.key)
         self.hashes = {}
+        self.cpu = 0.0  # seconds of children
         os.makedirs(self.folder, exist_ok=True)
 
     def path(self, name):
@@ -76,7 +78,7 @@ class Work:
             line += ["--threads", str(self.threads)]
         if command != "info":
             line.append("-q")
-        return run_child(line, codes)
+        return run_child(line, codes, self)
 
     def fit(self, data, *options, name="model", resume=True):
         """A model file; (path, seconds). What is there is kept; a checkpoint is gone on from."""
@@ -100,11 +102,19 @@ class Work:
         return report
 
 
-def run_child(line, codes=(0,)):
-    done = subprocess.run(line, capture_output=True, text=True)
-    if done.returncode not in codes:
-        raise Failed(f"{' '.join(line)}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    return done.stdout
+def run_child(line, codes=(0,), work=None):
+    """Standard output; the processor time goes to `work`, for wall time counts what else runs."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if work is not None:
+            work.cpu += usage.ru_utime + usage.ru_stime
+        out.seek(0)
+        err.seek(0)
+        if child.returncode not in codes:
+            raise Failed(f"{' '.join(line)}: exit {child.returncode}\n{err.read()[-2000:]}")
+        return out.read()
 
 
 def replace(path, text):
@@ -176,11 +186,12 @@ class Lab:
                 shutil.rmtree(folder)
             work = Work(self, experiment, job)
             replace(settings, text)
-            started = time.time()
+            started, own = time.time(), time.thread_time()
             figures = job.run(work, **job.settings)
+            cpu = work.cpu + time.thread_time() - own
             record = {"settings": plain(job.settings), "figures": plain(figures),
                       "data": work.hashes, "seconds": round(time.time() - started, 1),
-                      "threads": job.threads, "version": self.version, "machine": self.machine,
+                      "cpu_seconds": round(cpu, 1), "version": self.version, "machine": self.machine,
                       "finished": time.strftime("%Y-%m-%d")}
             replace(self.record_path(experiment, job.key), json.dumps(record, indent=1) + "\n")
             return record["seconds"]
@@ -265,7 +276,7 @@ def origin(records):
     data = "; data " + ", ".join(f"{k} `{v}`" for k, v in sorted(hashes.items())[:6]) \
         if hashes else ""
     more = f" and {len(hashes) - 6} more" if len(hashes) > 6 else ""
-    minutes = sum(r["seconds"] * r["threads"] for r in every) / 60
+    minutes = sum(r.get("cpu_seconds", r["seconds"]) for r in every) / 60
     return (f"*{len(every)} jobs, {minutes:.1f} core minutes; {seeds}{data}{more}; "
             f"{every[-1]['version']}, {every[-1]['machine']}, "
             f"{max(r['finished'] for r in every)}.*")
