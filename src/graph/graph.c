@@ -20,6 +20,7 @@ isovae_status iv_graph_new(iv_graph **out, isovae_error *err)
 static void free_node(iv_node *node)
 {
     iv_free(node->name);
+    iv_free((void *)(uintptr_t)node->attributes.map);
 }
 
 void iv_graph_free(iv_graph *graph)
@@ -226,6 +227,10 @@ static isovae_status find_params(const iv_graph *graph, iv_param_shape_fn *shape
         const char *role = add->kind->roles[i];
         char *name = add->names[i];
         add->params[i] = SIZE_MAX;
+        if (spec->params[i] == NULL && add->kind->operands > 0 &&
+            (add->kind->buffer[i] || spec->n_inputs >= add->kind->operands)) {
+            continue;
+        }
         if (spec->params[i] == NULL) {
             size_t at = strlen(spec->name);
             if (at + 1 + strlen(role) > MAX_NAME) {
@@ -318,9 +323,10 @@ static size_t round_up(size_t n)
     return (n + PARAM_ALIGNMENT - 1) / PARAM_ALIGNMENT * PARAM_ALIGNMENT;
 }
 
-/* Copies of the names that the graph will own. */
+/* Copies of the names that the graph will own, and of the map of a take. */
 typedef struct names {
     char *node, *outputs[IV_MAX_PORTS], *params[IV_MAX_ROLES];
+    int32_t *map;
 } names;
 
 /* Cannot fail: names are copied and room is there. */
@@ -334,6 +340,7 @@ static void commit(iv_graph *graph, const addition *add, const names *own, size_
                       .n_outputs = spec->n_outputs,
                       .n_params = add->n_roles,
                       .attributes = add->attributes};
+    node->attributes.map = own->map;
     for (size_t i = 0; i < spec->n_inputs; i++) node->inputs[i] = spec->inputs[i];
     for (size_t i = 0; i < spec->n_outputs; i++) {
         graph->values[graph->n_values] = (iv_value){
@@ -369,6 +376,10 @@ static isovae_status copy_names(iv_graph *graph, const addition *add, names *own
     IV_TRY(reserve((void **)&graph->params, graph->n_params, add->n_new, sizeof *graph->params,
                    "parameters of a graph", err));
     IV_TRY(iv_strdup(&own->node, spec->name, err));
+    if (add->attributes.n_map > 0) {
+        IV_TRY(IV_NEW(own->map, add->attributes.n_map, "the map of a node", err));
+        memcpy(own->map, add->attributes.map, add->attributes.n_map * sizeof *own->map);
+    }
     for (size_t i = 0; i < spec->n_outputs; i++) {
         IV_TRY(iv_strdup(&own->outputs[i], spec->outputs[i], err));
     }
@@ -391,6 +402,10 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
                                   .attributes = &add.attributes,
                                   .units = spec->units};
     if (kind->act != IV_ACT_NONE) add.attributes.act = kind->act;
+    if (kind->shape != iv_take_shape) { /* nobody else keeps one */
+        add.attributes.map = NULL;
+        add.attributes.n_map = 0;
+    }
     while (add.n_roles < IV_MAX_ROLES && kind->roles[add.n_roles] != NULL) add.n_roles++;
     IV_TRY(check_ports(graph, kind, spec, err));
     IV_TRY(find_params(graph, shape_of, user, &add, err));
@@ -409,6 +424,7 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
     isovae_status status = copy_names(graph, &add, &own, err);
     if (status != ISOVAE_OK) {
         iv_free(own.node);
+        iv_free(own.map);
         for (size_t i = 0; i < IV_MAX_PORTS; i++) iv_free(own.outputs[i]);
         for (size_t i = 0; i < IV_MAX_ROLES; i++) iv_free(own.params[i]);
         return status;
@@ -420,6 +436,13 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 isovae_status iv_graph_node(iv_graph *graph, const iv_node_spec *spec, size_t *outputs,
                             isovae_error *err)
 {
+    return iv_graph_node_shaped(graph, spec, NULL, NULL, outputs, err);
+}
+
+isovae_status iv_graph_node_shaped(iv_graph *graph, const iv_node_spec *spec,
+                                   iv_param_shape_fn *shape_of, void *user, size_t *outputs,
+                                   isovae_error *err)
+{
     const iv_node_kind *kind = iv_node_kind_find(spec->kind == NULL ? "" : spec->kind);
     if (kind == NULL) {
         return iv_fail(err, ISOVAE_ERR_UNSUPPORTED, "node '%s': the kind '%s' is not known",
@@ -430,7 +453,7 @@ isovae_status iv_graph_node(iv_graph *graph, const iv_node_spec *spec, size_t *o
     if (filled.attributes.parameter == 0 && act < IV_ACT_COUNT) {
         filled.attributes.parameter = iv_act_default_parameter(act);
     }
-    return iv_graph_add(graph, kind, &filled, NULL, NULL, outputs, err);
+    return iv_graph_add(graph, kind, &filled, shape_of, user, outputs, err);
 }
 
 size_t iv_graph_layout(iv_graph *graph, size_t base)

@@ -46,7 +46,19 @@ typedef struct iv_attributes {
     size_t scale[2];            /* upsampling: of height and width; pixel_shuffle: the first */
     size_t count_include_pad;   /* average_pool: 1: padding counts as elements; 0 */
     iv_conv_attributes conv;
+    /* Numbers by which a kind is told more: those of a function (clip: min, max), the constant
+     * operand of arithmetic, the fill of take. What is not given has the kind's default. */
+    double number[2];
+    bool given[2];
+    size_t constant_first; /* 1: the constant operand stands before the input */
+    size_t keepdims;       /* reduce: 1: reduced axes stay, with extent 1 */
+    iv_reduce reduction;
+    /* take: of each output element (along the axis; axis 0: of the row) the input's, or -1. A node
+     * has its own copy; the builder's is read while the node is added. */
+    const int32_t *map;
+    size_t n_map;
 } iv_attributes;
+enum { IV_MAP_LIMIT = 1 << 22 }; /* entries of a map */
 
 typedef struct iv_node {
     char *name;
@@ -123,6 +135,12 @@ typedef struct iv_node_spec {
 isovae_status iv_graph_node(iv_graph *graph, const iv_node_spec *spec, size_t *outputs,
                             isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_graph_output(iv_graph *graph, size_t value, isovae_error *err) ISOVAE_MUST_CHECK;
+/* The same; the shapes of parameters that are not there yet come from `shape_of`, as constants'
+ * must. */
+typedef bool iv_param_shape_fn(void *user, const char *name, iv_shape *out);
+isovae_status iv_graph_node_shaped(iv_graph *graph, const iv_node_spec *spec,
+                                   iv_param_shape_fn *shape_of, void *user, size_t *outputs,
+                                   isovae_error *err) ISOVAE_MUST_CHECK;
 /* SIZE_MAX where there is none of that name. */
 size_t iv_graph_find_value(const iv_graph *graph, const char *name);
 size_t iv_graph_find_param(const iv_graph *graph, const char *name);
@@ -142,7 +160,6 @@ void iv_graph_fuse(iv_graph *graph);
 /* The list of nodes as JSON, and back: [{"name", "kind", "inputs", "output" | "outputs",
  * "params": {role: name}, "attributes": {...}}]. Reading checks every name, shape and count. The
  * shapes of parameters come from `shape_of` (the tensors of the file). */
-typedef bool iv_param_shape_fn(void *user, const char *name, iv_shape *out);
 json_t *iv_graph_to_json(const iv_graph *graph);
 /* The same nodes under the same names, with parameters of the same shapes. False also where memory
  * is short. */

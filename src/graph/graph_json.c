@@ -23,6 +23,18 @@ static json_t *sizes_to_json(const size_t *sizes, size_t n)
     return list;
 }
 
+static json_t *map_to_json(const int32_t *map, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < n; i++) {
+        if (json_array_append_new(list, json_integer(map[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
 /* Where the numbers of a convolution's attribute lie, how many there are, and the least one. */
 typedef struct conv_numbers {
     size_t *values, n, least;
@@ -43,6 +55,9 @@ static conv_numbers conv_numbers_of(iv_attributes *attributes, iv_attribute_type
         return (conv_numbers){&attributes->count_include_pad, 1, 0, false};
     case IV_ATTRIBUTE_SCALE: return (conv_numbers){attributes->scale, 2, 1, true};
     case IV_ATTRIBUTE_FACTOR: return (conv_numbers){attributes->scale, 1, 1, true};
+    case IV_ATTRIBUTE_CONSTANT_FIRST:
+        return (conv_numbers){&attributes->constant_first, 1, 0, false};
+    case IV_ATTRIBUTE_KEEPDIMS: return (conv_numbers){&attributes->keepdims, 1, 0, false};
     default: return (conv_numbers){NULL, 0, 0, false};
     }
 }
@@ -60,6 +75,10 @@ static json_t *attribute_to_json(const iv_attributes *attributes, iv_attribute_t
     case IV_ATTRIBUTE_SIZES: return sizes_to_json(attributes->sizes, attributes->n_sizes);
     case IV_ATTRIBUTE_SHAPE: return sizes_to_json(attributes->shape.dim, attributes->shape.rank);
     case IV_ATTRIBUTE_EPS: return json_real(attributes->eps);
+    case IV_ATTRIBUTE_FIRST: return json_real(attributes->number[0]);
+    case IV_ATTRIBUTE_SECOND: return json_real(attributes->number[1]);
+    case IV_ATTRIBUTE_REDUCTION: return json_string(iv_reduce_name(attributes->reduction));
+    case IV_ATTRIBUTE_MAP: return map_to_json(attributes->map, attributes->n_map);
     default: break;
     }
     return NULL;
@@ -82,6 +101,11 @@ static bool says_nothing(const iv_attributes *attributes, iv_attribute_type type
     }
     if (numbers.n > 0) return !numbers.always;
     if (type == IV_ATTRIBUTE_ACT) return attributes->act == IV_ACT_NONE;
+    if (type == IV_ATTRIBUTE_FIRST) return !attributes->given[0];
+    if (type == IV_ATTRIBUTE_SECOND) return !attributes->given[1];
+    if (type == IV_ATTRIBUTE_AXIS) return attributes->axis == 0;
+    if (type == IV_ATTRIBUTE_SIZES) return attributes->n_sizes == 0;
+    if (type == IV_ATTRIBUTE_SHAPE) return attributes->shape.rank == 0;
     return type == IV_ATTRIBUTE_PARAMETER && !has_parameter(attributes->act);
 }
 
@@ -194,6 +218,7 @@ typedef struct reader {
     iv_param_shape_fn *shape_of;
     void *user;
     iv_graph *graph;
+    int32_t *map; /* of the node at hand */
 } reader;
 
 /* A string without NUL bytes inside, or NULL. */
@@ -252,8 +277,48 @@ static isovae_status read_conv_numbers(const reader *r, const char *key, const j
     return ISOVAE_OK;
 }
 
-static isovae_status read_attribute(const reader *r, const iv_attribute *attribute,
-                                    const json_t *value, iv_attributes *out, isovae_error *err)
+/* The list is the reader's until the node is added. */
+static isovae_status read_map(reader *r, const char *key, const json_t *value, iv_attributes *out,
+                              isovae_error *err)
+{
+    size_t n = json_array_size(value);
+    if (!json_is_array(value) || n == 0 || n > IV_MAP_LIMIT) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT,
+                       "node '%s': attribute '%s' must be a list of 1 to %d integers", r->name, key,
+                       IV_MAP_LIMIT);
+    }
+    iv_free(r->map);
+    r->map = NULL;
+    IV_TRY(IV_NEW(r->map, n, "the map of a node", err));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(value, i);
+        if (!json_is_integer(item) || json_integer_value(item) < -1 ||
+            json_integer_value(item) > INT32_MAX) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': entry %zu of attribute '%s' must be an integer from -1 on",
+                           r->name, i, key);
+        }
+        r->map[i] = (int32_t)json_integer_value(item);
+    }
+    out->map = r->map;
+    out->n_map = n;
+    return ISOVAE_OK;
+}
+
+static isovae_status read_number(const reader *r, const char *key, const json_t *value,
+                                 iv_attributes *out, size_t which, isovae_error *err)
+{
+    if (!json_is_number(value) || !isfinite(json_number_value(value))) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': attribute '%s' must be a number",
+                       r->name, key);
+    }
+    out->number[which] = json_number_value(value);
+    out->given[which] = true;
+    return ISOVAE_OK;
+}
+
+static isovae_status read_attribute(reader *r, const iv_attribute *attribute, const json_t *value,
+                                    iv_attributes *out, isovae_error *err)
 {
     const char *key = attribute->name;
     conv_numbers numbers = conv_numbers_of(out, attribute->type);
@@ -294,6 +359,16 @@ static isovae_status read_attribute(const reader *r, const iv_attribute *attribu
         }
         out->eps = json_number_value(value);
         return ISOVAE_OK;
+    case IV_ATTRIBUTE_FIRST: return read_number(r, key, value, out, 0, err);
+    case IV_ATTRIBUTE_SECOND: return read_number(r, key, value, out, 1, err);
+    case IV_ATTRIBUTE_REDUCTION:
+        if (plain_string(value) == NULL || !iv_reduce_parse(plain_string(value), &out->reduction)) {
+            return iv_fail(err, ISOVAE_ERR_FORMAT,
+                           "node '%s': attribute '%s' must name a reduction (sum, mean, max, ...)",
+                           r->name, key);
+        }
+        return ISOVAE_OK;
+    case IV_ATTRIBUTE_MAP: return read_map(r, key, value, out, err);
     default: break;
     }
     return iv_fail(err, ISOVAE_ERR_INTERNAL, "node '%s': attribute '%s' has no type", r->name, key);
@@ -308,8 +383,8 @@ static const iv_attribute *find_attribute(const iv_node_kind *kind, const char *
     return NULL;
 }
 
-static isovae_status read_attributes(const reader *r, const iv_node_kind *kind,
-                                     const json_t *object, iv_attributes *out, isovae_error *err)
+static isovae_status read_attributes(reader *r, const iv_node_kind *kind, const json_t *object,
+                                     iv_attributes *out, isovae_error *err)
 {
     json_t *map = json_object_get(object, "attributes"), *value;
     const char *key;
@@ -381,8 +456,9 @@ static isovae_status read_draft(const reader *r, const iv_node_kind *kind, const
     const json_t *units = json_object_get(object, "units"), *bias = json_object_get(object, "bias");
     const json_t *kernel = json_object_get(object, "kernel");
     if (r->shape_of != NULL) return ISOVAE_OK; /* check_keys refused them */
-    bool takes_units = (kind->flags & IV_NODE_FUSES) != 0;
-    bool takes_kernel = takes_units && (kind->flags & IV_NODE_SPATIAL) != 0;
+    bool fuses = (kind->flags & IV_NODE_FUSES) != 0;
+    bool takes_units = fuses || kind->shape == iv_matmul_shape;
+    bool takes_kernel = fuses && (kind->flags & IV_NODE_SPATIAL) != 0;
     if ((units != NULL && !takes_units) || (kernel != NULL && !takes_kernel)) {
         return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': %s takes no '%s'", r->name, kind->name,
                        units != NULL && !takes_units ? "units" : "kernel");
@@ -616,6 +692,7 @@ isovae_status iv_graph_from_json(const json_t *nodes, const char *input,
     *out = NULL;
     IV_TRY(iv_graph_new(&r.graph, err));
     isovae_status status = read_graph(&r, input, input_shape, outputs, n_outputs, err);
+    iv_free(r.map);
     if (status != ISOVAE_OK) {
         iv_graph_free(r.graph);
         return status;

@@ -89,7 +89,13 @@ typedef enum iv_attribute_type {
     IV_ATTRIBUTE_GROUPS,            /* one integer */
     IV_ATTRIBUTE_COUNT_INCLUDE_PAD, /* 0 or 1 */
     IV_ATTRIBUTE_SCALE,             /* two integers, or one for both */
-    IV_ATTRIBUTE_FACTOR             /* one integer -> scale[0] */
+    IV_ATTRIBUTE_FACTOR,            /* one integer -> scale[0] */
+    IV_ATTRIBUTE_FIRST,             /* number -> number[0], given[0] */
+    IV_ATTRIBUTE_SECOND,            /* number -> number[1], given[1] */
+    IV_ATTRIBUTE_CONSTANT_FIRST,    /* 0 or 1 */
+    IV_ATTRIBUTE_KEEPDIMS,          /* 0 or 1 */
+    IV_ATTRIBUTE_REDUCTION,         /* name -> reduction */
+    IV_ATTRIBUTE_MAP                /* list of integers from -1 on -> map */
 } iv_attribute_type;
 
 typedef struct iv_attribute {
@@ -104,6 +110,12 @@ struct iv_node_kind {
     const char *name, *onnx;
     unsigned flags;
     iv_act act; /* of an activation node, else IV_ACT_NONE */
+    iv_function function;
+    double numbers[2]; /* defaults of attributes.number, where not given */
+    iv_binary binary;
+    /* Kinds that take constants for inputs: inputs and constants together. Optional roles are
+     * absent unless named; of matmul's, "weight" is there where an input is missing. */
+    size_t operands;
     size_t min_inputs, max_inputs, min_outputs, max_outputs;
     const char *roles[IV_MAX_ROLES]; /* NULL behind the last */
     bool optional[IV_MAX_ROLES];
@@ -219,15 +231,50 @@ void iv_activation_forward(const iv_node_call *call);
 void iv_activation_reverse(const iv_node_call *call);
 void iv_activation_tangent(const iv_node_call *call);
 
-/* add, multiply */
+/* functions of one number */
+isovae_status iv_function_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_function_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+void iv_function_forward(const iv_node_call *call);
+void iv_function_reverse(const iv_node_call *call);
+void iv_function_tangent(const iv_node_call *call);
+
+/* arithmetic on two operands, comparisons; where (node_arithmetic.c, node_where.c) */
 isovae_status iv_arithmetic_shape(iv_node_shapes *shapes, isovae_error *err);
 size_t iv_arithmetic_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
-void iv_add_forward(const iv_node_call *call);
-void iv_add_reverse(const iv_node_call *call);
-void iv_add_tangent(const iv_node_call *call);
-void iv_multiply_forward(const iv_node_call *call);
-void iv_multiply_reverse(const iv_node_call *call);
-void iv_multiply_tangent(const iv_node_call *call);
+void iv_arithmetic_forward(const iv_node_call *call);
+void iv_arithmetic_reverse(const iv_node_call *call);
+void iv_arithmetic_tangent(const iv_node_call *call);
+isovae_status iv_where_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_where_scratch(const iv_graph *graph, const iv_node *node, bool tangent);
+void iv_where_forward(const iv_node_call *call);
+void iv_where_reverse(const iv_node_call *call);
+void iv_where_tangent(const iv_node_call *call);
+
+/* matmul */
+isovae_status iv_matmul_shape(iv_node_shapes *shapes, isovae_error *err);
+size_t iv_matmul_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
+                          bool reverse);
+size_t iv_matmul_parts(const iv_node *node, bool reverse);
+void iv_matmul_prepare(const iv_node_call *call, size_t part);
+void iv_matmul_forward(const iv_node_call *call);
+void iv_matmul_reverse(const iv_node_call *call);
+void iv_matmul_param_gradient(const iv_node_call *call, size_t role, void *grad, bool accumulate,
+                              size_t block, size_t blocks);
+void iv_matmul_tangent(const iv_node_call *call);
+
+/* reduce */
+isovae_status iv_reduce_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_reduce_forward(const iv_node_call *call);
+void iv_reduce_reverse(const iv_node_call *call);
+void iv_reduce_tangent(const iv_node_call *call);
+const char *iv_reduce_name(iv_reduce reduction);
+bool iv_reduce_parse(const char *name, iv_reduce *out);
+
+/* take */
+isovae_status iv_take_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_take_forward(const iv_node_call *call);
+void iv_take_reverse(const iv_node_call *call);
+void iv_take_tangent(const iv_node_call *call);
 
 /* concat, split, reshape, flatten */
 isovae_status iv_concat_shape(iv_node_shapes *shapes, isovae_error *err);
@@ -332,5 +379,8 @@ isovae_status iv_softmax_shape(iv_node_shapes *shapes, isovae_error *err);
 void iv_softmax_forward(const iv_node_call *call);
 void iv_softmax_reverse(const iv_node_call *call);
 void iv_softmax_tangent(const iv_node_call *call);
+void iv_log_softmax_forward(const iv_node_call *call);
+void iv_log_softmax_reverse(const iv_node_call *call);
+void iv_log_softmax_tangent(const iv_node_call *call);
 
 #endif

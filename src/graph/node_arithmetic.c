@@ -1,222 +1,148 @@
-/* add, multiply: two inputs of the same rank, elementwise; an axis of extent 1 is repeated to fit
- * the other input's (a gate per channel over its pixels). In reverse the repeated axes are summed.
- */
-#include "graph/node.h"
+/* Arithmetic on two operands, and comparisons: y = f(a, b) elementwise, operands repeated as in
+ * numpy (broadcast.h). In reverse g_a = sum over a's repeated axes of f_a g; t_y = f_a t_a + f_b
+ * t_b. Scratch: the operands spread, a derivative, and a tangent spread. */
+#include "graph/broadcast.h"
+
+#include <math.h>
 
 isovae_status iv_arithmetic_shape(iv_node_shapes *shapes, isovae_error *err)
 {
-    const iv_shape *a = shapes->inputs[0], *b = shapes->inputs[1];
-    iv_shape out = *a;
-    bool fits = a->rank == b->rank;
-    for (size_t i = 0; fits && i < a->rank; i++) {
-        if (a->dim[i] == 1) out.dim[i] = b->dim[i];
-        fits = a->dim[i] == b->dim[i] || a->dim[i] == 1 || b->dim[i] == 1;
+    if (shapes->attributes->given[0] && !isfinite(shapes->attributes->number[0])) {
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': its 'value' is not finite",
+                       shapes->name);
     }
-    if (!fits) {
-        char text_a[IV_SHAPE_TEXT], text_b[IV_SHAPE_TEXT];
-        return iv_fail(err, ISOVAE_ERR_FORMAT,
-                       "node '%s': %s and %s do not go together: each axis must agree or be 1",
-                       shapes->name, iv_shape_text(a, text_a), iv_shape_text(b, text_b));
-    }
-    shapes->outputs[0] = out;
-    return ISOVAE_OK;
+    return iv_operands_shape(shapes, 2, &shapes->outputs[0], err);
 }
 
-/* How an input is spread over the output: axes merged into runs that are all repeated or all not,
- * the batch first. */
-typedef struct spread {
-    size_t rank;
-    size_t extent[IV_MAX_RANK + 1]; /* in the output */
-    bool repeated[IV_MAX_RANK + 1];
-    size_t in_size, out_size; /* of all rows */
-} spread;
-
-static spread spread_of(const iv_node_call *call, size_t input, size_t rows)
+static bool has_slope(iv_binary f)
 {
-    bool last = call->out_last[0];
-    iv_shape in = iv_layout_physical(&call->graph->values[call->node->inputs[input]].shape, last);
-    iv_shape out = iv_layout_physical(&call->graph->values[call->node->outputs[0]].shape, last);
-    spread s = {.rank = 1, .extent = {rows}};
-    for (size_t i = 0; i < out.rank; i++) {
-        bool repeated = in.dim[i] != out.dim[i];
-        if (repeated == s.repeated[s.rank - 1]) {
-            s.extent[s.rank - 1] *= out.dim[i];
-        } else {
-            s.extent[s.rank] = out.dim[i];
-            s.repeated[s.rank++] = repeated;
-        }
-    }
-    s.in_size = rows * call->in_size[input];
-    s.out_size = rows * call->out_size[0];
-    return s;
-}
-
-static bool is_spread(const spread *s)
-{
-    return s->rank > 1;
-}
-
-/* y = x with the repeated axes filled; x of in_size, y of out_size elements below this level. */
-static void expand(const iv_kernels *k, const spread *s, size_t level, size_t in_size,
-                   size_t out_size, const void *x, void *y)
-{
-    if (level == s->rank || (level + 1 == s->rank && !s->repeated[level])) {
-        k->copy_block(1, out_size, x, out_size, y, out_size, false);
-        return;
-    }
-    size_t extent = s->extent[level], inner_out = out_size / extent;
-    if (s->repeated[level]) {
-        expand(k, s, level + 1, in_size, inner_out, x, y);
-        if (extent > 1) {
-            k->copy_block(extent - 1, inner_out, y, 0, iv_at(k, y, inner_out), inner_out, false);
-        }
-        return;
-    }
-    size_t inner_in = in_size / extent;
-    for (size_t i = 0; i < extent; i++) {
-        expand(k, s, level + 1, inner_in, inner_out, iv_at(k, x, i * inner_in),
-               iv_at(k, y, i * inner_out));
-    }
-}
-
-/* The transpose of expand: x = the sum of y over the repeated axes, or x +=. */
-static void reduce(const iv_kernels *k, const spread *s, size_t level, size_t in_size,
-                   size_t out_size, const void *y, void *x, bool accumulate)
-{
-    if (level == s->rank || (level + 1 == s->rank && !s->repeated[level])) {
-        k->copy_block(1, out_size, y, out_size, x, out_size, accumulate);
-        return;
-    }
-    size_t extent = s->extent[level], inner_out = out_size / extent;
-    if (s->repeated[level]) {
-        if (level + 2 >= s->rank) { /* nothing repeated further in */
-            k->column_sums(extent, inner_out, y, inner_out, x, accumulate);
-            return;
-        }
-        for (size_t i = 0; i < extent; i++) {
-            reduce(k, s, level + 1, in_size, inner_out, iv_at(k, y, i * inner_out), x,
-                   accumulate || i > 0);
-        }
-        return;
-    }
-    size_t inner_in = in_size / extent;
-    for (size_t i = 0; i < extent; i++) {
-        reduce(k, s, level + 1, inner_in, inner_out, iv_at(k, y, i * inner_out),
-               iv_at(k, x, i * inner_in), accumulate);
-    }
-}
-
-static size_t scratch_part(const iv_node_call *call)
-{
-    return (call->out_size[0] + 15) / 16 * 16; /* each part starts at a cache line */
+    return f < IV_BINARY_EQUAL;
 }
 
 size_t iv_arithmetic_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
 {
-    size_t size = graph->values[node->outputs[0]].size;
-    if (graph->values[node->inputs[0]].size == size &&
-        graph->values[node->inputs[1]].size == size) {
-        return 0;
-    }
-    return ((size + 15) / 16 * 16) * (tangent ? 3 : 2);
+    iv_binary f = node->kind->binary;
+    bool simple = f == IV_BINARY_ADD || f == IV_BINARY_MULTIPLY;
+    if (simple && iv_operands_plain(graph, node)) return 0;
+    return iv_operand_part(graph->values[node->outputs[0]].size) * (tangent ? 4 : 3);
 }
 
-/* An input as large as the output: itself, or spread into `room`. */
-static const void *full(const iv_node_call *call, size_t input, size_t rows, const void *x,
-                        void *room)
+/* Part i of the scratch memory: operand 0, operand 1, derivative, tangent. */
+static void *room(const iv_node_call *call, size_t i)
 {
-    spread s = spread_of(call, input, rows);
-    if (!is_spread(&s)) return x;
-    expand(call->kernels, &s, 0, s.in_size, s.out_size, x, room);
-    return room;
+    return iv_at(call->kernels, call->scratch, i * call->rows * iv_operand_part(call->out_size[0]));
 }
 
-void iv_add_forward(const iv_node_call *call)
-{
-    const iv_kernels *k = call->kernels;
-    void *room = iv_at(k, call->scratch, call->rows * scratch_part(call));
-    const void *a = full(call, 0, call->rows, call->in[0], call->scratch);
-    const void *b = full(call, 1, call->rows, call->in[1], room);
-    k->add(call->rows * call->out_size[0], a, b, call->out[0]);
-}
+typedef struct pair {
+    iv_operands operands;
+    iv_full of[2];
+} pair;
 
-void iv_add_reverse(const iv_node_call *call)
+static pair operands_of(const iv_node_call *call)
 {
+    pair p = {.operands = iv_operands_of(call->node)};
     for (size_t i = 0; i < 2; i++) {
-        if (call->grad_in[i] == NULL) continue;
-        spread s = spread_of(call, i, call->rows);
-        reduce(call->kernels, &s, 0, s.in_size, s.out_size, call->grad_out[0], call->grad_in[i],
-               call->accumulate[i]);
+        const void *x = p.operands.constant[i] ? NULL : call->in[p.operands.index[i]];
+        p.of[i] = iv_operand_full(call, &p.operands, i, call->rows, x, room(call, i));
     }
+    return p;
 }
 
-void iv_add_tangent(const iv_node_call *call)
+void iv_arithmetic_forward(const iv_node_call *call)
 {
-    const iv_kernels *k = call->kernels;
-    size_t rows = call->tangents * call->rows, elements = rows * call->out_size[0];
-    const void *t[2];
-    for (size_t i = 0; i < 2; i++) {
-        void *room = iv_at(k, call->scratch, i * rows * scratch_part(call));
-        t[i] = call->tangent_in[i] == NULL ? NULL : full(call, i, rows, call->tangent_in[i], room);
+    pair p = operands_of(call);
+    size_t rows = call->rows, n = call->out_size[0];
+    if (p.of[0].ld != 0 && p.of[1].ld != 0) { /* one long row */
+        n *= rows;
+        rows = 1;
     }
-    if (t[0] != NULL && t[1] != NULL) {
-        k->add(elements, t[0], t[1], call->tangent_out[0]);
-    } else {
-        k->copy_block(1, elements, t[0] != NULL ? t[0] : t[1], elements, call->tangent_out[0],
-                      elements, false);
-    }
+    call->kernels->binary(call->node->kind->binary, rows, n, p.of[0].at, p.of[0].ld, p.of[1].at,
+                          p.of[1].ld, call->out[0]);
 }
 
-void iv_multiply_forward(const iv_node_call *call)
+/* The derivative in operand `which`, as large as the output; NULL where it is 1. */
+static const void *slope(const iv_node_call *call, const pair *p, size_t which)
 {
-    const iv_kernels *k = call->kernels;
-    void *room = iv_at(k, call->scratch, call->rows * scratch_part(call));
-    const void *a = full(call, 0, call->rows, call->in[0], call->scratch);
-    const void *b = full(call, 1, call->rows, call->in[1], room);
-    k->multiply(call->rows * call->out_size[0], a, b, call->out[0]);
+    iv_binary f = call->node->kind->binary;
+    if (f == IV_BINARY_ADD) return NULL;
+    if (f == IV_BINARY_MULTIPLY && p->of[1 - which].ld != 0) return p->of[1 - which].at;
+    call->kernels->binary_slope(f, (unsigned)which, call->rows, call->out_size[0], p->of[0].at,
+                                p->of[0].ld, p->of[1].at, p->of[1].ld, room(call, 2));
+    return room(call, 2);
 }
 
-/* g_a = sum over a's repeated axes of b g, and the other way round */
-void iv_multiply_reverse(const iv_node_call *call)
+void iv_arithmetic_reverse(const iv_node_call *call)
 {
     const iv_kernels *k = call->kernels;
+    iv_binary f = call->node->kind->binary;
     size_t elements = call->rows * call->out_size[0];
-    void *room = iv_at(k, call->scratch, call->rows * scratch_part(call));
+    pair p = {.operands = iv_operands_of(call->node)};
+    if (f != IV_BINARY_ADD && has_slope(f)) p = operands_of(call);
     for (size_t i = 0; i < 2; i++) {
-        if (call->grad_in[i] == NULL) continue;
-        const void *other = full(call, 1 - i, call->rows, call->in[1 - i], call->scratch);
-        spread s = spread_of(call, i, call->rows);
-        if (is_spread(&s)) {
-            k->multiply(elements, other, call->grad_out[0], room);
-            reduce(k, &s, 0, s.in_size, s.out_size, room, call->grad_in[i], call->accumulate[i]);
-        } else if (call->accumulate[i]) {
-            k->multiply_add(elements, other, call->grad_out[0], call->grad_in[i]);
+        if (p.operands.constant[i]) continue;
+        size_t input = p.operands.index[i];
+        void *gx = call->grad_in[input];
+        bool accumulate = call->accumulate[input];
+        if (gx == NULL) continue;
+        if (!has_slope(f)) {
+            if (!accumulate) k->fill(call->rows * call->in_size[input], 0, gx);
+            continue;
+        }
+        iv_spread s = iv_spread_of(call, input, call->rows);
+        const void *d = slope(call, &p, i);
+        if (d == NULL) {
+            iv_spread_sum(k, &s, call->grad_out[0], gx, accumulate);
+        } else if (iv_is_spread(&s)) {
+            k->multiply(elements, d, call->grad_out[0], room(call, 2));
+            iv_spread_sum(k, &s, room(call, 2), gx, accumulate);
+        } else if (accumulate) {
+            k->multiply_add(elements, d, call->grad_out[0], gx);
         } else {
-            k->multiply(elements, other, call->grad_out[0], call->grad_in[i]);
+            k->multiply(elements, d, call->grad_out[0], gx);
         }
     }
 }
 
-/* t_y = b t_a + a t_b */
-void iv_multiply_tangent(const iv_node_call *call)
+static void tangent_of(const iv_node_call *call, const pair *p, size_t which, bool written)
 {
     const iv_kernels *k = call->kernels;
-    size_t rows = call->rows, elements = rows * call->out_size[0], part = rows * scratch_part(call);
-    const void *primal[2] = {full(call, 0, rows, call->in[0], call->scratch),
-                             full(call, 1, rows, call->in[1], iv_at(k, call->scratch, part))};
-    void *room = iv_at(k, call->scratch, 2 * part);
+    size_t input = p->operands.index[which], rows = call->rows, n = rows * call->out_size[0];
+    const void *d = slope(call, p, which);
     for (size_t t = 0; t < call->tangents; t++) {
-        void *y = iv_at(k, call->tangent_out[0], t * elements);
-        bool written = false;
-        for (size_t i = 0; i < 2; i++) {
-            if (call->tangent_in[i] == NULL) continue;
-            const void *v = iv_at(k, call->tangent_in[i], t * rows * call->in_size[i]);
-            v = full(call, i, rows, v, room);
-            if (written)
-                k->multiply_add(elements, primal[1 - i], v, y);
-            else
-                k->multiply(elements, primal[1 - i], v, y);
-            written = true;
-        }
+        void *y = iv_at(k, call->tangent_out[0], t * n);
+        const void *v = iv_at(k, call->tangent_in[input], t * rows * call->in_size[input]);
+        v = iv_operand_full(call, &p->operands, which, rows, v, room(call, 3)).at;
+        if (d == NULL && written)
+            k->add(n, y, v, y);
+        else if (d == NULL)
+            k->copy_block(1, n, v, n, y, n, false);
+        else if (written)
+            k->multiply_add(n, d, v, y);
+        else
+            k->multiply(n, d, v, y);
+    }
+}
+
+void iv_arithmetic_tangent(const iv_node_call *call)
+{
+    const iv_kernels *k = call->kernels;
+    iv_binary f = call->node->kind->binary;
+    size_t elements = call->tangents * call->rows * call->out_size[0];
+    bool written = false;
+    if (!has_slope(f)) {
+        k->fill(elements, 0, call->tangent_out[0]);
+        return;
+    }
+    if (f == IV_BINARY_ADD && iv_operands_plain(call->graph, call->node) &&
+        call->tangent_in[0] != NULL && call->tangent_in[1] != NULL) {
+        k->add(elements, call->tangent_in[0], call->tangent_in[1], call->tangent_out[0]);
+        return;
+    }
+    pair p = {.operands = iv_operands_of(call->node)};
+    if (f != IV_BINARY_ADD) p = operands_of(call);
+    for (size_t i = 0; i < 2; i++) {
+        if (p.operands.constant[i] || call->tangent_in[p.operands.index[i]] == NULL) continue;
+        tangent_of(call, &p, i, written);
+        written = true;
     }
 }

@@ -3,7 +3,8 @@
  *   xhat = (x - mean) / sqrt(var + eps),  y = weight xhat + bias   (var biased, over the group)
  *   g_x = rstd (h - mean h - xhat mean(h xhat)),  h = weight g;  t_y = weight (the same from t)
  *
- * layer_norm: one group, all axes of the row, weight and bias shaped like it. group_norm: the
+ * layer_norm: the axes from `axis` on, at each place of those before; weight and bias shaped like
+ * them. group_norm: the
  * channels cut into `groups`, weight and bias per channel. Saved, per row: xhat, then rstd of each
  * group. Prepared: coefficients of channel_affine: with weight and bias, and with weight alone. */
 #include "graph/node.h"
@@ -26,14 +27,17 @@ isovae_status iv_layer_norm_shape(iv_node_shapes *shapes, isovae_error *err)
     const iv_shape *in = shapes->inputs[0];
     IV_TRY(iv_norm_eps(shapes, err));
     if (shapes->attributes->axis == 0) shapes->attributes->axis = 1;
-    if (shapes->attributes->axis != 1) {
-        return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                       "node '%s': layer_norm from axis %zu on is not supported, only axis 1 (the "
-                       "whole row)",
-                       shapes->name, shapes->attributes->axis);
+    size_t before = shapes->attributes->axis - 1;
+    if (before > 0 && before >= in->rank) {
+        char text[IV_SHAPE_TEXT];
+        return iv_fail(err, ISOVAE_ERR_FORMAT, "node '%s': rows of %s have no axis %zu",
+                       shapes->name, iv_shape_text(in, text), shapes->attributes->axis);
     }
     shapes->attributes->conv.groups = 0; /* which tells it from group_norm below */
-    shapes->params[WEIGHT] = shapes->params[BIAS] = shapes->outputs[0] = *in;
+    iv_shape inner = {.rank = in->rank - before};
+    for (size_t i = 0; i < inner.rank; i++) inner.dim[i] = in->dim[before + i];
+    shapes->params[WEIGHT] = shapes->params[BIAS] = inner;
+    shapes->outputs[0] = *in;
     return ISOVAE_OK;
 }
 
@@ -61,20 +65,25 @@ typedef struct extent {
     iv_groups groups;
 } extent;
 
+/* layer_norm: places that are normalised each for itself. */
+static size_t groups_of(const iv_graph *graph, const iv_node *node)
+{
+    const iv_value *in = &graph->values[node->inputs[0]];
+    size_t groups = 1;
+    if (node->attributes.conv.groups > 0) return node->attributes.conv.groups;
+    for (size_t i = 0; i + 1 < node->attributes.axis; i++) groups *= in->shape.dim[i];
+    return groups;
+}
+
 static size_t channels_of(const iv_graph *graph, const iv_node *node)
 {
     const iv_value *in = &graph->values[node->inputs[0]];
-    return node->attributes.conv.groups == 0 ? in->size : in->shape.dim[0];
-}
-
-static size_t groups_of(const iv_node *node)
-{
-    return node->attributes.conv.groups == 0 ? 1 : node->attributes.conv.groups;
+    return node->attributes.conv.groups == 0 ? in->size / groups_of(graph, node) : in->shape.dim[0];
 }
 
 size_t iv_group_norm_saved(const iv_graph *graph, const iv_node *node)
 {
-    return graph->values[node->inputs[0]].size + groups_of(node);
+    return graph->values[node->inputs[0]].size + groups_of(graph, node);
 }
 
 size_t iv_group_norm_scratch(const iv_graph *graph, const iv_node *node, bool tangent)
@@ -106,11 +115,17 @@ size_t iv_group_norm_parts(const iv_node *node, bool reverse)
 static extent extent_of(const iv_node_call *call)
 {
     extent e = {.size = call->in_size[0], .channels = channels_of(call->graph, call->node)};
-    size_t pixels = e.size / e.channels, groups = groups_of(call->node);
+    size_t pixels = e.size / e.channels, groups = groups_of(call->graph, call->node);
     bool last = call->in_last[0];
+    e.row = e.size + groups;
+    if (call->node->attributes.conv.groups == 0) {
+        e.outer = groups;
+        e.inner = 1;
+        e.groups = (iv_groups){.groups = groups, .runs = 1, .width = e.channels};
+        return e;
+    }
     e.outer = last ? pixels : 1;
     e.inner = last ? 1 : pixels;
-    e.row = e.size + groups;
     e.groups = (iv_groups){.groups = groups,
                            .runs = e.outer,
                            .run_stride = e.channels,

@@ -1,6 +1,9 @@
 /* The table of node kinds: adding one is a file with its callbacks and a row here. */
 #include "graph/node.h"
 
+#include "graph/broadcast.h"
+
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -11,6 +14,28 @@
         .attributes = {__VA_ARGS__}, .shape = iv_activation_shape,                                 \
         .scratch = iv_activation_scratch, .forward = iv_activation_forward,                        \
         .reverse = iv_activation_reverse, .tangent = iv_activation_tangent                         \
+    }
+
+#define FUNCTION(kind_name, onnx_name, which, first, second, ...)                                  \
+    {                                                                                              \
+        .name = kind_name, .onnx = onnx_name, .flags = IV_NODE_ELEMENTWISE, .function = which,     \
+        .numbers = {first, second}, .min_inputs = 1, .max_inputs = 1, .min_outputs = 1,            \
+        .max_outputs = 1, .attributes = {__VA_ARGS__}, .shape = iv_function_shape,                 \
+        .scratch = iv_function_scratch, .forward = iv_function_forward,                            \
+        .reverse = iv_function_reverse, .tangent = iv_function_tangent                             \
+    }
+
+#define BINARY(kind_name, onnx_name, which)                                                        \
+    {                                                                                              \
+        .name = kind_name, .onnx = onnx_name, .flags = IV_NODE_ELEMENTWISE, .binary = which,       \
+        .min_inputs = 1, .max_inputs = 2, .min_outputs = 1, .max_outputs = 1, .operands = 2,       \
+        .roles = {"operand"}, .optional = {true}, .buffer = {true},                                \
+        .attributes = {{"value", IV_ATTRIBUTE_FIRST, false},                                       \
+                       {"constant_first", IV_ATTRIBUTE_CONSTANT_FIRST, false}},                    \
+        .shape = iv_arithmetic_shape, .scratch = iv_arithmetic_scratch,                            \
+        .prepared = iv_constants_prepared, .prepare_parts = iv_constants_parts,                    \
+        .prepare = iv_constants_prepare, .forward = iv_arithmetic_forward,                         \
+        .reverse = iv_arithmetic_reverse, .tangent = iv_arithmetic_tangent                         \
     }
 
 static const iv_node_kind kinds[] = {
@@ -103,30 +128,113 @@ static const iv_node_kind kinds[] = {
     ACTIVATION("tanh", "Tanh", IV_ACT_TANH, {0}),
     ACTIVATION("exp", "Exp", IV_ACT_EXP, {0}),
 
-    {.name = "add",
-     .onnx = "Add",
+    FUNCTION("abs", "Abs", IV_FUNCTION_ABS, 0, 0, {0}),
+    FUNCTION("negate", "Neg", IV_FUNCTION_NEGATE, 0, 0, {0}),
+    FUNCTION("square", NULL, IV_FUNCTION_SQUARE, 0, 0, {0}),
+    FUNCTION("sqrt", "Sqrt", IV_FUNCTION_SQRT, 0, 0, {0}),
+    FUNCTION("reciprocal", "Reciprocal", IV_FUNCTION_RECIPROCAL, 0, 0, {0}),
+    FUNCTION("log", "Log", IV_FUNCTION_LOG, 0, 0, {0}),
+    FUNCTION("erf", "Erf", IV_FUNCTION_ERF, 0, 0, {0}),
+    FUNCTION("sin", "Sin", IV_FUNCTION_SIN, 0, 0, {0}),
+    FUNCTION("cos", "Cos", IV_FUNCTION_COS, 0, 0, {0}),
+    FUNCTION("sign", "Sign", IV_FUNCTION_SIGN, 0, 0, {0}),
+    FUNCTION("floor", "Floor", IV_FUNCTION_FLOOR, 0, 0, {0}),
+    FUNCTION("ceil", "Ceil", IV_FUNCTION_CEIL, 0, 0, {0}),
+    FUNCTION("round", "Round", IV_FUNCTION_ROUND, 0, 0, {0}),
+    FUNCTION("not", "Not", IV_FUNCTION_NOT, 0, 0, {0}),
+    FUNCTION("clip", "Clip", IV_FUNCTION_CLIP, -INFINITY, INFINITY,
+             {"min", IV_ATTRIBUTE_FIRST, false}, {"max", IV_ATTRIBUTE_SECOND, false}),
+    FUNCTION("selu", "Selu", IV_FUNCTION_SELU, 1.67326319217681884765625, 1.05070102214813232421875,
+             {"alpha", IV_ATTRIBUTE_FIRST, false}, {"gamma", IV_ATTRIBUTE_SECOND, false}),
+    FUNCTION("celu", "Celu", IV_FUNCTION_CELU, 1, 0, {"alpha", IV_ATTRIBUTE_FIRST, false}),
+    FUNCTION("mish", "Mish", IV_FUNCTION_MISH, 0, 0, {0}),
+    FUNCTION("hard_sigmoid", "HardSigmoid", IV_FUNCTION_HARD_SIGMOID, 0.2, 0.5,
+             {"alpha", IV_ATTRIBUTE_FIRST, false}, {"beta", IV_ATTRIBUTE_SECOND, false}),
+    FUNCTION("hard_swish", "HardSwish", IV_FUNCTION_HARD_SWISH, 0, 0, {0}),
+    FUNCTION("log_sigmoid", NULL, IV_FUNCTION_LOG_SIGMOID, 0, 0, {0}),
+    FUNCTION("softsign", "Softsign", IV_FUNCTION_SOFTSIGN, 0, 0, {0}),
+    FUNCTION("gelu_tanh", NULL, IV_FUNCTION_GELU_TANH, 0, 0, {0}), /* Gelu, approximate tanh */
+
+    BINARY("add", "Add", IV_BINARY_ADD),
+    BINARY("subtract", "Sub", IV_BINARY_SUBTRACT),
+    BINARY("multiply", "Mul", IV_BINARY_MULTIPLY),
+    BINARY("divide", "Div", IV_BINARY_DIVIDE),
+    BINARY("power", "Pow", IV_BINARY_POWER),
+    BINARY("minimum", "Min", IV_BINARY_MINIMUM),
+    BINARY("maximum", "Max", IV_BINARY_MAXIMUM),
+    BINARY("equal", "Equal", IV_BINARY_EQUAL),
+    BINARY("less", "Less", IV_BINARY_LESS),
+    BINARY("less_or_equal", "LessOrEqual", IV_BINARY_LESS_OR_EQUAL),
+    BINARY("greater", "Greater", IV_BINARY_GREATER),
+    BINARY("greater_or_equal", "GreaterOrEqual", IV_BINARY_GREATER_OR_EQUAL),
+    BINARY("and", "And", IV_BINARY_AND),
+    BINARY("or", "Or", IV_BINARY_OR),
+    {.name = "where",
+     .onnx = "Where",
      .flags = IV_NODE_ELEMENTWISE,
-     .min_inputs = 2,
+     .min_inputs = 1,
+     .max_inputs = 3,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .operands = 3,
+     .roles = {"condition", "a", "b"},
+     .optional = {true, true, true},
+     .buffer = {true, true, true},
+     .shape = iv_where_shape,
+     .scratch = iv_where_scratch,
+     .prepared = iv_constants_prepared,
+     .prepare_parts = iv_constants_parts,
+     .prepare = iv_constants_prepare,
+     .forward = iv_where_forward,
+     .reverse = iv_where_reverse,
+     .tangent = iv_where_tangent},
+    {.name = "matmul",
+     .onnx = "MatMul",
+     .min_inputs = 1,
      .max_inputs = 2,
      .min_outputs = 1,
      .max_outputs = 1,
-     .shape = iv_arithmetic_shape,
-     .scratch = iv_arithmetic_scratch,
-     .forward = iv_add_forward,
-     .reverse = iv_add_reverse,
-     .tangent = iv_add_tangent},
-    {.name = "multiply",
-     .onnx = "Mul",
-     .flags = IV_NODE_ELEMENTWISE,
-     .min_inputs = 2,
-     .max_inputs = 2,
+     .operands = 2,
+     .roles = {"weight", "operand"},
+     .optional = {true, true},
+     .buffer = {false, true},
+     .attributes = {{"constant_first", IV_ATTRIBUTE_CONSTANT_FIRST, false}},
+     .shape = iv_matmul_shape,
+     .prepared = iv_matmul_prepared,
+     .prepare_parts = iv_matmul_parts,
+     .prepare = iv_matmul_prepare,
+     .forward = iv_matmul_forward,
+     .reverse = iv_matmul_reverse,
+     .param_gradient = iv_matmul_param_gradient,
+     .tangent = iv_matmul_tangent},
+    {.name = "reduce",
+     .onnx = "ReduceSum", /* and its like, by the attribute */
+     .flags = IV_NODE_EITHER,
+     .min_inputs = 1,
+     .max_inputs = 1,
      .min_outputs = 1,
      .max_outputs = 1,
-     .shape = iv_arithmetic_shape,
-     .scratch = iv_arithmetic_scratch,
-     .forward = iv_multiply_forward,
-     .reverse = iv_multiply_reverse,
-     .tangent = iv_multiply_tangent},
+     .attributes = {{"function", IV_ATTRIBUTE_REDUCTION, true},
+                    {"axes", IV_ATTRIBUTE_SIZES, false},
+                    {"keepdims", IV_ATTRIBUTE_KEEPDIMS, false}},
+     .shape = iv_reduce_shape,
+     .forward = iv_reduce_forward,
+     .reverse = iv_reduce_reverse,
+     .tangent = iv_reduce_tangent},
+    {.name = "take",
+     .onnx = "Gather",
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .attributes = {{"map", IV_ATTRIBUTE_MAP, true},
+                    {"axis", IV_ATTRIBUTE_AXIS, false},
+                    {"shape", IV_ATTRIBUTE_SHAPE, false},
+                    {"fill", IV_ATTRIBUTE_FIRST, false}},
+     .shape = iv_take_shape,
+     .forward = iv_take_forward,
+     .reverse = iv_take_reverse,
+     .tangent = iv_take_tangent},
     {.name = "concat",
      .onnx = "Concat",
      .flags = IV_NODE_ELEMENTWISE,
@@ -314,6 +422,18 @@ static const iv_node_kind kinds[] = {
      .forward = iv_softmax_forward,
      .reverse = iv_softmax_reverse,
      .tangent = iv_softmax_tangent},
+    {.name = "log_softmax",
+     .onnx = "LogSoftmax",
+     .flags = IV_NODE_ELEMENTWISE,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .attributes = {{"axis", IV_ATTRIBUTE_AXIS, false}},
+     .shape = iv_softmax_shape,
+     .forward = iv_log_softmax_forward,
+     .reverse = iv_log_softmax_reverse,
+     .tangent = iv_log_softmax_tangent},
 
     {.name = "max_pool",
      .onnx = "MaxPool",

@@ -66,5 +66,6 @@ static const iv_kernels fast_table = {
     .adam = plain_adam,
     .sum_squares = fast_sum_squares,
     CHANNEL_KERNELS,
+    GENERAL_KERNELS,
     POOL_KERNELS,
 };

@@ -35,6 +35,88 @@ typedef enum iv_act {
     IV_ACT_COUNT
 } iv_act;
 
+/* Functions of one number, for graphs from elsewhere: scalar loops in every table, each value
+ * worked out in double and rounded once. p[0], p[1]: where the function has numbers of its own. */
+typedef enum iv_function {
+    IV_FUNCTION_NONE = 0,
+    IV_FUNCTION_ABS,
+    IV_FUNCTION_NEGATE,
+    IV_FUNCTION_SQUARE,
+    IV_FUNCTION_SQRT,
+    IV_FUNCTION_RECIPROCAL,
+    IV_FUNCTION_LOG,
+    IV_FUNCTION_ERF,
+    IV_FUNCTION_SIN,
+    IV_FUNCTION_COS,
+    IV_FUNCTION_SIGN, /* this and the four below have derivative 0 */
+    IV_FUNCTION_FLOOR,
+    IV_FUNCTION_CEIL,
+    IV_FUNCTION_ROUND,        /* halves to even */
+    IV_FUNCTION_NOT,          /* 1 where x is 0, else 0 */
+    IV_FUNCTION_CLIP,         /* to [p0, p1] */
+    IV_FUNCTION_SELU,         /* p1 x, and p1 p0 (exp(x) - 1) below 0 */
+    IV_FUNCTION_CELU,         /* x, and p0 (exp(x / p0) - 1) below 0 */
+    IV_FUNCTION_MISH,         /* x tanh(softplus(x)) */
+    IV_FUNCTION_HARD_SIGMOID, /* p0 x + p1, held to [0, 1] */
+    IV_FUNCTION_HARD_SWISH,   /* x times the hard sigmoid of 1/6 and 1/2 */
+    IV_FUNCTION_LOG_SIGMOID,
+    IV_FUNCTION_SOFTSIGN, /* x / (1 + |x|) */
+    IV_FUNCTION_GELU_TANH /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+} iv_function;
+
+/* Functions of two numbers. From IV_BINARY_EQUAL on the result is 0 or 1 and the derivative 0. */
+typedef enum iv_binary {
+    IV_BINARY_NONE = 0,
+    IV_BINARY_ADD,
+    IV_BINARY_SUBTRACT,
+    IV_BINARY_MULTIPLY,
+    IV_BINARY_DIVIDE,
+    IV_BINARY_POWER,
+    IV_BINARY_MINIMUM, /* of equal numbers each has half of the derivative */
+    IV_BINARY_MAXIMUM,
+    IV_BINARY_EQUAL,
+    IV_BINARY_LESS,
+    IV_BINARY_LESS_OR_EQUAL,
+    IV_BINARY_GREATER,
+    IV_BINARY_GREATER_OR_EQUAL,
+    IV_BINARY_AND,
+    IV_BINARY_OR
+} iv_binary;
+
+/* What becomes of the elements of some axes. */
+typedef enum iv_reduce {
+    IV_REDUCE_SUM = 0,
+    IV_REDUCE_MEAN,
+    IV_REDUCE_MAX, /* the derivative belongs to the first of equal ones */
+    IV_REDUCE_MIN,
+    IV_REDUCE_PROD,
+    IV_REDUCE_SUM_SQUARE,
+    IV_REDUCE_L1,
+    IV_REDUCE_L2,
+    IV_REDUCE_LOG_SUM_EXP,
+    IV_REDUCE_COUNT
+} iv_reduce;
+
+/* The axes that stay, in the order of the output (which has no gaps), and those that go, each with
+ * its distance between neighbours in the input. A rank of 0: one element. */
+enum { IV_REDUCTION_AXES = 8 };
+typedef struct iv_axes {
+    size_t rank;
+    size_t extent[IV_REDUCTION_AXES], stride[IV_REDUCTION_AXES];
+} iv_axes;
+typedef struct iv_reduction {
+    iv_reduce op;
+    iv_axes kept, gone;
+} iv_reduction;
+
+/* y[o][j][i] = x[o][map[j]][i], or `fill` where map[j] is below 0: x is outer x in x inner, y is
+ * outer x out x inner. The map belongs to the host. */
+typedef struct iv_take {
+    size_t outer, in, out, inner;
+    const int32_t *map;
+    double fill;
+} iv_take;
+
 /* C (m x n) = [C +] op(A) (m x k) op(B) (k x n) [+ bias] [then act].
  * a_transposed: A is stored k x m. b_transposed: B is stored n x k.
  * packed: op(B) as laid out by pack for the same k, n; then b may be NULL. */
@@ -270,6 +352,36 @@ typedef struct iv_kernels {
     void (*softmax)(size_t outer, size_t channels, size_t inner, const void *x, void *y);
     void (*softmax_reverse)(size_t outer, size_t channels, size_t inner, const void *y,
                             const void *g, void *gx, bool accumulate);
+
+    /* y = x_c - log(sum over the channels of exp(x)); g_x = g - exp(y) sum over channels of g, or
+     * += ; t_y = t - sum over channels of exp(y) t */
+    void (*log_softmax)(size_t outer, size_t channels, size_t inner, const void *x, void *y);
+    void (*log_softmax_reverse)(size_t outer, size_t channels, size_t inner, const void *y,
+                                const void *g, void *gx, bool accumulate);
+    void (*log_softmax_tangent)(size_t outer, size_t channels, size_t inner, const void *y,
+                                const void *t, void *ty);
+
+    /* The functions of graphs from elsewhere; x and y may be the same array. d: the derivative. */
+    void (*function)(iv_function f, const double *p, size_t n, const void *x, void *y);
+    void (*function_slope)(iv_function f, const double *p, size_t n, const void *x, void *d);
+    /* rows x n; the rows of an operand are lda (ldb) elements apart: n, or 0 for one row that
+     * serves all. slope: the derivative in the first (0) or the second (1) operand. */
+    void (*binary)(iv_binary f, size_t rows, size_t n, const void *a, size_t lda, const void *b,
+                   size_t ldb, void *y);
+    void (*binary_slope)(iv_binary f, unsigned which, size_t rows, size_t n, const void *a,
+                         size_t lda, const void *b, size_t ldb, void *d);
+    /* y = a where c is not 0, else b; NULL for a or b is 0. y may be a or b. */
+    void (*where)(size_t rows, size_t n, const void *c, size_t ldc, const void *a, size_t lda,
+                  const void *b, size_t ldb, void *y);
+    /* Sums in double, in the order of the axes. gx = slope g, or +=; ty = sum of slope t. Neither
+     * overlaps x. */
+    void (*reduce)(const iv_reduction *p, const void *x, void *y);
+    void (*reduce_reverse)(const iv_reduction *p, const void *x, const void *g, void *gx,
+                           bool accumulate);
+    void (*reduce_tangent)(const iv_reduction *p, const void *x, const void *t, void *ty);
+    /* take, and its transpose: gx += , in the order of the map */
+    void (*take)(const iv_take *p, const void *x, void *y);
+    void (*take_spread)(const iv_take *p, const void *g, void *gx);
 
     /* Pools. max_pool leaves in `tap` where each maximum was found (row of taps by row); follow
      * reads x there, y = x, or with spread adds x there, y +=. */

@@ -401,4 +401,5 @@ static void plain_adam(size_t n, const iv_adam *adam, void *wv, const void *gv, 
 }
 
 #include "kernels/channels.inc.h"
+#include "kernels/general.inc.h"
 #include "kernels/pools.inc.h"

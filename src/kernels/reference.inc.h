@@ -405,5 +405,6 @@ static void ref_gram(size_t n, size_t d, const void *av, size_t stride, const vo
         .residual_columns = plain_residual_columns, .student_columns = plain_student_columns,      \
         .ssim_scratch = plain_ssim_scratch, .ssim_rows = plain_ssim_rows,                          \
         .ssim_gradient = plain_ssim_gradient, .ssim_metric = plain_ssim_metric, .gram = ref_gram,  \
-        .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS, POOL_KERNELS          \
+        .adam = plain_adam, .sum_squares = ref_sum_squares, CHANNEL_KERNELS, GENERAL_KERNELS,      \
+        POOL_KERNELS                                                                               \
     }

@@ -40,6 +40,8 @@ static void start_fixed(iv_model *model, const iv_graph *graph, const iv_node *n
 static double fan_in(const iv_graph *graph, const iv_node *node, const iv_param *weight)
 {
     double taps = (double)weight->size / (double)weight->shape.dim[0];
+    if (strcmp(node->kind->name, "matmul") == 0 && !node->attributes.constant_first)
+        return (double)weight->shape.dim[weight->shape.rank < 2 ? 0 : weight->shape.rank - 2];
     if (strcmp(node->kind->name, "conv_transpose") != 0) return taps;
     const iv_conv_attributes *conv = &node->attributes.conv;
     double in = (double)graph->values[node->inputs[0]].shape.dim[0] / (double)conv->groups;
