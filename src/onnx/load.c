@@ -543,7 +543,7 @@ static void open_context(iv_onnx_context *c, const iv_onnx_options *options, iso
         .options = options,
         .err = err,
         .memory_limit = options->memory_limit != 0 ? options->memory_limit : (size_t)8 << 30,
-        .work_limit = options->work_limit != 0 ? options->work_limit : (size_t)1 << 34};
+        .work_limit = options->work_limit != 0 ? options->work_limit : (size_t)1 << 33};
 }
 
 /* The shape of a tensor inside, from a reading up to it. */

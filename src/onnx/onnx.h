@@ -32,7 +32,7 @@ typedef struct iv_onnx_options {
     bool random_as_mean;
     size_t file_limit;   /* bytes of the file; 0: 2 GiB, the most that the format has */
     size_t memory_limit; /* bytes of tensors and index maps taken while loading; 0: 8 GiB */
-    size_t work_limit;   /* elements computed while loading; 0: 2^34 */
+    size_t work_limit;   /* elements computed while loading; 0: 2^33 */
 } iv_onnx_options;
 
 /* A random node, whether or not it was loaded. The pattern mean + deviation * noise is followed

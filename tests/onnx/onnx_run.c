@@ -2,8 +2,8 @@
  *
  *   onnx_run [-i NAME]... [-o NAME]... [-m] [-c] [-p f32|f32-reference|f64] MODEL ROWS [IN [OUT]]
  *
- * IN: doubles, input after input, each ROWS x its row; OUT: the same of the outputs. -i and -o cut a
- * part out of the file, -m takes random nodes as their mean. -c checks the tangent pass against
+ * IN: doubles, input after input, each ROWS x its row; OUT: the same of the outputs. -i and -o cut
+ * a part out of the file, -m takes random nodes as their mean. -c checks the tangent pass against
  * differences and the reverse pass against the tangent, in f64, and prints both deviations. */
 #include "base/memory.h"
 #include "graph/exec.h"
@@ -176,7 +176,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < onnx->n_samplings; i++) {
         const iv_onnx_sampling *s = &onnx->samplings[i];
         printf("sampling %s: %s = %s + %s * %s\n", s->op, s->sample == NULL ? "?" : s->sample,
-               s->mean == NULL ? "?" : s->mean, s->deviation == NULL ? "?" : s->deviation, s->noise);
+               s->mean == NULL ? "?" : s->mean, s->deviation == NULL ? "?" : s->deviation,
+               s->noise);
     }
     for (size_t i = 0; i < onnx->n_notes; i++) printf("note %s\n", onnx->notes[i]);
     if (argc - optind == 2) { /* the nodes, to look at */
