@@ -196,7 +196,7 @@ static void test_memory_and_work(void **state)
     MAKER_INTS(&m, "tiles", 1, 1000000, 1000000);
     maker_node(&m, "Tile", "x tiles", "y");
     refused(&m, NULL, &small, "operations");
-    refused(&m, NULL, &F64, "y");
+    refused(&m, NULL, &F64, "are the most");
     maker_close(&m);
 }
 

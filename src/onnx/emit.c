@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { NAME = 160 };
+#define ROW_LIMIT ((size_t)1 << 31) /* elements */
 
 /* Printable, short enough to have something put behind it. */
 static void clean(const char *name, char out[NAME])
@@ -68,7 +69,15 @@ isovae_status iv_onnx_emit(iv_onnx_context *c, const iv_onnx_emission *e, size_t
         IV_TRY(iv_onnx_add_param(c, params[i], &e->params[i].shape, e->params[i].data));
         spec.params[i] = params[i];
     }
-    return iv_graph_add(c->graph, kind, &spec, shape_of, c, outputs, c->err);
+    IV_TRY(iv_graph_add(c->graph, kind, &spec, shape_of, c, outputs, c->err));
+    for (size_t i = 0; i < e->n_outputs; i++) {
+        size_t size = c->graph->values[outputs[i]].size;
+        if (size > ROW_LIMIT) {
+            return IV_ONNX_REFUSE(c, "a row of it would have %zu elements; %zu are the most", size,
+                                  ROW_LIMIT);
+        }
+    }
+    return ISOVAE_OK;
 }
 
 isovae_status iv_onnx_rows(iv_onnx_context *c, const iv_onnx_value *v, const iv_shape *shape,
