@@ -166,3 +166,14 @@ isovae_status iv_onnx_enliven(iv_onnx_context *c, const iv_onnx_value *v, iv_onn
     *out = iv_onnx_made(value, v->type == IV_ONNX_BOOL ? IV_ONNX_BOOL : IV_ONNX_FLOAT, &dims);
     return ISOVAE_OK;
 }
+
+isovae_status iv_onnx_rename(iv_onnx_context *c, size_t value, const char *name)
+{
+    if (iv_graph_find_value(c->graph, name) != SIZE_MAX) return ISOVAE_OK;
+    if (iv_graph_check_name("value", name, NULL) != ISOVAE_OK) return ISOVAE_OK;
+    char *copy;
+    IV_TRY(iv_strdup(&copy, name, c->err));
+    iv_free(c->graph->values[value].name);
+    c->graph->values[value].name = copy;
+    return ISOVAE_OK;
+}

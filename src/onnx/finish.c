@@ -73,6 +73,14 @@ void iv_onnx_fuse(iv_graph *graph)
 
 /* ---- outputs ---- */
 
+static bool is_port(const iv_graph *graph, size_t value)
+{
+    bool port = false;
+    for (size_t i = 0; i < graph->n_outputs; i++) port = port || graph->outputs[i] == value;
+    for (size_t i = 0; i < graph->n_inputs; i++) port = port || graph->inputs[i] == value;
+    return port;
+}
+
 static isovae_status add_output(iv_onnx_context *c, const char *name, const iv_onnx_value *given)
 {
     iv_onnx_value v = *given, live;
@@ -106,10 +114,7 @@ static isovae_status add_output(iv_onnx_context *c, const char *name, const iv_o
                             name, iv_onnx_dims_text(&live.dims, text), iv_shape_text(&row, shape)));
     }
     IV_TRY(iv_onnx_rows(c, &live, &row, &value));
-    bool taken = false;
-    for (size_t i = 0; i < c->graph->n_outputs; i++) taken = taken || c->graph->outputs[i] == value;
-    for (size_t i = 0; i < c->graph->n_inputs; i++) taken = taken || c->graph->inputs[i] == value;
-    if (taken) { /* an output twice, or an input: a copy */
+    if (is_port(c->graph, value)) { /* an output twice, or an input: a copy */
         iv_onnx_emission e = {.kind = "reshape",
                               .n_inputs = 1,
                               .n_outputs = 1,
@@ -117,6 +122,14 @@ static isovae_status add_output(iv_onnx_context *c, const char *name, const iv_o
                               .attributes = {.shape = row}};
         IV_TRY(iv_onnx_emit(c, &e, &value));
     }
+    size_t other = iv_graph_find_value(c->graph, name);
+    if (other != SIZE_MAX && other != value && !is_port(c->graph, other)) {
+        /* the same before its last reshape: the name is for what is read */
+        char text[48];
+        snprintf(text, sizeof text, "before output %zu", c->graph->n_outputs);
+        IV_TRY(iv_onnx_rename(c, other, text));
+    }
+    IV_TRY(iv_onnx_rename(c, value, name));
     return iv_graph_output(c->graph, value, c->err);
 }
 

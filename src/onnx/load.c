@@ -259,20 +259,6 @@ static isovae_status read_operator(iv_onnx_context *c, iv_onnx_node *node)
     return row->read(c, node);
 }
 
-/* Values that were made for an output get its name, where it is free. */
-static isovae_status name_output(iv_onnx_context *c, const iv_onnx_value *v, const char *name,
-                                 size_t first)
-{
-    if (!v->live || v->value < first || name[0] == '\0') return ISOVAE_OK;
-    if (iv_graph_find_value(c->graph, name) != SIZE_MAX) return ISOVAE_OK;
-    if (iv_graph_check_name("value", name, NULL) != ISOVAE_OK) return ISOVAE_OK;
-    char *copy;
-    IV_TRY(iv_strdup(&copy, name, c->err));
-    iv_free(c->graph->values[v->value].name);
-    c->graph->values[v->value].name = copy;
-    return ISOVAE_OK;
-}
-
 static isovae_status read_node(iv_onnx_context *c, scope *s, const Onnx__NodeProto *proto,
                                int depth, bool *inside)
 {
@@ -312,7 +298,9 @@ static isovae_status read_node(iv_onnx_context *c, scope *s, const Onnx__NodePro
         if (!node.out[i].live && node.out[i].tensor == NULL) continue; /* not computed */
         e->value = node.out[i];
         e->state = READY;
-        IV_TRY(name_output(c, &e->value, proto->output[i], first));
+        if (e->value.live && e->value.value >= first) {
+            IV_TRY(iv_onnx_rename(c, e->value.value, proto->output[i]));
+        }
     }
     c->node = outer;
     return ISOVAE_OK;

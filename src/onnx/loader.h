@@ -248,6 +248,8 @@ typedef struct iv_onnx_emission {
     } params[IV_MAX_ROLES];
 } iv_onnx_emission;
 isovae_status iv_onnx_emit(iv_onnx_context *c, const iv_onnx_emission *e, size_t *outputs);
+/* Gives a value of the graph the name that it has in the file, where that is free and usable. */
+isovae_status iv_onnx_rename(iv_onnx_context *c, size_t value, const char *name);
 /* A live value of the graph with rows of that shape (reshaped if need be). */
 isovae_status iv_onnx_rows(iv_onnx_context *c, const iv_onnx_value *v, const iv_shape *shape,
                            size_t *out);
@@ -296,9 +298,10 @@ bool iv_onnx_is_random(const char *op);
     /* ops_shape.c */                                                                              \
     X(constant)                                                                                    \
     X(constant_of_shape)                                                                           \
-    X(identity) X(dropout) X(cast) X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze)  \
-        X(transpose) X(concat) X(split) X(slice) X(gather) X(expand) X(tile) X(pad) X(range)       \
-            X(depth_to_space) X(space_to_depth) X(trilu) X(random) X(eye_like) /* ops_math.c */    \
+    X(identity)                                                                                    \
+    X(dropout) X(cast) X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze) X(transpose) \
+        X(concat) X(split) X(slice) X(gather) X(expand) X(tile) X(pad) X(range) X(depth_to_space)  \
+            X(space_to_depth) X(trilu) X(random) X(eye_like) /* ops_math.c */                      \
         X(binary) X(variadic) X(mod) X(unary) X(clip) X(gelu) X(prelu) X(where) X(reduce)          \
             X(softmax) X(logical_not)                              /* ops_linear.c */              \
         X(gemm) X(matmul) X(einsum)                                /* ops_conv.c */                \

@@ -146,6 +146,7 @@ isovae_status iv_onnx_pick_axes(iv_onnx_context *c, const iv_onnx_value *v, cons
                                     (long long)maps[i][k], i, dims.dim[i]);
             }
         }
+        if (extents[i] == 0 && v->live) return IV_ONNX_REFUSE(c, "its result is empty");
         used[i] = maps[i];
         dims.dim[i] = extents[i];
         any = true;
