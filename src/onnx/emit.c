@@ -7,7 +7,6 @@
 #include <string.h>
 
 enum { NAME = 160 };
-#define ROW_LIMIT ((size_t)1 << 31) /* elements */
 
 /* Printable, short enough to have something put behind it. */
 static void clean(const char *name, char out[NAME])
@@ -72,9 +71,9 @@ isovae_status iv_onnx_emit(iv_onnx_context *c, const iv_onnx_emission *e, size_t
     IV_TRY(iv_graph_add(c->graph, kind, &spec, shape_of, c, outputs, c->err));
     for (size_t i = 0; i < e->n_outputs; i++) {
         size_t size = c->graph->values[outputs[i]].size;
-        if (size > ROW_LIMIT) {
+        if (size > IV_ONNX_ROW_LIMIT) {
             return IV_ONNX_REFUSE(c, "a row of it would have %zu elements; %zu are the most", size,
-                                  ROW_LIMIT);
+                                  IV_ONNX_ROW_LIMIT);
         }
     }
     return ISOVAE_OK;

@@ -155,10 +155,11 @@ static isovae_status start(iv_onnx_context *c, const iv_onnx_value *const *v, si
     w->n = n;
     for (size_t i = 0; i < n; i++) {
         strides_of(&v[i]->dims, dims, w->stride[i]);
-        /* a constant with a flagged batch against one with the export's extent */
-        if (dims->batch != IV_ONNX_NO_BATCH) {
-            iv_onnx_dims wide = iv_onnx_widened(&v[i]->dims, dims->rank);
-            if (wide.dim[dims->batch] != 1) w->stride[i][dims->batch] = 0;
+        iv_onnx_dims wide = iv_onnx_widened(&v[i]->dims, dims->rank);
+        if (dims->batch != IV_ONNX_NO_BATCH && wide.dim[dims->batch] != dims->dim[dims->batch] &&
+            wide.dim[dims->batch] != 1) {
+            return IV_ONNX_REFUSE(c, "one constant has a row for each of the exported batch, "
+                                     "another one for all");
         }
     }
     return ISOVAE_OK;

@@ -67,6 +67,7 @@ static isovae_status scope_open(iv_onnx_context *c, scope *s, Onnx__NodeProto **
 {
     size_t names = n_initialisers + n_others;
     for (size_t i = 0; i < n_nodes; i++) names += nodes[i]->n_output;
+    IV_TRY(iv_onnx_work(c, names * 64));
     s->room = 16;
     while (s->room / 2 <= names) s->room *= 2;
     s->nodes = nodes;
@@ -422,7 +423,10 @@ static isovae_status add_input(iv_onnx_context *c, entry *e, const iv_onnx_cut *
     }
     if (shape.rank > IV_MAX_RANK)
         return IV_ONNX_REFUSE(c, "input '%.150s' has too many axes", e->name);
-    size_t value;
+    size_t value, size;
+    if (!iv_shape_size(&shape, &size) || size > IV_ONNX_ROW_LIMIT) {
+        return IV_ONNX_REFUSE(c, "input '%.150s' has too many elements", e->name);
+    }
     char safe[256];
     snprintf(safe, sizeof safe, "%s", e->name);
     IV_TRY(iv_graph_input(c->graph, safe, &shape, &value, c->err));

@@ -19,6 +19,7 @@
 
 enum { IV_ONNX_RANK = 8 };
 #define IV_ONNX_NO_BATCH SIZE_MAX
+#define IV_ONNX_ROW_LIMIT ((size_t)1 << 31) /* elements of a row */
 
 typedef enum iv_onnx_type { IV_ONNX_FLOAT, IV_ONNX_INT, IV_ONNX_BOOL } iv_onnx_type;
 
@@ -299,8 +300,9 @@ bool iv_onnx_is_random(const char *op);
     X(constant)                                                                                    \
     X(constant_of_shape)                                                                           \
     X(identity)                                                                                    \
-    X(dropout) X(cast) X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze) X(transpose) \
-        X(concat) X(split) X(slice) X(gather) X(expand) X(tile) X(pad) X(range) X(depth_to_space)  \
+    X(dropout)                                                                                     \
+    X(cast) X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze) X(transpose) X(concat)  \
+        X(split) X(slice) X(gather) X(expand) X(tile) X(pad) X(range) X(depth_to_space)            \
             X(space_to_depth) X(trilu) X(random) X(eye_like) /* ops_math.c */                      \
         X(binary) X(variadic) X(mod) X(unary) X(clip) X(gelu) X(prelu) X(where) X(reduce)          \
             X(softmax) X(logical_not)                              /* ops_linear.c */              \

@@ -33,6 +33,7 @@ static isovae_status pick_constant(iv_onnx_context *c, const iv_onnx_value *v,
         return ISOVAE_OK;
     }
     int64_t *k, *b;
+    if (!(fabs(fill) < 0x1p53)) return IV_ONNX_FAIL(c, "%g is no integer to fill with", fill);
     IV_TRY(iv_onnx_new_int(c, dims, v->type, from->b != NULL, out, &k, &b));
     for (size_t i = 0; i < n; i++) {
         k[i] = map[i] < 0 ? (int64_t)fill : from->i[map[i]];

@@ -36,7 +36,7 @@ static float source(const resizing *r, size_t x, float scale, size_t in, size_t 
 
 static int64_t clamp(double at, size_t extent)
 {
-    return at < 0 ? 0 : at > (double)(extent - 1) ? (int64_t)extent - 1 : (int64_t)at;
+    return !(at > 0) ? 0 : at > (double)(extent - 1) ? (int64_t)extent - 1 : (int64_t)at;
 }
 
 static int64_t nearest(const resizing *r, float at, size_t in)

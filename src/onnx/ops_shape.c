@@ -98,6 +98,7 @@ isovae_status iv_onnx_read_range(iv_onnx_context *c, iv_onnx_node *node)
         IV_TRY(iv_onnx_scalar(c, v, &value[i]));
         floats = floats || v->type == IV_ONNX_FLOAT;
         wide = wide || v->wide;
+        if (!(fabs(value[i]) < 0x1p53)) return IV_ONNX_FAIL(c, "one of its numbers is too large");
     }
     double count = ceil((value[1] - value[0]) / value[2]);
     if (value[2] == 0 || !(count < 0x1p40)) return IV_ONNX_FAIL(c, "it has no end");
