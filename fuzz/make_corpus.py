@@ -145,6 +145,21 @@ def archs():
                                  node("upsample_nearest", "c", "d", attributes={"scale": [2, 1]}),
                                  node("upsample_bilinear", "d", "image",
                                       attributes={"scale": [1, 2]})], pictures=True))
+    keep("arch", "general", arch(0, [node("dense", "x", "a", units=6),
+                                     node("reshape", "a", "b", attributes={"shape": [2, 3]}),
+                                     node("matmul", "b", "c", units=3),
+                                     node("take", "c", "d", attributes={"map": [1, -1, 0, 2],
+                                                                        "axis": 2, "fill": 0.5}),
+                                     node("mish", "d", "a2"),
+                                     node("where", ["d", "d", "a2"], "e"),
+                                     node("reduce", "e", "h", attributes={
+                                         "function": "l2", "axes": [1]})],
+                                 [node("clip", "z", "a", attributes={"min": -1}),
+                                  node("divide", "a", "b", attributes={
+                                      "value": 2, "constant_first": 1}),
+                                  node("log_softmax", "b", "c"),
+                                  node("less", ["c", "z"], "d"),
+                                  node("dense", "d", "out", units=3)]))
     keep("arch", "large", arch(0, [node("dense", "x", "h", units=1 << 20)],
                                [node("dense", "z", "a", units=1 << 20),
                                 node("dense", "a", "out", units=1 << 20)]))

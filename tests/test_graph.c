@@ -943,7 +943,7 @@ static const struct {
     {"[{'name': 'n', 'kind': 'relu', 'inputs': [], 'output': 'y'}]", "node 'n': 'inputs'"},
     {"[{'name': 'n', 'kind': 'relu', 'inputs': [7], 'output': 'y'}]", "input 0"},
     {"[{'name': 'n', 'kind': 'relu', 'inputs': ['x', 'x'], 'output': 'y'}]", "1 to 1 inputs"},
-    {"[{'name': 'n', 'kind': 'add', 'inputs': ['x'], 'output': 'y'}]", "2 to 2 inputs"},
+    {"[{'name': 'n', 'kind': 'add', 'inputs': ['x'], 'output': 'y'}]", "node 'n': it takes 2"},
     {"[{'name': 'n', 'kind': 'concat', 'inputs': ['x','x','x','x','x','x','x','x','x'],"
      " 'output': 'y'}]",
      "1 to 8"},

@@ -56,6 +56,6 @@ bool iv_operands_plain(const iv_graph *graph, const iv_node *node);
 size_t iv_constants_prepared(const iv_kernels *kernels, const iv_graph *graph, const iv_node *node,
                              bool reverse);
 size_t iv_constants_parts(const iv_node *node, bool reverse);
-void iv_constants_prepare(const iv_node_call *call, size_t part);
+void iv_constants_prepare(const iv_node_call *call, size_t task);
 
 #endif

@@ -223,12 +223,15 @@ static isovae_status find_params(const iv_graph *graph, iv_param_shape_fn *shape
                                  addition *add, isovae_error *err)
 {
     const iv_node_spec *spec = add->spec;
+    size_t operands = spec->n_inputs;
+    for (size_t i = 0; i < add->n_roles; i++)
+        if (spec->params[i] != NULL && spec->params[i][0] != '\0') operands++;
     for (size_t i = 0; i < add->n_roles; i++) {
         const char *role = add->kind->roles[i];
         char *name = add->names[i];
         add->params[i] = SIZE_MAX;
         if (spec->params[i] == NULL && add->kind->operands > 0 &&
-            (add->kind->buffer[i] || spec->n_inputs >= add->kind->operands)) {
+            (add->kind->buffer[i] || operands >= add->kind->operands)) {
             continue;
         }
         if (spec->params[i] == NULL) {

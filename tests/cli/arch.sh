@@ -37,6 +37,31 @@ awk -v n=0 '/^```json/ { file = "doc" ++n ".json"; next } /^```/ { file = ""; ne
 fits arch-doc-table t.csv doc1.json doc1.json --steps 50 --lr 0.01
 fits arch-doc-pictures pictures doc2.json doc2.json --steps 80 --lr 0.003 -n 3
 
+# kinds from the table of general ones
+cat >general.json <<'END'
+{"format": "isovae-arch/1", "encoder": [
+  {"name": "a", "kind": "dense", "inputs": ["x"], "output": "a", "units": 24},
+  {"name": "planes", "kind": "reshape", "inputs": ["a"], "output": "p", "attributes": {"shape": [4, 6]}},
+  {"name": "norm", "kind": "layer_norm", "inputs": ["p"], "output": "n", "attributes": {"axis": 2}},
+  {"name": "q", "kind": "matmul", "inputs": ["n"], "output": "q", "units": 6},
+  {"name": "turn", "kind": "transpose", "inputs": ["n"], "output": "t", "attributes": {"perm": [2, 1]}},
+  {"name": "scores", "kind": "matmul", "inputs": ["q", "t"], "output": "s"},
+  {"name": "scale", "kind": "multiply", "inputs": ["s"], "output": "s2", "attributes": {"value": 0.4}},
+  {"name": "weigh", "kind": "softmax", "inputs": ["s2"], "output": "w", "attributes": {"axis": 2}},
+  {"name": "mix", "kind": "matmul", "inputs": ["w", "p"], "output": "m"},
+  {"name": "mean", "kind": "reduce", "inputs": ["m"], "output": "e", "attributes": {"function": "mean", "axes": [1]}},
+  {"name": "gate", "kind": "mish", "inputs": ["e"], "output": "g"},
+  {"name": "mu", "kind": "dense", "inputs": ["g"], "output": "mu", "units": "latents"},
+  {"name": "logvar", "kind": "dense", "inputs": ["g"], "output": "logvar", "units": "latents"}
+], "decoder": [
+  {"name": "d", "kind": "dense", "inputs": ["z"], "output": "d", "units": 16},
+  {"name": "clip", "kind": "clip", "inputs": ["d"], "output": "c", "attributes": {"min": -3}},
+  {"name": "flip", "kind": "take", "inputs": ["c"], "output": "f", "attributes": {"map": [3, 2, 1, 0, -1, 15], "axis": 1}},
+  {"name": "out", "kind": "dense", "inputs": ["f"], "output": "out", "units": "features"}
+]}
+END
+fits arch-general t.csv general.json general.json --steps 50 --lr 0.01
+
 for file in docs/architectures.schema.json examples/arch/residual-mlp.json examples/arch/small-conv.json; do
     if ! command -v python3 >/dev/null; then
         skip "$file is JSON" "there is no python3"
@@ -46,14 +71,14 @@ for file in docs/architectures.schema.json examples/arch/residual-mlp.json examp
 done
 if python3 -c 'import jsonschema' 2>/dev/null; then
     cp "$examples"/*.json .
-    for file in residual-mlp small-conv doc1 doc2; do
+    for file in residual-mlp small-conv doc1 doc2 general; do
         check "$file.json keeps to the schema" python3 -c '
 import json, sys, jsonschema
 jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))' \
             "$file.json" "$root/docs/architectures.schema.json"
     done
 else
-    for file in residual-mlp small-conv doc1 doc2; do
+    for file in residual-mlp small-conv doc1 doc2 general; do
         skip "$file.json keeps to the schema" "there is no Python module jsonschema"
     done
 fi
