@@ -59,6 +59,8 @@ static void test_layers_are_merged(void **state)
     assert_string_equal(onnx->input_names[0], "x");
     assert_string_equal(onnx->output_names[0], "y");
     assert_string_equal(onnx->graph->values[onnx->graph->outputs[0]].name, "y");
+    assert_string_equal(onnx->output_ops[0], "Mul");
+    assert_string_equal(onnx->output_sources[0], "q");
     assert_int_equal(onnx->fixed_batch, 0);
     iv_onnx_free(onnx);
     maker_close(&m);
@@ -368,6 +370,9 @@ static void test_outputs_of_all_sorts(void **state)
     iv_onnx_graph *onnx = load(&m, &F64);
     assert_outputs(onnx, (const double[]){-3, 4}, (const double[]){-3, 4, 3, 4, 3, 4, 1, 2}, 8);
     assert_non_null(strstr(onnx->notes[0], "whatever the input"));
+    assert_string_equal(onnx->output_ops[2], "Abs"); /* behind an Identity */
+    assert_string_equal(onnx->output_sources[2], "x");
+    assert_string_equal(onnx->output_ops[3], "");
     iv_onnx_free(onnx);
     maker_close(&m);
 }

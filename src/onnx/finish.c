@@ -160,6 +160,26 @@ static isovae_status copy(iv_onnx_context *c, char **out, const char *text)
     return iv_strdup(out, text == NULL ? "" : text, c->err);
 }
 
+static isovae_status find_maker(iv_onnx_context *c, iv_onnx_graph *out, size_t output)
+{
+    const Onnx__GraphProto *g = c->model->graph;
+    const char *name = out->output_names[output], *op = "", *source = "";
+    for (size_t i = g->n_node; i-- > 0;) { /* makers stand before readers */
+        const Onnx__NodeProto *node = g->node[i];
+        bool makes = node->n_output > 0 && strcmp(node->output[0], name) == 0;
+        if (!makes || node->n_input == 0) continue;
+        source = node->input[0];
+        if (is_op(node, "Identity")) {
+            name = source;
+            continue;
+        }
+        op = node->op_type == NULL ? "" : node->op_type;
+        break;
+    }
+    IV_TRY(copy(c, &out->output_ops[output], op));
+    return copy(c, &out->output_sources[output], op[0] == '\0' ? "" : source);
+}
+
 static isovae_status find_samplings(iv_onnx_context *c, iv_onnx_graph *out)
 {
     enum { MOST = 64 };
@@ -228,6 +248,7 @@ static isovae_status collect(iv_onnx_context *c, const char *const *outputs, siz
             return iv_fail_prefix(c->err, status, "output '%.150s'", outputs[i]);
         }
         IV_TRY(copy(c, &out->output_names[i], outputs[i]));
+        IV_TRY(find_maker(c, out, i));
     }
     for (size_t i = 0; i < c->graph->n_inputs; i++) {
         IV_TRY(copy(c, &out->input_names[i], c->graph->values[c->graph->inputs[i]].name));
@@ -270,6 +291,8 @@ void iv_onnx_free(iv_onnx_graph *graph)
     for (size_t i = 0; i < IV_MAX_PORTS; i++) {
         iv_free(graph->input_names[i]);
         iv_free(graph->output_names[i]);
+        iv_free(graph->output_ops[i]);
+        iv_free(graph->output_sources[i]);
     }
     for (size_t i = 0; i < graph->n_samplings; i++) {
         iv_onnx_sampling *s = &graph->samplings[i];

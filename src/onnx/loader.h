@@ -301,9 +301,10 @@ bool iv_onnx_is_random(const char *op);
     X(constant_of_shape)                                                                           \
     X(identity)                                                                                    \
     X(dropout)                                                                                     \
-    X(cast) X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze) X(transpose) X(concat)  \
-        X(split) X(slice) X(gather) X(expand) X(tile) X(pad) X(range) X(depth_to_space)            \
-            X(space_to_depth) X(trilu) X(random) X(eye_like) /* ops_math.c */                      \
+    X(cast)                                                                                        \
+    X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze) X(transpose) X(concat) X(split) \
+        X(slice) X(gather) X(expand) X(tile) X(pad) X(range) X(depth_to_space) X(space_to_depth)   \
+            X(trilu) X(random) X(eye_like) /* ops_math.c */                                        \
         X(binary) X(variadic) X(mod) X(unary) X(clip) X(gelu) X(prelu) X(where) X(reduce)          \
             X(softmax) X(logical_not)                              /* ops_linear.c */              \
         X(gemm) X(matmul) X(einsum)                                /* ops_conv.c */                \

@@ -48,6 +48,10 @@ typedef struct iv_onnx_graph {
     iv_dtype dtype;
     void *params; /* host memory, graph->param_elements of dtype */
     char *input_names[IV_MAX_PORTS], *output_names[IV_MAX_PORTS]; /* as in the file */
+    /* The operator that makes an output, and the tensor that it is made from (so that a last
+     * Sigmoid can be cut off by naming that one); "" where it is an input, or made in another way.
+     */
+    char *output_ops[IV_MAX_PORTS], *output_sources[IV_MAX_PORTS];
     size_t fixed_batch; /* that the file was exported for; 0: free */
     int64_t opset;
     char *producer; /* "pytorch 2.1"; empty where the file does not say */
