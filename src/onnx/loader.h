@@ -295,24 +295,54 @@ const iv_onnx_operator_row *iv_onnx_find_operator(const char *name, int64_t opse
                                                   const iv_onnx_operator_row **other);
 bool iv_onnx_is_random(const char *op);
 
-#define IV_ONNX_READERS(X)                                                                         \
-    /* ops_shape.c */                                                                              \
-    X(constant)                                                                                    \
-    X(constant_of_shape)                                                                           \
-    X(identity)                                                                                    \
-    X(dropout)                                                                                     \
-    X(cast)                                                                                        \
-    X(shape) X(size) X(reshape) X(flatten) X(squeeze) X(unsqueeze) X(transpose) X(concat) X(split) \
-        X(slice) X(gather) X(expand) X(tile) X(pad) X(range) X(depth_to_space) X(space_to_depth)   \
-            X(trilu) X(random) X(eye_like) /* ops_math.c */                                        \
-        X(binary) X(variadic) X(mod) X(unary) X(clip) X(gelu) X(prelu) X(where) X(reduce)          \
-            X(softmax) X(logical_not)                              /* ops_linear.c */              \
-        X(gemm) X(matmul) X(einsum)                                /* ops_conv.c */                \
-        X(conv) X(conv_transpose)                                  /* ops_pool.c */                \
-        X(pool) X(global_pool)                                     /* ops_norm.c */                \
-        X(batch_norm) X(instance_norm) X(group_norm) X(layer_norm) /* ops_resize.c */              \
-        X(resize) X(upsample)
-#define IV_ONNX_DECLARE(name) iv_onnx_reader iv_onnx_read_##name;
-IV_ONNX_READERS(IV_ONNX_DECLARE)
+iv_onnx_reader iv_onnx_read_constant;
+iv_onnx_reader iv_onnx_read_constant_of_shape;
+iv_onnx_reader iv_onnx_read_identity;
+iv_onnx_reader iv_onnx_read_dropout;
+iv_onnx_reader iv_onnx_read_cast;
+iv_onnx_reader iv_onnx_read_shape;
+iv_onnx_reader iv_onnx_read_size;
+iv_onnx_reader iv_onnx_read_reshape;
+iv_onnx_reader iv_onnx_read_flatten;
+iv_onnx_reader iv_onnx_read_squeeze;
+iv_onnx_reader iv_onnx_read_unsqueeze;
+iv_onnx_reader iv_onnx_read_transpose;
+iv_onnx_reader iv_onnx_read_concat;
+iv_onnx_reader iv_onnx_read_split;
+iv_onnx_reader iv_onnx_read_slice;
+iv_onnx_reader iv_onnx_read_gather;
+iv_onnx_reader iv_onnx_read_expand;
+iv_onnx_reader iv_onnx_read_tile;
+iv_onnx_reader iv_onnx_read_pad;
+iv_onnx_reader iv_onnx_read_range;
+iv_onnx_reader iv_onnx_read_depth_to_space;
+iv_onnx_reader iv_onnx_read_space_to_depth;
+iv_onnx_reader iv_onnx_read_trilu;
+iv_onnx_reader iv_onnx_read_random;
+iv_onnx_reader iv_onnx_read_eye_like;
+iv_onnx_reader iv_onnx_read_binary;
+iv_onnx_reader iv_onnx_read_variadic;
+iv_onnx_reader iv_onnx_read_mod;
+iv_onnx_reader iv_onnx_read_unary;
+iv_onnx_reader iv_onnx_read_clip;
+iv_onnx_reader iv_onnx_read_gelu;
+iv_onnx_reader iv_onnx_read_prelu;
+iv_onnx_reader iv_onnx_read_where;
+iv_onnx_reader iv_onnx_read_reduce;
+iv_onnx_reader iv_onnx_read_softmax;
+iv_onnx_reader iv_onnx_read_logical_not;
+iv_onnx_reader iv_onnx_read_gemm;
+iv_onnx_reader iv_onnx_read_matmul;
+iv_onnx_reader iv_onnx_read_einsum;
+iv_onnx_reader iv_onnx_read_conv;
+iv_onnx_reader iv_onnx_read_conv_transpose;
+iv_onnx_reader iv_onnx_read_pool;
+iv_onnx_reader iv_onnx_read_global_pool;
+iv_onnx_reader iv_onnx_read_batch_norm;
+iv_onnx_reader iv_onnx_read_instance_norm;
+iv_onnx_reader iv_onnx_read_group_norm;
+iv_onnx_reader iv_onnx_read_layer_norm;
+iv_onnx_reader iv_onnx_read_resize;
+iv_onnx_reader iv_onnx_read_upsample;
 
 #endif
