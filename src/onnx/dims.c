@@ -155,13 +155,16 @@ isovae_status iv_onnx_reshaped(iv_onnx_context *c, const iv_onnx_dims *from, siz
         out->batch = marked;
         return ISOVAE_OK;
     }
-    /* The batch is one of the numbers: best where it is the whole of an axis. */
-    for (int merged = 0; c->fixed != 0 && merged < 2; merged++) {
+    /* The batch is one of the numbers: best where it is the whole of an axis, else in front of what
+     * it is merged with ([T, B heads, D], as torch's attention has it) but not among the features
+     * of the last axis ([T B, E]). */
+    for (int pass = 0; c->fixed != 0 && pass < 3; pass++) {
         for (size_t i = 0; i < rank; i++) {
             if (plain[i] % c->fixed != 0) continue;
             size_t extent = plain[i] / c->fixed;
-            if ((!merged && extent != 1) ||
-                !fits(plain, rank, i, extent, before, after, &out->before)) {
+            if ((pass == 0 && extent != 1) ||
+                !fits(plain, rank, i, extent, before, after, &out->before) ||
+                (pass == 1 && (out->before != 1 || i + 1 == rank))) {
                 continue;
             }
             out->batch = i;
