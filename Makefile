@@ -48,6 +48,18 @@ bench-program:
 bench-setup: ## install the peers of the benchmark (PyTorch, JAX) into build/bench-venv
 	@scripts/bench-setup.sh
 
+repro: deps all ## the experiments that take two cores an hour: docs/results.md, build/repro/results.html
+	@scripts/repro-setup.sh
+	build/repro-venv/bin/python repro/run.py
+
+repro-full: deps all ## all experiments, with scikit-learn and PyOD beside; hours
+	@scripts/repro-setup.sh peers
+	build/repro-venv/bin/python repro/run.py --full
+
+repro-smoke: all ## a short form of each experiment, to see that it works
+	@scripts/repro-setup.sh
+	build/repro-venv/bin/python repro/run.py --smoke
+
 lint: ## layers, format, clang-tidy, shellcheck, man pages
 	@scripts/lint.sh
 
@@ -62,4 +74,4 @@ help: ## this list
 	    awk -F '\t' '{ printf "  %-26s %s\n", $$1, $$2 }'
 
 .NOTPARALLEL:
-.PHONY: all demo test deps install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup lint format clean help
+.PHONY: all demo test deps install debug asan tsan coverage fuzz bench bench-full bench-program bench-setup repro repro-full repro-smoke lint format clean help

@@ -3,10 +3,10 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE)
 #define READS_DATA                                                                                 \
     (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT |    \
-     CLI_SWEEP)
+     CLI_SWEEP | CLI_PRUNE)
 /* Commands that train, once or many times. */
 #define TRAINS (CLI_FIT | CLI_STABILITY)
 #define COMPUTES (ALL & ~(unsigned)CLI_INFO)
@@ -29,6 +29,9 @@ const cli_option cli_options[] = {
      CLI_FIT, output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
      "Also write the model of the run that agrees best with the others.", CLI_STABILITY,
+     output_group},
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "The smaller model (.safetensors). Required. Written whole or not at all.", CLI_PRUNE,
      output_group},
     {OPT_OUTPUT, "output", 'o', CLI_TEXT, "DIR", NULL, "isovae-demo",
      "The folder for the model and its reports; made where absent.", CLI_DEMO, output_group},

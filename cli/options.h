@@ -22,7 +22,8 @@ enum {
     CLI_INFO = 1 << 8,
     CLI_STABILITY = 1 << 9,
     CLI_DRIFT = 1 << 10,
-    CLI_SWEEP = 1 << 11
+    CLI_SWEEP = 1 << 11,
+    CLI_PRUNE = 1 << 12
 };
 
 /* A place for the value of each option. Two rows of the table may share one, where the same name

@@ -4,12 +4,12 @@ _isovae() {
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="help version demo fit report score encode decode sample traverse sweep stability drift info"
+        words="help version demo fit report score encode decode sample traverse sweep stability drift prune info"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
     fi
     case $before in
-        help) words="demo fit report score encode decode sample traverse sweep stability drift info" ;;
+        help) words="demo fit report score encode decode sample traverse sweep stability drift prune info" ;;
         --preset) words="anomaly" ;;
         --noise) words="common feature" ;;
         --objective) words="conventional decomposed" ;;
@@ -35,6 +35,7 @@ _isovae() {
             sweep) words="--output --json --html --latent-dim --arch --activation --loss --beta-floor --objective --scale --steps --quick --batch-size --lr --lr-warmup --weight-decay --init --validation --split-by --resume --no-restart --target --points --beta-range --steps --seeds --no-retrain --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             stability) words="--output --json --html --latent-dim --arch --activation --loss --noise --noise-floor --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --validation --split-by --patience --checkpoint-every --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             drift) words="--json --alpha --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            prune) words="--output --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             info) words="--json --member --quiet --verbose --help" ;;
         esac
     fi

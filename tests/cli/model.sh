@@ -80,4 +80,19 @@ if [ "$status" = 0 ] && [ "$(sed -n 4p out)" = "3,,,,,0,missing" ] && [ "$(wc -l
 else
     fail "with --missing row a gap keeps its row, with a status" "$(sed -n 4p out)"
 fi
+
+# ---- prune ----
+"$isovae" fit toy:norm,n=3000 -o wide.safetensors -n 6 --steps 1500 -q
+run "$isovae" prune wide.safetensors toy:norm,n=1000,seed=9 -o narrow.safetensors
+check "prune: exit status 0" test "$status" = 0
+check "prune: three of six stay" grep -q '^latents      6 -> 3$' out
+check "prune: the change is told" grep -q '^Dec(mu)      changed by .* on 1,000 rows' out
+run "$isovae" report narrow.safetensors toy:norm,n=1000,seed=9
+check "prune: the smaller model reports" grep -q '^All 3 latents carry information' out
+run "$isovae" prune narrow.safetensors -o same.safetensors
+check "prune: nothing to drop is no error" grep -q 'all 3 latents are active: nothing was dropped' err
+check "prune: then the model is what it was" cmp -s narrow.safetensors same.safetensors
+expect prune-no-output 2 "$isovae" prune wide.safetensors
+printf "a,b\n1,2\n3,4\n" >other.csv
+expect prune-other-data 3 "$isovae" prune wide.safetensors other.csv -o a.safetensors
 finish
