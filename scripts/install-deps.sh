@@ -37,6 +37,9 @@ build module:libturbojpeg libturbojpeg0-dev
 build module:hdf5-serial libhdf5-dev
 build module:matio       libmatio-dev
 build module:libxxhash   libxxhash-dev
+build module:libprotobuf-c libprotobuf-c-dev
+build tool:protoc-c      protobuf-c-compiler
+build file:/usr/include/onnx/onnx.proto libonnx-dev
 build module:blas        libopenblas-serial-dev
 build module:lapacke     liblapacke-dev
 build module:popt        libpopt-dev

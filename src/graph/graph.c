@@ -474,8 +474,7 @@ size_t iv_graph_layout_part(iv_graph *graph, size_t base, bool buffers)
     return at;
 }
 
-/* The only reader of `value`, or SIZE_MAX where there is none, more than one, or the caller. */
-static size_t only_reader(const iv_graph *graph, size_t value)
+size_t iv_graph_only_reader(const iv_graph *graph, size_t value)
 {
     size_t reader = SIZE_MAX;
     for (size_t i = 0; i < graph->n_outputs; i++) {
@@ -512,21 +511,26 @@ static void remove_value(iv_graph *graph, size_t value)
     }
 }
 
+void iv_graph_absorb(iv_graph *graph, size_t node, size_t reader)
+{
+    size_t between = graph->nodes[node].outputs[0];
+    graph->nodes[node].outputs[0] = graph->nodes[reader].outputs[0];
+    free_node(&graph->nodes[reader]);
+    memmove(&graph->nodes[reader], &graph->nodes[reader + 1],
+            (graph->n_nodes - reader - 1) * sizeof *graph->nodes);
+    graph->n_nodes--;
+    remove_value(graph, between);
+}
+
 void iv_graph_fuse(iv_graph *graph)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
         iv_node *node = &graph->nodes[i];
         if (!(node->kind->flags & IV_NODE_FUSES) || node->attributes.act != IV_ACT_NONE) continue;
-        size_t between = node->outputs[0];
-        size_t j = only_reader(graph, between);
+        size_t j = iv_graph_only_reader(graph, node->outputs[0]);
         if (j == SIZE_MAX || graph->nodes[j].kind->act == IV_ACT_NONE) continue;
         node->attributes.act = graph->nodes[j].attributes.act;
         node->attributes.parameter = graph->nodes[j].attributes.parameter;
-        node->outputs[0] = graph->nodes[j].outputs[0];
-        free_node(&graph->nodes[j]);
-        memmove(&graph->nodes[j], &graph->nodes[j + 1],
-                (graph->n_nodes - j - 1) * sizeof *graph->nodes);
-        graph->n_nodes--;
-        remove_value(graph, between);
+        iv_graph_absorb(graph, i, j);
     }
 }

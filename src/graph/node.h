@@ -176,6 +176,13 @@ isovae_status iv_graph_add(iv_graph *graph, const iv_node_kind *kind, const iv_n
 isovae_status iv_graph_check_name(const char *what, const char *name,
                                   isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* The only node that reads `value`, or SIZE_MAX where there is none, more than one, or the caller.
+ */
+size_t iv_graph_only_reader(const iv_graph *graph, size_t value);
+/* `node` (of one output) takes over the output of `reader`, the only reader of its own; the value
+ * between them and `reader` are gone, so indices change. */
+void iv_graph_absorb(iv_graph *graph, size_t node, size_t reader);
+
 /* Whether `value` comes from a relu: where it is zero, so are its tangents. */
 bool iv_node_rectified(const iv_graph *graph, size_t value);
 

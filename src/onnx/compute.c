@@ -199,8 +199,7 @@ isovae_status iv_onnx_unary(iv_onnx_context *c, iv_onnx_function *f, const char 
     size_t value;
     if (kind == NULL) return IV_ONNX_REFUSE(c, "it is supported on constants alone");
     IV_TRY(iv_onnx_enliven(c, v, &live));
-    iv_onnx_emission e = {
-        .kind = kind, .n_inputs = 1, .n_outputs = 1, .inputs = {live.value}};
+    iv_onnx_emission e = {.kind = kind, .n_inputs = 1, .n_outputs = 1, .inputs = {live.value}};
     if (!isnan(alpha)) {
         e.attributes.given[0] = true;
         e.attributes.number[0] = alpha;
@@ -240,12 +239,15 @@ isovae_status iv_onnx_where(iv_onnx_context *c, const iv_onnx_value *test, const
 
 static iv_reduce reduction_of(iv_onnx_sum op)
 {
-    static const iv_reduce all[] = {
-        [IV_ONNX_SUM] = IV_REDUCE_SUM,        [IV_ONNX_MEAN] = IV_REDUCE_MEAN,
-        [IV_ONNX_REDUCE_MAX] = IV_REDUCE_MAX, [IV_ONNX_REDUCE_MIN] = IV_REDUCE_MIN,
-        [IV_ONNX_PROD] = IV_REDUCE_PROD,      [IV_ONNX_SUM_SQUARE] = IV_REDUCE_SUM_SQUARE,
-        [IV_ONNX_L1] = IV_REDUCE_L1,          [IV_ONNX_L2] = IV_REDUCE_L2,
-        [IV_ONNX_LOG_SUM_EXP] = IV_REDUCE_LOG_SUM_EXP};
+    static const iv_reduce all[] = {[IV_ONNX_SUM] = IV_REDUCE_SUM,
+                                    [IV_ONNX_MEAN] = IV_REDUCE_MEAN,
+                                    [IV_ONNX_REDUCE_MAX] = IV_REDUCE_MAX,
+                                    [IV_ONNX_REDUCE_MIN] = IV_REDUCE_MIN,
+                                    [IV_ONNX_PROD] = IV_REDUCE_PROD,
+                                    [IV_ONNX_SUM_SQUARE] = IV_REDUCE_SUM_SQUARE,
+                                    [IV_ONNX_L1] = IV_REDUCE_L1,
+                                    [IV_ONNX_L2] = IV_REDUCE_L2,
+                                    [IV_ONNX_LOG_SUM_EXP] = IV_REDUCE_LOG_SUM_EXP};
     return all[op];
 }
 
@@ -445,7 +447,7 @@ isovae_status iv_onnx_matmul(iv_onnx_context *c, const iv_onnx_value *left,
                     return IV_ONNX_REFUSE(c, "a constant holds a matrix for each row of the batch");
                 }
                 own.batch = dims.batch < rank - 2 && dims.dim[dims.batch] == 1 ? dims.batch
-                                                                                : IV_ONNX_NO_BATCH;
+                                                                               : IV_ONNX_NO_BATCH;
                 IV_TRY(matrix_rows(c, &own, &e.params[0].shape));
                 IV_TRY(iv_onnx_numbers(c, both[i], &e.params[0].data, &count));
                 e.attributes.constant_first = i == 0;

@@ -99,8 +99,7 @@ static walked walk(const ProtobufCMessageDescriptor *message, reader r, int dept
             r.at += length;
             break;
         }
-        default:
-            return DAMAGED;
+        default: return DAMAGED;
         }
     }
     return WALKED;

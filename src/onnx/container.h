@@ -5,6 +5,7 @@
 #include "base/status.h"
 
 #include <onnx/onnx.pb-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Messages inside messages that are followed; a graph within a node (If) takes three. */

@@ -24,10 +24,9 @@ const char *iv_onnx_dims_text(const iv_onnx_dims *dims, char text[IV_ONNX_DIMS_T
     text[0] = '[';
     for (size_t i = 0; i < dims->rank && at < IV_ONNX_DIMS_TEXT - 32; i++) {
         const char *comma = i == 0 ? "" : ",";
-        int n = i != dims->batch ? snprintf(text + at, 32, "%s%zu", comma, dims->dim[i])
-                : dims->dim[i] == 1
-                    ? snprintf(text + at, 32, "%sB", comma)
-                    : snprintf(text + at, 32, "%sB*%zu", comma, dims->dim[i]);
+        int n = i != dims->batch    ? snprintf(text + at, 32, "%s%zu", comma, dims->dim[i])
+                : dims->dim[i] == 1 ? snprintf(text + at, 32, "%sB", comma)
+                                    : snprintf(text + at, 32, "%sB*%zu", comma, dims->dim[i]);
         at += (size_t)(n < 0 ? 0 : n > 31 ? 31 : n);
     }
     snprintf(text + at, IV_ONNX_DIMS_TEXT - at, "]");
@@ -82,10 +81,9 @@ static isovae_status misfit(iv_onnx_context *c, const iv_onnx_dims *from, size_t
     size_t at = 0;
     b[0] = '\0';
     for (size_t i = 0; i < rank && at < sizeof b - 48; i++) {
-        int n = target[i].b == 0 ? snprintf(b + at, 48, "%s%lld", i == 0 ? "" : ",",
-                                            (long long)target[i].k)
-                                 : snprintf(b + at, 48, "%s%lldB", i == 0 ? "" : ",",
-                                            (long long)target[i].b);
+        int n = target[i].b == 0
+                    ? snprintf(b + at, 48, "%s%lld", i == 0 ? "" : ",", (long long)target[i].k)
+                    : snprintf(b + at, 48, "%s%lldB", i == 0 ? "" : ",", (long long)target[i].b);
         at += (size_t)(n < 0 ? 0 : n);
     }
     return IV_ONNX_FAIL(c, "%s cannot become [%s]%s", iv_onnx_dims_text(from, a), b,

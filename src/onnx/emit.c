@@ -41,9 +41,8 @@ isovae_status iv_onnx_emit(iv_onnx_context *c, const iv_onnx_emission *e, size_t
 {
     char node_name[NAME + 32], values[IV_MAX_PORTS][NAME + 32], params[IV_MAX_ROLES][NAME + 64];
     const Onnx__NodeProto *proto = c->node == NULL ? NULL : c->node->proto;
-    const char *base = proto == NULL || proto->name == NULL || proto->name[0] == '\0'
-                           ? e->kind
-                           : proto->name;
+    const char *base =
+        proto == NULL || proto->name == NULL || proto->name[0] == '\0' ? e->kind : proto->name;
     const char *made = proto == NULL || proto->n_output == 0 || proto->output[0][0] == '\0'
                            ? base
                            : proto->output[0];

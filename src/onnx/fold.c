@@ -267,8 +267,8 @@ isovae_status iv_onnx_fold_where(iv_onnx_context *c, const iv_onnx_value *test,
     bool batch = a->tensor->b != NULL || b->tensor->b != NULL;
     IV_TRY(iv_onnx_new_int(c, &dims, a->type, batch, out, &k, &m));
     for (size_t i = 0; i < w.count; i++, step(&w)) {
-        iv_onnx_form r = chosen[w.offset[0]] ? form_at(a->tensor, w.offset[1])
-                                             : form_at(b->tensor, w.offset[2]);
+        iv_onnx_form r =
+            chosen[w.offset[0]] ? form_at(a->tensor, w.offset[1]) : form_at(b->tensor, w.offset[2]);
         k[i] = r.k;
         if (batch) m[i] = r.b;
     }

@@ -61,16 +61,16 @@ typedef struct iv_onnx_node {
 } iv_onnx_node;
 
 typedef struct iv_onnx_context {
-    const char *name, *folder; /* of the file */
+    const char *folder; /* where external data may lie; NULL: nowhere */
     const iv_onnx_options *options;
     const Onnx__ModelProto *model;
     isovae_error *err;
     iv_graph *graph;
-    size_t fixed;            /* batch that the file is made for; 0: free */
-    const iv_onnx_node *node; /* being read */
+    size_t fixed;                  /* batch that the file is made for; 0: free */
+    const iv_onnx_node *node;      /* being read */
     const Onnx__NodeProto *caller; /* of the function that is being read, for its attributes */
-    size_t serial;
-    size_t memory, work; /* taken, done */
+    size_t serial, nodes, told;    /* names given, nodes read, errors named */
+    size_t memory, work;           /* taken, done */
     size_t memory_limit, work_limit;
 
     void **blocks; /* all memory but the graph's */
@@ -283,7 +283,7 @@ isovae_status iv_onnx_spread(iv_onnx_context *c, const iv_onnx_value *v, const i
 typedef isovae_status iv_onnx_reader(iv_onnx_context *c, iv_onnx_node *node);
 typedef struct iv_onnx_operator_row {
     const char *name;
-    int64_t since, until; /* opsets, both included; 0: no end */
+    int64_t since, until;                       /* opsets, both included; 0: no end */
     size_t min_inputs, max_inputs, max_outputs; /* SIZE_MAX: any */
     iv_onnx_reader *read;
 } iv_onnx_operator_row;
@@ -294,23 +294,18 @@ bool iv_onnx_is_random(const char *op);
 
 #define IV_ONNX_READERS(X)                                                                         \
     /* ops_shape.c */                                                                              \
-    X(constant) X(constant_of_shape) X(identity) X(dropout) X(cast) X(shape) X(size) X(reshape)    \
-    X(flatten) X(squeeze) X(unsqueeze) X(transpose) X(concat) X(split) X(slice) X(gather)          \
-    X(expand) X(tile) X(pad) X(range) X(depth_to_space) X(space_to_depth) X(trilu)                \
-    X(random) X(eye_like)                                                                          \
-    /* ops_math.c */                                                                               \
-    X(binary) X(variadic) X(mod) X(unary) X(clip) X(gelu) X(prelu) X(where) X(reduce) X(softmax)   \
-    X(logical_not)                                                                                 \
-    /* ops_linear.c */                                                                             \
-    X(gemm) X(matmul) X(einsum)                                                                    \
-    /* ops_conv.c */                                                                               \
-    X(conv) X(conv_transpose)                                                                      \
-    /* ops_pool.c */                                                                               \
-    X(pool) X(global_pool)                                                                         \
-    /* ops_norm.c */                                                                               \
-    X(batch_norm) X(instance_norm) X(group_norm) X(layer_norm)                                     \
-    /* ops_resize.c */                                                                             \
-    X(resize) X(upsample)
+    X(constant)                                                                                    \
+    X(constant_of_shape) X(identity) X(dropout) X(cast) X(shape) X(size) X(reshape) X(flatten)     \
+        X(squeeze) X(unsqueeze) X(transpose) X(concat) X(split) X(slice) X(gather) X(expand)       \
+            X(tile) X(pad) X(range) X(depth_to_space) X(space_to_depth) X(trilu) X(random)         \
+                X(eye_like) /* ops_math.c */                                                       \
+        X(binary) X(variadic) X(mod) X(unary) X(clip) X(gelu) X(prelu) X(where) X(reduce)          \
+            X(softmax) X(logical_not)                              /* ops_linear.c */              \
+        X(gemm) X(matmul) X(einsum)                                /* ops_conv.c */                \
+        X(conv) X(conv_transpose)                                  /* ops_pool.c */                \
+        X(pool) X(global_pool)                                     /* ops_norm.c */                \
+        X(batch_norm) X(instance_norm) X(group_norm) X(layer_norm) /* ops_resize.c */              \
+        X(resize) X(upsample)
 #define IV_ONNX_DECLARE(name) iv_onnx_reader iv_onnx_read_##name;
 IV_ONNX_READERS(IV_ONNX_DECLARE)
 

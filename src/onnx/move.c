@@ -275,8 +275,9 @@ isovae_status iv_onnx_transpose(iv_onnx_context *c, const iv_onnx_value *v, cons
 
 /* ---- concat ---- */
 
-static isovae_status concat_constant(iv_onnx_context *c, size_t n, const iv_onnx_value *const *parts,
-                                     size_t axis, const iv_onnx_dims *dims, iv_onnx_value *out)
+static isovae_status concat_constant(iv_onnx_context *c, size_t n,
+                                     const iv_onnx_value *const *parts, size_t axis,
+                                     const iv_onnx_dims *dims, iv_onnx_value *out)
 {
     size_t outer = 1, at = 0, total = 0, elements;
     bool batch = false;
@@ -363,7 +364,8 @@ isovae_status iv_onnx_concat(iv_onnx_context *c, size_t n, const iv_onnx_value *
     size_t row_axis, value = SIZE_MAX;
     IV_TRY(iv_onnx_row_axis(c, &dims, axis, "joining along", &row_axis));
     for (size_t i = 0; i < n;) { /* as many at a time as a node takes */
-        iv_onnx_emission e = {.kind = "concat", .n_outputs = 1, .attributes = {.axis = row_axis + 1}};
+        iv_onnx_emission e = {
+            .kind = "concat", .n_outputs = 1, .attributes = {.axis = row_axis + 1}};
         if (value != SIZE_MAX) e.inputs[e.n_inputs++] = value;
         for (; i < n && e.n_inputs < IV_MAX_PORTS; i++) {
             if (spread[i].dims.dim[axis] == 0) continue;
@@ -375,6 +377,7 @@ isovae_status iv_onnx_concat(iv_onnx_context *c, size_t n, const iv_onnx_value *
         else
             IV_TRY(iv_onnx_emit(c, &e, &value));
     }
-    *out = iv_onnx_made(value, parts[0]->type == IV_ONNX_BOOL ? IV_ONNX_BOOL : IV_ONNX_FLOAT, &dims);
+    *out =
+        iv_onnx_made(value, parts[0]->type == IV_ONNX_BOOL ? IV_ONNX_BOOL : IV_ONNX_FLOAT, &dims);
     return ISOVAE_OK;
 }

@@ -22,10 +22,10 @@ typedef struct iv_onnx_cut {
 } iv_onnx_cut;
 
 typedef struct iv_onnx_options {
-    iv_dtype dtype;        /* of the parameters */
-    size_t n_inputs;       /* 0: the file's own */
+    iv_dtype dtype;  /* of the parameters */
+    size_t n_inputs; /* 0: the file's own */
     iv_onnx_cut inputs[IV_MAX_PORTS];
-    size_t n_outputs;      /* 0: the file's own, all of them */
+    size_t n_outputs; /* 0: the file's own, all of them */
     const char *outputs[IV_MAX_PORTS];
     /* Random nodes on the way are taken as their mean (told in the notes); else they are an error
      * that says where to cut. */
@@ -39,7 +39,7 @@ typedef struct iv_onnx_options {
  * where the file has it; the names that were not found are NULL. */
 typedef struct iv_onnx_sampling {
     char *node, *op;
-    char *noise;                   /* the node's output */
+    char *noise;                     /* the node's output */
     char *deviation, *mean, *sample; /* tensors; sample = mean + deviation * noise */
 } iv_onnx_sampling;
 

@@ -64,7 +64,7 @@ FUNCTION(f_hard_sigmoid, between(a *x + b, 0, 1))
 FUNCTION(f_hard_swish, x *between(x / 6 + 0.5, 0, 1))
 FUNCTION(f_gelu, 0.5 * x * erfc(-x * M_SQRT1_2))
 FUNCTION(f_gelu_tanh, 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))))
-FUNCTION(f_clip, x < a ? a : x > b ? b : x)
+FUNCTION(f_clip, x<a ? a : x> b ? b : x)
 
 /* `first` and `second` are attributes with their defaults. */
 static const struct {
@@ -97,7 +97,12 @@ static const struct {
     {"Relu", f_relu, "relu", NULL, NULL, {0}},
     {"LeakyRelu", f_leaky, "leaky_relu", "alpha", NULL, {0.01, 0}},
     {"Elu", f_elu, "elu", "alpha", NULL, {1, 0}},
-    {"Selu", f_selu, "selu", "alpha", "gamma", {1.67326319217681884765625, 1.05070102214813232421875}},
+    {"Selu",
+     f_selu,
+     "selu",
+     "alpha",
+     "gamma",
+     {1.67326319217681884765625, 1.05070102214813232421875}},
     {"Celu", f_celu, "celu", "alpha", NULL, {1, 0}},
     {"Sigmoid", f_sigmoid, "sigmoid", NULL, NULL, {0}},
     {"Softplus", f_softplus, "softplus", NULL, NULL, {0}},
@@ -207,12 +212,12 @@ static const struct {
     const char *op;
     iv_onnx_op2 f;
 } pairs[] = {
-    {"Add", IV_ONNX_ADD},     {"Sub", IV_ONNX_SUB},
-    {"Mul", IV_ONNX_MUL},     {"Div", IV_ONNX_DIV},
-    {"Pow", IV_ONNX_POW},     {"Equal", IV_ONNX_EQUAL},
-    {"Less", IV_ONNX_LESS},   {"LessOrEqual", IV_ONNX_LESS_EQUAL},
+    {"Add", IV_ONNX_ADD},         {"Sub", IV_ONNX_SUB},
+    {"Mul", IV_ONNX_MUL},         {"Div", IV_ONNX_DIV},
+    {"Pow", IV_ONNX_POW},         {"Equal", IV_ONNX_EQUAL},
+    {"Less", IV_ONNX_LESS},       {"LessOrEqual", IV_ONNX_LESS_EQUAL},
     {"Greater", IV_ONNX_GREATER}, {"GreaterOrEqual", IV_ONNX_GREATER_EQUAL},
-    {"And", IV_ONNX_AND},     {"Or", IV_ONNX_OR},
+    {"And", IV_ONNX_AND},         {"Or", IV_ONNX_OR},
     {"Xor", IV_ONNX_XOR},
 };
 

@@ -147,11 +147,12 @@ isovae_status iv_onnx_read_random(iv_onnx_context *c, iv_onnx_node *node)
     const int64_t *shape;
     size_t n;
     if (!c->options->random_as_mean) {
-        return IV_ONNX_REFUSE(c,
-                              "it draws random numbers. Read the parts before and behind the "
-                              "sampling: name tensors before it as outputs, and the sampled latents "
-                              "(or its own output '%.100s') as an input",
-                              made);
+        return IV_ONNX_REFUSE(
+            c,
+            "it draws random numbers. Read the parts before and behind the "
+            "sampling: name tensors before it as outputs, and the sampled latents "
+            "(or its own output '%.100s') as an input",
+            made);
     }
     IV_TRY(iv_onnx_get_float(c, "mean", 0, &mean));
     IV_TRY(iv_onnx_get_float(c, "low", 0, &low));
@@ -214,10 +215,10 @@ isovae_status iv_onnx_read_cast(iv_onnx_context *c, iv_onnx_node *node)
     int64_t to;
     IV_TRY(iv_onnx_input(c, 0, &v));
     if (like != NULL) { /* CastLike */
-        to = like->type == IV_ONNX_BOOL   ? ONNX__TENSOR_PROTO__DATA_TYPE__BOOL
-             : like->type == IV_ONNX_INT  ? ONNX__TENSOR_PROTO__DATA_TYPE__INT64
-             : !like->live && like->wide  ? ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE
-                                          : ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+        to = like->type == IV_ONNX_BOOL  ? ONNX__TENSOR_PROTO__DATA_TYPE__BOOL
+             : like->type == IV_ONNX_INT ? ONNX__TENSOR_PROTO__DATA_TYPE__INT64
+             : !like->live && like->wide ? ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE
+                                         : ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
     } else {
         IV_TRY(iv_onnx_get_int(c, "to", 0, &to));
     }
@@ -313,7 +314,8 @@ isovae_status iv_onnx_read_reshape(iv_onnx_context *c, iv_onnx_node *node)
     IV_TRY(total_of(c, &v->dims, &total));
     for (size_t i = 0; i < n; i++) {
         if (target[i].b == 0 && target[i].k == 0 && allow_zero == 0) {
-            if (i >= v->dims.rank) return IV_ONNX_FAIL(c, "its shape copies axis %zu, which is not there", i);
+            if (i >= v->dims.rank)
+                return IV_ONNX_FAIL(c, "its shape copies axis %zu, which is not there", i);
             target[i] = iv_onnx_extent(c, &v->dims, i);
         }
         if (target[i].b == 0 && target[i].k == -1) {
@@ -516,10 +518,10 @@ isovae_status iv_onnx_read_split(iv_onnx_context *c, iv_onnx_node *node)
     IV_TRY(IV_ONNX_NEW(c, extent, n));
     size_t each = n == 0 ? 0 : whole / n + (whole % n != 0);
     for (size_t i = 0; i < n; i++) {
-        int64_t size = sizes != NULL                ? sizes[i]
-                       : at >= whole                ? 0
-                       : whole - at < each          ? (int64_t)(whole - at)
-                                                    : (int64_t)each;
+        int64_t size = sizes != NULL       ? sizes[i]
+                       : at >= whole       ? 0
+                       : whole - at < each ? (int64_t)(whole - at)
+                                           : (int64_t)each;
         if (size < 0 || (size_t)size > whole - at) {
             return IV_ONNX_FAIL(c, "its parts do not sum to the extent %zu of axis %zu", whole,
                                 axis);
@@ -584,7 +586,8 @@ isovae_status iv_onnx_read_slice(iv_onnx_context *c, iv_onnx_node *node)
             IV_TRY(iv_onnx_input(c, s + 1, &input));
             IV_TRY(iv_onnx_forms(c, input, &bound[s], &count));
         }
-        if (s == 1 && count != n) return IV_ONNX_FAIL(c, "it has %zu starts and %zu ends", n, count);
+        if (s == 1 && count != n)
+            return IV_ONNX_FAIL(c, "it has %zu starts and %zu ends", n, count);
         n = count;
     }
     IV_TRY(iv_onnx_list(c, "axes", 3, &axes, &n_axes));
@@ -598,7 +601,8 @@ isovae_status iv_onnx_read_slice(iv_onnx_context *c, iv_onnx_node *node)
         size_t axis = i;
         int64_t stride = steps == NULL ? 1 : steps[i];
         if (axes != NULL) IV_TRY(iv_onnx_axis(c, axes[i], v->dims.rank, &axis));
-        iv_onnx_form from = bound[0][i], to = bound[1][i], whole = iv_onnx_extent(c, &v->dims, axis);
+        iv_onnx_form from = bound[0][i], to = bound[1][i],
+                     whole = iv_onnx_extent(c, &v->dims, axis);
         if (stride == 0) return IV_ONNX_FAIL(c, "it has a step of 0");
         if (axis == v->dims.batch) {
             bool all = stride == 1 && from.k == 0 && from.b == 0 &&
@@ -847,8 +851,7 @@ isovae_status iv_onnx_read_trilu(iv_onnx_context *c, iv_onnx_node *node)
 
 /* Reshape to `open`, transpose, reshape to what the axes then are in pairs. */
 static isovae_status shuffle(iv_onnx_context *c, const iv_onnx_value *v, const iv_onnx_form open[6],
-                             const size_t perm[6], const iv_onnx_form closed[4],
-                             iv_onnx_value *out)
+                             const size_t perm[6], const iv_onnx_form closed[4], iv_onnx_value *out)
 {
     iv_onnx_value wide, turned;
     IV_TRY(iv_onnx_reshape(c, v, 6, open, &wide));

@@ -59,23 +59,18 @@ static size_t width_of(int32_t type)
     switch (type) {
     case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
     case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64:
-        return 8;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64: return 8;
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
     case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
-        return 4;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32: return 4;
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
     case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
     case ONNX__TENSOR_PROTO__DATA_TYPE__INT16:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16:
-        return 2;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16: return 2;
     case ONNX__TENSOR_PROTO__DATA_TYPE__INT8:
     case ONNX__TENSOR_PROTO__DATA_TYPE__UINT8:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL:
-        return 1;
-    default:
-        return 0;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL: return 1;
+    default: return 0;
     }
 }
 
@@ -135,16 +130,11 @@ static double float_of(int32_t type, uint64_t bits)
 static int64_t int_of(int32_t type, uint64_t bits)
 {
     switch (type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
-        return (int32_t)(uint32_t)bits;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT16:
-        return (int16_t)(uint16_t)bits;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT8:
-        return (int8_t)(uint8_t)bits;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL:
-        return bits != 0;
-    default:
-        return (int64_t)bits;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32: return (int32_t)(uint32_t)bits;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT16: return (int16_t)(uint16_t)bits;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT8: return (int8_t)(uint8_t)bits;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL: return bits != 0;
+    default: return (int64_t)bits;
     }
 }
 
@@ -226,8 +216,9 @@ static isovae_status open_external(iv_onnx_context *c, const char *tensor, const
                             tensor, location);
     }
     if (c->folder == NULL) {
-        return IV_ONNX_FAIL(c, "tensor '%s' lies in a file of its own ('%.200s'), which is not "
-                               "read here",
+        return IV_ONNX_FAIL(c,
+                            "tensor '%s' lies in a file of its own ('%.200s'), which is not "
+                            "read here",
                             tensor, location);
     }
     size_t room = strlen(c->folder) + n + 2;
@@ -297,8 +288,9 @@ static isovae_status external(iv_onnx_context *c, const tensor_proto *proto, siz
     good = good && iv_size_mul(n, width, &bytes) && iv_size_add(offset, bytes, &end) &&
            end <= INT64_MAX && (!has_length || length == bytes);
     if (location == NULL || !good) {
-        return IV_ONNX_FAIL(c, "tensor '%s': where its external data lie (location, offset, "
-                               "length) is not said, or contradicts its shape",
+        return IV_ONNX_FAIL(c,
+                            "tensor '%s': where its external data lie (location, offset, "
+                            "length) is not said, or contradicts its shape",
                             name);
     }
     int descriptor;
@@ -307,8 +299,9 @@ static isovae_status external(iv_onnx_context *c, const tensor_proto *proto, siz
     isovae_status status = ISOVAE_OK;
     unsigned char *part = NULL;
     if (fstat(descriptor, &info) != 0 || info.st_size < 0 || (uintmax_t)info.st_size < end) {
-        status = IV_ONNX_FAIL(c, "tensor '%s' lies in '%.200s' up to byte %zu, but that file is "
-                                 "shorter",
+        status = IV_ONNX_FAIL(c,
+                              "tensor '%s' lies in '%.200s' up to byte %zu, but that file is "
+                              "shorter",
                               name, location, end);
     }
     if (status == ISOVAE_OK) status = iv_alloc((void **)&part, PART, 1, "a buffer", c->err);
