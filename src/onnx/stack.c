@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "graph/node.h"
+#include "model/safetensors.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@ enum { NAME = 300 };
 isovae_status iv_stack_node(iv_stack *s, const char *kind, size_t input,
                             const iv_attributes *attributes, const char *output, size_t *out)
 {
-    char name[NAME], value[NAME];
+    char name[NAME], value[NAME + 8];
     snprintf(name, sizeof name, "%sisovae.%s%zu", s->prefix, kind, ++s->serial);
     snprintf(value, sizeof value, "%s.out", name);
     iv_node_spec spec = {.kind = kind,

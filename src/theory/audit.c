@@ -15,6 +15,9 @@
 /* Rows of the first look (beta, widths) and of the reconstruction; a calibration takes more. */
 enum { FIRST_ROWS = 256, ERROR_ROWS = 1000, CALIBRATION_ROWS = 20000, FIRST_DRAWS = 16 };
 
+/* A variance or a sigma that is 0 or below was read as 1e-15 (onnx/vae.c). */
+static const double least_logvar = -29.0;
+
 typedef struct look {
     iv_audit *audit;
     double *slope, *rest, *sigma2, *gram; /* n, means over rows */
@@ -64,7 +67,7 @@ static void find_width_slope(look *l)
 
 static void measure_widths(look *l, const iv_rows *rows)
 {
-    double sum = 0, square = 0, count = 0;
+    double sum = 0, square = 0, count = 0, floor = 0;
     size_t n = l->n;
     for (size_t j = 0; j < n; j++) {
         double sigma2 = 0, gram = 0, slope = 0;
@@ -76,6 +79,7 @@ static void measure_widths(look *l, const iv_rows *rows)
             if (!l->active[j]) continue;
             sum += logvar;
             square += logvar * logvar;
+            floor += logvar < least_logvar;
             count++;
         }
         l->sigma2[j] = sigma2 / (double)rows->rows;
@@ -84,6 +88,7 @@ static void measure_widths(look *l, const iv_rows *rows)
         l->rest[j] = fmax(1 - l->sigma2[j], 1e-6);
     }
     double mean = sum / count;
+    l->audit->width_floor = floor / count;
     l->audit->width_sd = sqrt(fmax(0, square / count - mean * mean));
 }
 
@@ -212,30 +217,39 @@ static void withhold(iv_analysis *a, const char *code)
     a->n_warnings = kept;
 }
 
-static void find_misread(const iv_audit *audit, iv_analysis *a)
+static bool find_misread(const iv_audit *audit, iv_analysis *a)
 {
     static const double limit = 0.9;
     double share = audit->error / audit->mean_error;
-    if (!(share > limit)) return;
+    if (!(share > limit)) return false;
     say(a, "misread", false, share, limit,
         "the reconstruction is no better than the mean of the data (%.2f of its error, limit "
         "%.2g): "
         "the networks see other numbers than in training; look at --input-range, --mean and --std, "
         "--layout and the order of the columns",
         share, limit);
+    return true;
 }
 
 /* Widths that do not answer to the decoder's slopes. */
-static void find_width(const iv_audit *audit, iv_analysis *a)
+static bool find_width(const iv_audit *audit, iv_analysis *a)
 {
-    if (a->active == 0) return;
+    if (a->active == 0) return false;
     if (audit->width_sd < 1e-3) {
         say(a, "sigma_unused", false, audit->width_sd, 1e-3,
             "the posterior's width is the same for all rows and latents (SD of its log %.2g, limit "
             "0.001): the sigma head is not used, and importance rests on the decoder alone",
             audit->width_sd);
-        return;
+        return true;
     }
+    if (audit->width_floor > 0.01) {
+        say(a, "width_kind", false, audit->width_floor, 0.01,
+            "%.0f %% of the posterior's widths are 0 or below (limit 1 %%), which no variance is: "
+            "try --head logvar",
+            100 * audit->width_floor);
+        return true;
+    }
+    size_t before = a->n_warnings;
     bool clear = audit->width_r2 > 0.9;
     if (clear && fabs(audit->width_slope + 2) < 0.3)
         say(a, "width_kind", false, audit->width_slope, -1,
@@ -252,6 +266,7 @@ static void find_width(const iv_audit *audit, iv_analysis *a)
             "the latents do not agree on a beta (spread %.0f %%, limit 50 %%): the noise of the "
             "posterior is of another kind, or training was far from its end",
             100 * audit->beta_spread);
+    return a->n_warnings > before;
 }
 
 /* A width far below what any sensible beta asks for: the noise was never felt. */
@@ -275,10 +290,12 @@ static void judge(const iv_audit *audit, iv_analysis *a)
         withhold(a, "undertrained");
         withhold(a, "beta_above_smallest");
     }
-    find_misread(audit, a);
-    find_width(audit, a);
-    find_autoencoder(audit, a);
-    if (!audit->beta_known)
+    if (find_misread(audit, a)) return; /* of numbers that mean nothing nothing more is said */
+    if (!find_width(audit, a)) find_autoencoder(audit, a);
+    if (!isfinite(audit->beta))
+        say(a, "beta_unknown", false, audit->beta, 0,
+            "no beta fits the latents: the decoder does not answer to the noise of the posterior");
+    else if (!audit->beta_known)
         say(a, "beta_unknown", true, audit->beta, 0,
             "beta was not given: %.3g makes the latents' stationarity 1 on average, so whether "
             "training was long enough cannot be told; --beta (with --loss-scale) tells",

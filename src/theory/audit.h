@@ -17,7 +17,8 @@ typedef struct iv_audit {
      * (E1), -2 where a sigma was read as a variance, -1/2 the other way; NaN where their widths are
      * too much alike to tell. */
     double width_slope, width_r2;
-    double width_sd; /* SD of log sigma^2 over rows and active latents */
+    double width_floor; /* share of rows and active latents whose width was none: 0 or below */
+    double width_sd;    /* SD of log sigma^2 over rows and active latents */
     /* Squared error a row, network units: of Dec(mu), of the mean of these rows, and of PCA with as
      * many components as there are latents, on `rows` rows. */
     double error, mean_error, pca_error;
