@@ -169,7 +169,7 @@ void cli_help_defaults(iv_text *text);
 /* ---- the commands ---- */
 
 cli_run cmd_demo, cmd_fit, cmd_report, cmd_score, cmd_encode, cmd_decode, cmd_sample, cmd_traverse,
-    cmd_info, cmd_stability, cmd_drift, cmd_sweep, cmd_prune;
+    cmd_info, cmd_stability, cmd_drift, cmd_sweep, cmd_prune, cmd_audit;
 
 /* What stability and sweep share with fit: options that exclude each
  * other, the options but for the data, and --validation (a share into the
@@ -186,6 +186,15 @@ typedef struct cli_report_paths {
     const char *json, *html, *csv; /* each may be NULL */
     bool quiet_text;               /* no text report */
 } cli_report_paths;
+/* Whether --json, --html and --csv can be written, and writing them. */
+struct iv_report_context;
+isovae_status cli_report_places(const cli_report_paths *paths, isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status cli_report_put(cli *c, const struct iv_report_context *context,
+                             const cli_report_paths *paths, isovae_error *err) ISOVAE_MUST_CHECK;
+/* --iwae K[,ROWS] */
+struct iv_analysis_options;
+isovae_status cli_parse_iwae(const char *text, struct iv_analysis_options *options,
+                             isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
                                const cli_report_paths *paths, isovae_error *err) ISOVAE_MUST_CHECK;
 

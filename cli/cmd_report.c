@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 /* --iwae K[,ROWS] */
-static isovae_status parse_iwae(const char *text, iv_analysis_options *options, isovae_error *err)
+isovae_status cli_parse_iwae(const char *text, iv_analysis_options *options, isovae_error *err)
 {
     char draws[24];
     uint64_t k = 0, rows = options->iwae_rows;
@@ -41,7 +41,7 @@ static isovae_status analyse(cli *c, const iv_model *model, const iv_dataset *da
     iv_analysis_options_init(&options);
     if (c->opt[OPT_ROWS].set) options.rows = c->opt[OPT_ROWS].text;
     options.seed = cli_seed(c);
-    if (c->opt[OPT_IWAE].set) IV_TRY(parse_iwae(c->opt[OPT_IWAE].text, &options, err));
+    if (c->opt[OPT_IWAE].set) IV_TRY(cli_parse_iwae(c->opt[OPT_IWAE].text, &options, err));
     options.keep_rows = keep_rows;
     options.labels = labels;
     options.isa = cli_isa(c);
@@ -94,8 +94,15 @@ static isovae_status print_report(const iv_report_context *context, const cli_re
     return status;
 }
 
+isovae_status cli_report_put(cli *c, const iv_report_context *context,
+                             const cli_report_paths *paths, isovae_error *err)
+{
+    IV_TRY(write_files(c, context, paths, err));
+    return print_report(context, paths, err);
+}
+
 /* Places are looked at first: a long analysis should not end at a folder that is not there. */
-static isovae_status check_places(const cli_report_paths *paths, isovae_error *err)
+isovae_status cli_report_places(const cli_report_paths *paths, isovae_error *err)
 {
     struct stat info;
     if (paths->json != NULL && strcmp(paths->json, "-") != 0) {
@@ -129,7 +136,7 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
     iv_analysis *analysis = NULL;
     iv_report_context context;
     memset(&context, 0, sizeof context);
-    IV_TRY(check_places(paths, err));
+    IV_TRY(cli_report_places(paths, err));
     IV_TRY(cli_pool(c, err));
     isovae_status status = cli_open_model(c, model_path, &model, err);
     if (status == ISOVAE_OK) status = cli_open_data(c, spec, model, &data, err);
@@ -150,9 +157,8 @@ isovae_status cli_report_files(cli *c, const char *model_path, const char *spec,
         context.color = c->color;
         context.width = cli_width(stdout);
         context.pool = c->pool;
-        status = write_files(c, &context, paths, err);
+        status = cli_report_put(c, &context, paths, err);
     }
-    if (status == ISOVAE_OK) status = print_report(&context, paths, err);
     iv_analysis_free(analysis);
     iv_labels_free(labels);
     iv_dataset_free(data);

@@ -149,6 +149,24 @@ const cli_command cli_commands[] = {
      "isovae drift m.safetensors january.csv february.csv\tto the terminal\n"
      "isovae drift m.safetensors old.csv new.csv --alpha 0.001 -q || mail-the-team\tin a script",
      3, 3, cmd_drift},
+    {CLI_AUDIT, "audit", "DATA --encoder FILE --decoder FILE",
+     "what a VAE that was trained elsewhere learned",
+     "Takes encoder and decoder as ONNX files and rows like those of the training, and reports on "
+     "them as report does on own models: how important each latent is, what it moves, distortion "
+     "and rate, and how far the model is from its optimum. The first line says whether the "
+     "networks "
+     "see the data as they should: the reconstruction error beside that of the mean and of PCA.\n\n"
+     "The posterior's mean and width are found by the outputs' sizes and names, or at the sampling "
+     "where it is part of the file; --mu, --logvar and --head tell what is not found. Without "
+     "--beta the active latents say what beta was (docs/theory.md); whether training was long "
+     "enough cannot be told then.\n\n"
+     "Not for discrete latents, hierarchies, flows as posterior or learned priors.",
+     "isovae audit table.csv --encoder enc.onnx --decoder dec.onnx\tto the terminal\n"
+     "isovae audit faces.zip --size 64 --encoder e.onnx --decoder d.onnx --input-range=-1:1 --html "
+     "audit.html\tpictures, as a page\n"
+     "isovae audit digits.idx --encoder vae.onnx --loss bce --beta 1 --loss-scale mean\tone file, "
+     "and the weight as its loss has it",
+     1, 1, cmd_audit},
     {CLI_PRUNE, "prune", "MODEL [DATA] -o MODEL", "a smaller model, without its collapsed latents",
      "Drops the latents that tell nothing (those that are not active) from the encoder's heads and "
      "from the decoder's first layers. What the mean of a dropped latent adds there goes into the "

@@ -3,10 +3,10 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE | CLI_AUDIT)
 #define READS_DATA                                                                                 \
     (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT |    \
-     CLI_SWEEP | CLI_PRUNE)
+     CLI_SWEEP | CLI_PRUNE | CLI_AUDIT)
 /* Commands that train, once or many times. */
 #define TRAINS (CLI_FIT | CLI_STABILITY)
 #define COMPUTES (ALL & ~(unsigned)CLI_INFO)
@@ -19,6 +19,7 @@ static const char data_group[] = "Data";
 static const char output_group[] = "Output";
 static const char analysis_group[] = "Analysis";
 static const char sweep_group[] = "Sweep";
+static const char networks_group[] = "Networks";
 static const char general_group[] = "General";
 
 const cli_option cli_options[] = {
@@ -49,7 +50,7 @@ const cli_option cli_options[] = {
      CLI_TRAVERSE, output_group},
     {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
      "Also write the report as JSON (isovae-report/1); - prints it instead of the text.",
-     CLI_REPORT, output_group},
+     CLI_REPORT | CLI_AUDIT, output_group},
     {OPT_JSON, "json", 0, CLI_TEXT, "FILE", NULL, NULL,
      "Also write the result as JSON (isovae-stability/1, isovae-drift/1); - prints it instead of "
      "the text.",
@@ -65,11 +66,66 @@ const cli_option cli_options[] = {
     {OPT_JSON, "json", 0, CLI_FLAG, NULL, NULL, NULL, "Print JSON instead of text.", CLI_INFO,
      output_group},
     {OPT_HTML, "html", 0, CLI_TEXT, "FILE", NULL, NULL,
-     "Also write the report as one self-contained page with charts.", CLI_REPORT | CLI_STABILITY,
-     output_group},
+     "Also write the report as one self-contained page with charts.",
+     CLI_REPORT | CLI_STABILITY | CLI_AUDIT, output_group},
     {OPT_CSV, "csv", 0, CLI_TEXT, "DIR", NULL, NULL,
-     "Also write tables as CSV and charts as SVG into a folder; made where absent.", CLI_REPORT,
-     output_group},
+     "Also write tables as CSV and charts as SVG into a folder; made where absent.",
+     CLI_REPORT | CLI_AUDIT, output_group},
+
+    {OPT_OUTPUT, "output", 'o', CLI_TEXT, "MODEL", NULL, NULL,
+     "Also write the networks as a model file (.safetensors), which score, encode, traverse and "
+     "the "
+     "others take.",
+     CLI_AUDIT, output_group},
+
+    /* ---- audit ---- */
+    {OPT_ENCODER, "encoder", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "ONNX file of the encoder, which gives mean and width of the posterior. Required. Without "
+     "--decoder: of the whole VAE, which is cut at its sampling.",
+     CLI_AUDIT, networks_group},
+    {OPT_DECODER, "decoder", 0, CLI_TEXT, "FILE", NULL, NULL, "ONNX file of the decoder.",
+     CLI_AUDIT, networks_group},
+    {OPT_MU, "mu", 0, CLI_TEXT, "NAME", NULL, "found",
+     "Tensor of the encoder that holds the posterior's mean; without --logvar one that holds mean "
+     "and width, each half of it.",
+     CLI_AUDIT, networks_group},
+    {OPT_LOGVAR, "logvar", 0, CLI_TEXT, "NAME", NULL, "found",
+     "Tensor of the encoder that holds the posterior's width, whatever its kind (--head).",
+     CLI_AUDIT, networks_group},
+    {OPT_Z, "z", 0, CLI_TEXT, "NAME", NULL, "its input", "Tensor at which the decoder begins.",
+     CLI_AUDIT, networks_group},
+    {OPT_RECONSTRUCTION, "reconstruction", 0, CLI_TEXT, "NAME", NULL, "found",
+     "Tensor of the decoder that holds the reconstruction.", CLI_AUDIT, networks_group},
+    {OPT_HEAD, "head", 0, CLI_CHOICE, "logvar|logsigma|variance|sigma", NULL,
+     "by the tensor's name, else logvar", "What the width is.", CLI_AUDIT, networks_group},
+    {OPT_WIDTH_FIRST, "width-first", 0, CLI_FLAG, NULL, NULL, NULL,
+     "The width comes before the mean, where names do not tell.", CLI_AUDIT, networks_group},
+    {OPT_LAYOUT, "layout", 0, CLI_CHOICE, "NCHW|NHWC", NULL, "by the shapes, else the exporter's",
+     "Order of a picture's values in the networks.", CLI_AUDIT, networks_group},
+    {OPT_INPUT_RANGE, "input-range", 0, CLI_TEXT, "LOW:HIGH", NULL,
+     "0:1 for pictures; tables as they are",
+     "What the networks see as black and white (of other data: as 0 and 1).", CLI_AUDIT,
+     networks_group},
+    {OPT_OUTPUT_RANGE, "output-range", 0, CLI_TEXT, "LOW:HIGH", NULL, "that of the input",
+     "Likewise of the decoder's output, where it is another.", CLI_AUDIT, networks_group},
+    {OPT_MEAN, "mean", 0, CLI_TEXT, "LIST", NULL, NULL,
+     "After the range, the networks see (x - mean)/std: one number, or one for each channel.",
+     CLI_AUDIT, networks_group},
+    {OPT_STD, "std", 0, CLI_TEXT, "LIST", NULL, NULL, "Likewise.", CLI_AUDIT, networks_group},
+    {OPT_LOSS, "loss", 0, CLI_TEXT, "NAME", NULL, "sse",
+     "Distance that the model was trained with: sse, bce, weighted:... or ssim:R.", CLI_AUDIT,
+     networks_group},
+    {OPT_BETA, "beta", 'b', CLI_POSITIVE, "NUMBER", NULL, "estimated from the active latents",
+     "Weight of the KL term, as in the training's own loss (--loss-scale).", CLI_AUDIT,
+     networks_group},
+    {OPT_LOSS_SCALE, "loss-scale", 0, CLI_CHOICE, "sum|mean|half-sum|half-mean", NULL, "sum",
+     "How that loss counts the distance of a row: summed over features, their mean, half of "
+     "either. "
+     "(The mean over rows is always taken.)",
+     CLI_AUDIT, networks_group},
+    {OPT_KL_SCALE, "kl-scale", 0, CLI_CHOICE, "sum|mean", NULL, "sum",
+     "How it counts the KL divergence: summed over latents, or their mean.", CLI_AUDIT,
+     networks_group},
 
     /* ---- fit: model ---- */
     {OPT_PRESET, "preset", 0, CLI_CHOICE, "anomaly", NULL, NULL,
@@ -256,7 +312,7 @@ const cli_option cli_options[] = {
      CLI_REPORT, analysis_group},
     {OPT_IWAE, "iwae", 0, CLI_TEXT, "K[,ROWS]", NULL, "64,1000",
      "Draws and rows of the importance-weighted estimate that checks the density; 0: none.",
-     CLI_REPORT, analysis_group},
+     CLI_REPORT | CLI_AUDIT, analysis_group},
     {OPT_TRUTH_DENSITY, "truth-density", 0, CLI_TEXT, "COLUMN", NULL, NULL,
      "Column with the true density of each row, to compare with.", CLI_REPORT, analysis_group},
 

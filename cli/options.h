@@ -23,7 +23,8 @@ enum {
     CLI_STABILITY = 1 << 9,
     CLI_DRIFT = 1 << 10,
     CLI_SWEEP = 1 << 11,
-    CLI_PRUNE = 1 << 12
+    CLI_PRUNE = 1 << 12,
+    CLI_AUDIT = 1 << 13
 };
 
 /* A place for the value of each option. Two rows of the table may share one, where the same name
@@ -104,6 +105,21 @@ typedef enum cli_slot {
     OPT_POINTS,
     OPT_BETA_RANGE,
     OPT_NO_RETRAIN,
+    OPT_ENCODER,
+    OPT_DECODER,
+    OPT_MU,
+    OPT_LOGVAR,
+    OPT_Z,
+    OPT_RECONSTRUCTION,
+    OPT_HEAD,
+    OPT_WIDTH_FIRST,
+    OPT_LAYOUT,
+    OPT_INPUT_RANGE,
+    OPT_OUTPUT_RANGE,
+    OPT_MEAN,
+    OPT_STD,
+    OPT_LOSS_SCALE,
+    OPT_KL_SCALE,
     OPT_SEED,
     OPT_THREADS,
     OPT_ISA,

@@ -88,9 +88,24 @@ static bool near_one(double value)
     return fabs(value - 1) <= 0.05;
 }
 
+/* Without a beta that was told, what the latents say of it is all that can be said. */
+static iv_mood put_agreement(const iv_audit *audit, iv_text *out)
+{
+    bool agree = audit->beta_spread <= 0.2;
+    iv_text_puts(out, agree ? "the latents agree on a beta of "
+                            : "the latents do not agree on one beta (about ");
+    iv_put_number(out, audit->beta, 3);
+    iv_text_puts(out, agree ? " (spread " : ", spread ");
+    iv_put_fixed(out, 100 * audit->beta_spread, 0);
+    iv_text_puts(out, " %); whether training was long enough only a known beta can tell.");
+    return agree ? IV_MOOD_GOOD : IV_MOOD_CAUTION;
+}
+
 /* What E0 and E1 say together (docs/theory.md, under E1). */
 static iv_mood put_optimum(const iv_report_context *context, const iv_facts *f, iv_text *out)
 {
+    if (context->audit != NULL && !context->audit->beta_known)
+        return put_agreement(context->audit, out);
     bool settled = isnan(f->stationarity) || near_one(f->stationarity);
     if (settled && near_one(f->optimality)) {
         iv_text_puts(out, "the model is at its optimum (");

@@ -256,6 +256,26 @@ static json_t *ensemble(const iv_report_context *context)
     return iv_json_done(o, ok);
 }
 
+static json_t *audit(const iv_audit *audit)
+{
+    json_t *o = json_object(), *check = json_object(), *notes = json_array();
+    bool ok = notes != NULL;
+    for (size_t i = 0; ok && i < audit->n_notes; i++)
+        ok = iv_json_append(notes, iv_json_string(audit->notes[i]));
+    ok = iv_json_put(o, "notes", iv_json_done(notes, ok)) && ok;
+    bool put = iv_json_put(check, "error", iv_json_number(audit->error));
+    put = put && iv_json_put(check, "mean", iv_json_number(audit->mean_error));
+    put = put && iv_json_put(check, "pca", iv_json_number(audit->pca_error));
+    put = put && iv_json_put(check, "pca_components", iv_json_count(audit->pca_components));
+    put = put && iv_json_put(check, "rows", iv_json_count(audit->rows));
+    ok = iv_json_put(o, "reconstruction", iv_json_done(check, put)) && ok && put;
+    ok = ok && iv_json_put(o, "beta_known", json_boolean(audit->beta_known));
+    ok = ok && iv_json_put(o, "beta_estimate", iv_json_number(audit->beta));
+    ok = ok && iv_json_put(o, "beta_spread", iv_json_number(audit->beta_spread));
+    ok = ok && iv_json_put(o, "width_slope", iv_json_number(audit->width_slope));
+    return iv_json_done(o, ok);
+}
+
 isovae_status iv_report_json(const iv_report_context *context, json_t **out, isovae_error *err)
 {
     const iv_analysis *a = context->analysis;
@@ -263,6 +283,7 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     json_t *o = json_object();
     bool ok = iv_json_put(o, "format", json_string("isovae-report/1"));
     ok = ok && iv_json_put(o, "provenance", provenance(context));
+    if (ok && context->audit != NULL) ok = iv_json_put(o, "audit", audit(context->audit));
     ok = ok && iv_json_put(o, "n_samples", iv_json_count(a->rows));
     ok = ok && iv_json_put(o, "input_dim", iv_json_count(a->d));
     ok = ok && iv_json_put(o, "latent_dim", iv_json_count(a->n));

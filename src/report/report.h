@@ -4,14 +4,16 @@
 
 #include "base/memory.h"
 #include "theory/analysis.h"
+#include "theory/audit.h"
 
 #include <jansson.h>
 
-typedef struct iv_report_context {
+typedef struct iv_report_context { /* cli.h names it */
     const iv_model *model;
     const iv_model *ensemble; /* that it is a member of; NULL: none */
     const iv_dataset *data;
     const iv_analysis *analysis;
+    const iv_audit *audit; /* of networks that were trained elsewhere; NULL: our own model */
     const char *command; /* as typed, for provenance; may be NULL */
     uint64_t model_hash;
     uint64_t seed;

@@ -56,6 +56,37 @@ static void line(const page *p, const char *label, iv_text *value)
     iv_text_free(value);
 }
 
+/* First of all whether the networks see the data as they should. */
+static void line_check(const page *p)
+{
+    iv_text t = {0};
+    const iv_audit *audit = p->context->audit;
+    iv_text_puts(&t, "squared error ");
+    iv_put_number(&t, audit->error, 3);
+    iv_text_puts(&t, " a row of Dec(mu); of the mean of the data ");
+    iv_put_number(&t, audit->mean_error, 3);
+    iv_text_printf(&t, ", of PCA with %zu ", audit->pca_components);
+    iv_put_number(&t, audit->pca_error, 3);
+    line(p, "check", &t);
+}
+
+static void line_beta(const page *p)
+{
+    iv_text t = {0};
+    const iv_audit *audit = p->context->audit;
+    iv_put_number(&t, audit->beta, 3);
+    iv_text_puts(&t, audit->beta_known ? " fits the active latents best, "
+                                       : " estimated from the active latents, ");
+    iv_text_puts(&t, "spread over them ");
+    iv_put_fixed(&t, 100 * audit->beta_spread, 0);
+    iv_text_puts(&t, " %");
+    if (audit->beta_known) {
+        iv_text_puts(&t, "; given ");
+        iv_put_number(&t, p->a->beta, 3);
+    }
+    line(p, "beta", &t);
+}
+
 static void line_rows(const page *p)
 {
     iv_text t = {0};
@@ -381,8 +412,10 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     if (verdict.failed) out->failed = true;
     iv_text_free(&verdict);
     iv_text_puts(out, "\n");
+    if (context->audit != NULL) line_check(&p);
     line_rows(&p);
     line_model(&p);
+    if (context->audit != NULL) line_beta(&p);
     line_importance(&p);
     line_optimality(&p);
     line_distortion(&p);

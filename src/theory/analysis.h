@@ -43,6 +43,7 @@ typedef struct iv_density_truth {
     double r_uncorrected, r_log_uncorrected; /* were G's volume taken for that of the data */
 } iv_density_truth;
 
+enum { IV_MOST_WARNINGS = 24 }; /* of an analysis, which has room for them */
 typedef struct iv_warning {
     char code[32]; /* "undertrained", "overfitted", "folded", "collapsed", ... */
     double value, limit;
@@ -171,7 +172,7 @@ typedef struct iv_analysis {
     } truth;
 } iv_analysis;
 
-typedef struct iv_analysis_options {
+typedef struct iv_analysis_options { /* cli.h names it */
     const char *rows; /* "auto", "all", "train", "validation" */
     uint64_t seed;
     size_t e0_draws;                /* antithetic pairs count twice; 16 */

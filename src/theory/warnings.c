@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST = 16, FEW_ROWS = 30 };
+enum { FEW_ROWS = 30 };
 
 /* Adam at a constant rate alone leaves E0 some 0.06 off on average. */
 static const double e0_limit = 0.07;
@@ -34,7 +34,7 @@ static void tell(finder *f, const char *code, bool note, double value, double li
 static void tell(finder *f, const char *code, bool note, double value, double limit,
                  const char *format, ...)
 {
-    if (f->a->n_warnings == MOST) return;
+    if (f->a->n_warnings == IV_MOST_WARNINGS) return;
     iv_warning *w = &f->a->warnings[f->a->n_warnings++];
     *w = (iv_warning){.value = value, .limit = limit, .note = note};
     (void)snprintf(w->code, sizeof w->code, "%s", code);
@@ -456,7 +456,7 @@ isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *fa
                                isovae_error *err)
 {
     finder f = {.a = analysis, .facts = facts, .gain = gain_over_pca(analysis, facts->log_volume)};
-    IV_TRY(IV_NEW(analysis->warnings, MOST, "the warnings", err));
+    IV_TRY(IV_NEW(analysis->warnings, IV_MOST_WARNINGS, "the warnings", err));
     IV_TRY(IV_NEW(f.room, analysis->n, "the warnings", err));
     find_wrong_beta(&f);
     find_overfitted(&f);

@@ -1,0 +1,41 @@
+/* What can be said of networks that were trained elsewhere, and of whether they were read aright.
+ *
+ * beta is often not known. From E0, exact at an optimum for any decoder, each active latent gives
+ * one: beta_j = sigma_j E[eps_j dD/dz_j] / (1 - sigma_j^2). Latents that agree on it say what the
+ * model was trained with; that it is at its optimum they cannot say then, for a wrong beta and too
+ * little training look alike. */
+#ifndef IV_THEORY_AUDIT_H
+#define IV_THEORY_AUDIT_H
+
+#include "theory/analysis.h"
+
+typedef struct iv_audit {
+    bool beta_known;
+    double beta;        /* ratio of sums over the active latents; NaN where none says anything */
+    double beta_spread; /* SD over them of beta_j / beta, weighted by 1 - sigma_j^2 */
+    /* Slope of log M_jj/(1 - sigma_j^2) over log sigma_j^2 between active latents: -1 at an optimum
+     * (E1), -2 where a sigma was read as a variance, -1/2 the other way; NaN where their widths are
+     * too much alike to tell. */
+    double width_slope, width_r2;
+    double width_floor; /* share of rows and active latents whose width was none: 0 or below */
+    double width_sd;    /* SD of log sigma^2 over rows and active latents */
+    /* Squared error a row, network units: of Dec(mu), of the mean of these rows, and of PCA with as
+     * many components as there are latents, on `rows` rows. */
+    double error, mean_error, pca_error;
+    size_t pca_components, rows;
+    size_t n_notes; /* of how the files were read */
+    char notes[16][200];
+} iv_audit;
+
+typedef struct iv_audit_options {
+    bool beta_known;
+    iv_analysis_options analysis;
+} iv_audit_options;
+
+/* Calibrates the model on the rows, sets its beta where it is not known, and analyses it. Verdicts
+ * of the audit go into the analysis' warnings; those that need a known beta are taken out without
+ * one. Release *out with iv_analysis_free. */
+isovae_status iv_audit_run(iv_model *model, const iv_dataset *data, const iv_audit_options *options,
+                           iv_audit *audit, iv_analysis **out, isovae_error *err) ISOVAE_MUST_CHECK;
+
+#endif
