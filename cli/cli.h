@@ -169,7 +169,7 @@ void cli_help_defaults(iv_text *text);
 /* ---- the commands ---- */
 
 cli_run cmd_demo, cmd_fit, cmd_report, cmd_score, cmd_encode, cmd_decode, cmd_sample, cmd_traverse,
-    cmd_info, cmd_stability, cmd_drift, cmd_sweep, cmd_prune, cmd_audit;
+    cmd_info, cmd_stability, cmd_drift, cmd_sweep, cmd_prune, cmd_audit, cmd_export;
 
 /* What stability and sweep share with fit: options that exclude each
  * other, the options but for the data, and --validation (a share into the

@@ -167,6 +167,18 @@ const cli_command cli_commands[] = {
      "isovae audit digits.idx --encoder vae.onnx --loss bce --beta 1 --loss-scale mean\tone file, "
      "and the weight as its loss has it",
      1, 1, cmd_audit},
+    {CLI_EXPORT, "export", "MODEL --onnx DIR", "encoder, decoder and scorer as ONNX files",
+     "Writes encoder.onnx (x to mu, logvar and the isometric coordinates y), decoder.onnx (z to x) "
+     "and scorer.onnx (x to log_density, as score gives it, with the derivatives of the decoder "
+     "written out). x are rows in the units of the data: the scaling is inside. Nothing is sampled "
+     "in them, the number of rows is free. Operator set 17; docs/export.md tells the rest.\n\n"
+     "Where the distance or the derivative of some layer cannot be written, scorer.onnx is left "
+     "out, and why is said. Of an ensemble each member has a folder of its own, and scorer.onnx "
+     "gives the mean over them.",
+     "isovae export m.safetensors --onnx m\tthree files into the folder m\n"
+     "isovae prune m.safetensors -o s.safetensors && isovae export s.safetensors --onnx s\t"
+     "without collapsed latents",
+     1, 1, cmd_export},
     {CLI_PRUNE, "prune", "MODEL [DATA] -o MODEL", "a smaller model, without its collapsed latents",
      "Drops the latents that tell nothing (those that are not active) from the encoder's heads and "
      "from the decoder's first layers. What the mean of a dropped latent adds there goes into the "

@@ -3,13 +3,13 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE | CLI_AUDIT)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE | CLI_AUDIT | CLI_EXPORT)
 #define READS_DATA                                                                                 \
     (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT |    \
      CLI_SWEEP | CLI_PRUNE | CLI_AUDIT)
 /* Commands that train, once or many times. */
 #define TRAINS (CLI_FIT | CLI_STABILITY)
-#define COMPUTES (ALL & ~(unsigned)CLI_INFO)
+#define COMPUTES (ALL & ~(unsigned)(CLI_INFO | CLI_EXPORT))
 
 static const char model_group[] = "Model";
 static const char training_group[] = "Training";
@@ -77,6 +77,11 @@ const cli_option cli_options[] = {
      "the "
      "others take.",
      CLI_AUDIT, output_group},
+
+    {OPT_ONNX, "onnx", 0, CLI_TEXT, "DIR", NULL, NULL,
+     "The folder for the ONNX files; made where absent. Required. Each file is written whole or not "
+     "at all.",
+     CLI_EXPORT, output_group},
 
     /* ---- audit ---- */
     {OPT_ENCODER, "encoder", 0, CLI_TEXT, "FILE", NULL, NULL,

@@ -194,7 +194,7 @@ static const char *command_with_option(const char *name, unsigned command)
         {CLI_ENCODE, "encode"},     {CLI_DECODE, "decode"}, {CLI_SAMPLE, "sample"},
         {CLI_TRAVERSE, "traverse"}, {CLI_INFO, "info"},     {CLI_PRUNE, "prune"},
         {CLI_AUDIT, "audit"},       {CLI_DEMO, "demo"},     {CLI_STABILITY, "stability"},
-        {CLI_DRIFT, "drift"}};
+        {CLI_DRIFT, "drift"},       {CLI_EXPORT, "export"}};
     for (size_t c = 0; c < sizeof commands / sizeof commands[0]; c++) {
         if (commands[c].bit == command) continue;
         for (size_t i = 0; i < cli_n_options; i++) {

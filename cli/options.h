@@ -24,7 +24,8 @@ enum {
     CLI_DRIFT = 1 << 10,
     CLI_SWEEP = 1 << 11,
     CLI_PRUNE = 1 << 12,
-    CLI_AUDIT = 1 << 13
+    CLI_AUDIT = 1 << 13,
+    CLI_EXPORT = 1 << 14
 };
 
 /* A place for the value of each option. Two rows of the table may share one, where the same name
@@ -120,6 +121,7 @@ typedef enum cli_slot {
     OPT_STD,
     OPT_LOSS_SCALE,
     OPT_KL_SCALE,
+    OPT_ONNX,
     OPT_SEED,
     OPT_THREADS,
     OPT_ISA,

@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/man" "$work/completions" "$work/docs"
 "$isovae" help --man >"$work/man/isovae.1"
-for command in demo fit report score encode decode sample traverse sweep stability drift audit prune info; do
+for command in demo fit report score encode decode sample traverse sweep stability drift audit export prune info; do
     "$isovae" help --man "$command" >"$work/man/isovae-$command.1"
 done
 "$isovae" help --bash >"$work/completions/isovae.bash"
