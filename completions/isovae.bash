@@ -4,12 +4,12 @@ _isovae() {
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words="help version demo fit report score encode decode sample traverse sweep stability drift audit prune info"
+        words="help version demo fit report score encode decode sample traverse sweep stability drift audit export prune info"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
     fi
     case $before in
-        help) words="demo fit report score encode decode sample traverse sweep stability drift audit prune info" ;;
+        help) words="demo fit report score encode decode sample traverse sweep stability drift audit export prune info" ;;
         --head) words="logvar logsigma variance sigma" ;;
         --layout) words="NCHW NHWC" ;;
         --loss-scale) words="sum mean half-sum half-mean" ;;
@@ -40,6 +40,7 @@ _isovae() {
             stability) words="--output --json --html --latent-dim --arch --activation --loss --noise --noise-floor --beta --beta-floor --objective --scale --steps --epochs --quick --batch-size --lr --lr-schedule --lr-warmup --weight-decay --denoise --beta-start --kl-warmup --init --validation --split-by --patience --checkpoint-every --max-time --no-restart --seeds --match --same-split --runs --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --seed --threads --isa --quiet --verbose --help" ;;
             drift) words="--json --alpha --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             audit) words="--json --html --csv --output --encoder --decoder --mu --logvar --z --reconstruction --head --width-first --layout --input-range --output-range --mean --std --loss --beta --loss-scale --kl-scale --iwae --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
+            export) words="--onnx --quiet --verbose --help" ;;
             prune) words="--output --columns --drop --id --missing --header --no-header --size --crop --grey --strict --memory --cache --threads --isa --quiet --verbose --help" ;;
             info) words="--json --member --quiet --verbose --help" ;;
         esac

@@ -140,8 +140,8 @@ static json_t *map_of(const pruning *p, bool back)
     json_int_t kept = 0;
     for (size_t j = 0; j < p->model->n; j++) {
         if (p->keep[j] || back)
-            json_array_append_new(map, json_integer(back ? (p->keep[j] ? kept : -1)
-                                                         : (json_int_t)j));
+            json_array_append_new(map,
+                                  json_integer(back ? (p->keep[j] ? kept : -1) : (json_int_t)j));
         kept += p->keep[j] != 0;
     }
     return map;
@@ -211,8 +211,7 @@ static isovae_status smaller_graph(pruning *p, const iv_graph *graph, iv_graph *
     json_t *nodes = iv_graph_to_json(graph);
     isovae_status status =
         nodes ? ISOVAE_OK : iv_fail(err, ISOVAE_ERR_MEMORY, "no memory for a list of nodes");
-    if (status == ISOVAE_OK && decoder && p->dense_readers)
-        status = add_biases(graph, nodes, err);
+    if (status == ISOVAE_OK && decoder && p->dense_readers) status = add_biases(graph, nodes, err);
     if (status == ISOVAE_OK) status = wrap(p, graph, nodes, err);
     if (status == ISOVAE_OK)
         status = iv_graph_from_json(nodes, input->name, &shape, outputs, graph->n_outputs, shape_of,
@@ -299,7 +298,8 @@ static void take_params(const pruning *p, iv_model *out)
                     put(out, new->offset + j, p->keep[j] ? 0.0 : p->mean[j]);
                 continue;
             }
-            if (decoder && p->dense_readers) { /* the node at the same place of the list: a new bias has no old one */
+            if (decoder && p->dense_readers) { /* the node at the same place of the list: a new bias
+                                                  has no old one */
                 for (size_t k = 0; k < to->n_nodes; k++)
                     if (iv_node_reads(&to->nodes[k], to->inputs[0]) &&
                         to->nodes[k].params[IV_DENSE_BIAS] == i)
