@@ -17,7 +17,7 @@ rows=toy:mixa,n=2000,seed=5
 run "$isovae" audit "$rows" --encoder wide/encoder.onnx --decoder wide/decoder.onnx \
     --json audit.json -o audited.safetensors -q
 check "audit of an export: exit status 0" test "$status" = 0
-"$isovae" report wide.safetensors "$rows" --rows all --json own.json -q
+"$isovae" report wide.safetensors "$rows" --rows all --json own.json -q >report.txt
 numbers() { # FILE: importance of the active latents in their order
     tr -d ' \n' <"$1" | grep -o '"variance_y":[0-9.e+-]*' | cut -d: -f2 | head -3
 }
@@ -43,6 +43,31 @@ check "prune of an audited model: it became smaller" awk \
 run "$isovae" export small.safetensors --onnx small
 check "export of a pruned model" grep -q 'z (rows, 3) -> x (rows, 16)' out
 
+cat >odd.json <<'END'
+{"format": "isovae-arch/1",
+ "encoder": [
+  {"name": "e1", "kind": "dense", "inputs": ["x"], "output": "h", "units": 32, "attributes": {"activation": "silu"}},
+  {"name": "e2", "kind": "dense", "inputs": ["h"], "output": "m", "units": "latents"},
+  {"name": "e3", "kind": "split", "inputs": ["h"], "outputs": ["h1", "h2"]},
+  {"name": "e4", "kind": "dense", "inputs": ["h1"], "output": "g", "units": "latents"},
+  {"name": "e5", "kind": "add", "inputs": ["m", "g"], "output": "mu"},
+  {"name": "e6", "kind": "dense", "inputs": ["h2"], "output": "l", "units": "latents"},
+  {"name": "e7", "kind": "clip", "inputs": ["l"], "output": "logvar", "attributes": {"min": -12}}],
+ "decoder": [
+  {"name": "d1", "kind": "multiply", "inputs": ["z"], "output": "t", "attributes": {"value": 0.5}},
+  {"name": "d2", "kind": "dense", "inputs": ["t"], "output": "u", "units": 32, "attributes": {"activation": "silu"}},
+  {"name": "d3", "kind": "dense", "inputs": ["u"], "output": "out", "units": "features"}]}
+END
+"$isovae" fit toy:mixa,n=2000 -o odd.safetensors --arch odd.json -n 6 --steps 2500 --batch-size 200 --lr 0.01 -q
+run "$isovae" prune odd.safetensors "$rows" -o less.safetensors
+check "prune without dense layers: latents go" grep -q '^latents      6 -> [1-5]$' out
+check "prune without dense layers: the outputs stay" awk \
+    '/^Dec/ { found = 1; bad = !($4 < 0.01) } END { exit bad || !found }' out
+kept=$(sed -n 's/^latents .* -> //p' out)
+run "$isovae" prune less.safetensors -o same.safetensors
+check "prune without dense layers: again" grep -q "^latents      $kept -> $kept\$" out
+check "prune without dense layers: it reports" "$isovae" report less.safetensors "$rows"
+check "prune without dense layers: it exports" "$isovae" export less.safetensors --onnx less
 "$isovae" fit toy:mixa,n=500 -o pair.safetensors --arch mlp:8 -n 3 --steps 50 --ensemble 2 -q
 run "$isovae" export pair.safetensors --onnx pair
 check "export of an ensemble: a folder each" test -s pair/member1/decoder.onnx -a -s pair/scorer.onnx
