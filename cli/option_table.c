@@ -3,7 +3,8 @@
 
 #define ALL                                                                                        \
     (CLI_DEMO | CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_DECODE | CLI_SAMPLE |          \
-     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE | CLI_AUDIT | CLI_EXPORT)
+     CLI_TRAVERSE | CLI_INFO | CLI_STABILITY | CLI_DRIFT | CLI_SWEEP | CLI_PRUNE | CLI_AUDIT |     \
+     CLI_EXPORT)
 #define READS_DATA                                                                                 \
     (CLI_FIT | CLI_REPORT | CLI_SCORE | CLI_ENCODE | CLI_TRAVERSE | CLI_STABILITY | CLI_DRIFT |    \
      CLI_SWEEP | CLI_PRUNE | CLI_AUDIT)
@@ -79,7 +80,8 @@ const cli_option cli_options[] = {
      CLI_AUDIT, output_group},
 
     {OPT_ONNX, "onnx", 0, CLI_TEXT, "DIR", NULL, NULL,
-     "The folder for the ONNX files; made where absent. Required. Each file is written whole or not "
+     "The folder for the ONNX files; made where absent. Required. Each file is written whole or "
+     "not "
      "at all.",
      CLI_EXPORT, output_group},
 

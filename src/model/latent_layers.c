@@ -32,16 +32,33 @@ static bool has_param(const iv_node *node, size_t param)
     return false;
 }
 
-isovae_status iv_latent_head(const iv_graph *graph, size_t value, const iv_node **out,
+/* One number becomes one number, the same way for each latent. */
+static bool is_function(const iv_node *node)
+{
+    if (node->n_inputs != 1 || node->n_outputs != 1) return false;
+    for (size_t i = 0; i < node->n_params; i++)
+        if (node->params[i] != SIZE_MAX) return false;
+    return node->kind->act != IV_ACT_NONE || node->kind->forward == iv_function_forward ||
+           node->kind->operands == 2;
+}
+
+isovae_status iv_latent_head(const iv_graph *graph, size_t value, bool through, const iv_node **out,
                              isovae_error *err)
 {
     const char *name = graph->values[value].name;
     const iv_node *head = NULL;
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const iv_node *node = &graph->nodes[i];
-        if (iv_node_reads(node, value))
+    for (size_t steps = 0; steps <= graph->n_nodes; steps++) {
+        size_t readers = 0;
+        head = NULL;
+        for (size_t i = 0; i < graph->n_nodes; i++) {
+            const iv_node *node = &graph->nodes[i];
+            readers += iv_node_reads(node, value);
+            if (node->n_outputs == 1 && node->outputs[0] == value) head = node;
+        }
+        if (readers > (steps == 0 ? 0 : 1))
             return iv_latents_fixed("the encoder goes on from", name, err);
-        if (node->n_outputs == 1 && node->outputs[0] == value) head = node;
+        if (!through || head == NULL || !is_function(head)) break;
+        value = head->inputs[0];
     }
     if (head == NULL || !is_dense(head) ||
         graph->params[head->params[IV_DENSE_WEIGHT]].shape.dim[0] != graph->values[value].size) {

@@ -164,9 +164,9 @@ isovae_status iv_model_permute(iv_model *model, const size_t *order, const doubl
                                isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* A copy without the latents for which `keep` (n) is 0. Where those have the mean `mean` (n) for
- * every row, the decoder computes the same as before: the mean goes into its first layers' biases.
- * ISOVAE_ERR_UNSUPPORTED as for iv_model_permute, and of an ensemble; ISOVAE_ERR_DATA where nothing
- * would be left. */
+ * every row, the decoder computes the same as before: the mean goes into its first layers' biases,
+ * or where those are not dense is put in front of them. ISOVAE_ERR_UNSUPPORTED of an ensemble;
+ * ISOVAE_ERR_DATA where nothing would be left. */
 isovae_status iv_model_prune(const iv_model *model, const unsigned char *keep, const double *mean,
                              iv_model **out, isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -110,8 +110,8 @@ isovae_status iv_model_permute(iv_model *model, const size_t *order, const doubl
     const iv_node *mu, *logvar;
     per_latent old = {0};
     IV_TRY(check_order(model->n, order, sign, err));
-    IV_TRY(iv_latent_head(model->encoder, model->mu, &mu, err));
-    IV_TRY(iv_latent_head(model->encoder, model->logvar, &logvar, err));
+    IV_TRY(iv_latent_head(model->encoder, model->mu, false, &mu, err));
+    IV_TRY(iv_latent_head(model->encoder, model->logvar, false, &logvar, err));
     IV_TRY(iv_latent_readers_check(model->decoder, err));
     for (size_t j = 0; j < model->n; j++) {
         if (sign[j] < 0 && mu->attributes.act != IV_ACT_NONE) {

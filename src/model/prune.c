@@ -1,5 +1,7 @@
 /* A model without some of its latents: rows of the heads and columns of the decoder's first layers
- * go, and what a dropped latent's mean adds behind such a column goes into that layer's bias. */
+ * go, and what a dropped latent's mean adds behind such a column goes into that layer's bias. Where
+ * these are no dense layers of their own, a take behind the head, or a take and the means in front
+ * of the decoder, do the same around a network that stays as large. */
 #include "base/memory.h"
 #include "graph/node.h"
 #include "model/file.h"
@@ -15,7 +17,9 @@ typedef struct pruning {
     const unsigned char *keep;
     const double *mean;
     size_t kept;
-    const iv_node *mu, *logvar;
+    const iv_node *mu, *logvar; /* NULL: no dense layer of its own */
+    bool dense_readers;
+    char means[64];        /* else the decoder's new constant: the means of the dropped, or 0 */
     const iv_graph *graph; /* whose shapes are asked for */
 } pruning;
 
@@ -23,16 +27,17 @@ static bool in_head(const pruning *p, size_t param)
 {
     const iv_node *heads[2] = {p->mu, p->logvar};
     for (size_t h = 0; h < 2; h++) {
-        for (size_t i = 0; i < heads[h]->n_params; i++)
+        for (size_t i = 0; heads[h] != NULL && i < heads[h]->n_params; i++)
             if (heads[h]->params[i] == param) return true;
     }
     return false;
 }
 
 /* The layer that reads the latents through that parameter, or NULL. */
-static const iv_node *reader_of(const iv_graph *decoder, size_t param, size_t role)
+static const iv_node *reader_of(const pruning *p, size_t param, size_t role)
 {
-    for (size_t i = 0; i < decoder->n_nodes; i++) {
+    const iv_graph *decoder = p->model->decoder;
+    for (size_t i = 0; p->dense_readers && i < decoder->n_nodes; i++) {
         const iv_node *node = &decoder->nodes[i];
         if (iv_node_reads(node, decoder->inputs[0]) && node->params[role] == param) return node;
     }
@@ -50,6 +55,10 @@ static bool shape_of(void *user, const char *name, iv_shape *out)
     const pruning *p = user;
     const iv_graph *graph = p->graph;
     size_t param = iv_graph_find_param(graph, name);
+    if (param == SIZE_MAX && strcmp(name, p->means) == 0) {
+        *out = (iv_shape){.rank = 1, .dim = {p->model->n}};
+        return true;
+    }
     if (param == SIZE_MAX) { /* a new bias */
         for (size_t i = 0; i < graph->n_nodes; i++) {
             const iv_node *node = &graph->nodes[i];
@@ -64,7 +73,7 @@ static bool shape_of(void *user, const char *name, iv_shape *out)
     }
     *out = graph->params[param].shape;
     if (graph == p->model->encoder && in_head(p, param)) out->dim[0] = p->kept;
-    if (graph == p->model->decoder && reader_of(graph, param, IV_DENSE_WEIGHT) != NULL)
+    if (graph == p->model->decoder && reader_of(p, param, IV_DENSE_WEIGHT) != NULL)
         out->dim[1] = p->kept;
     return true;
 }
@@ -86,6 +95,108 @@ static isovae_status add_biases(const iv_graph *decoder, json_t *nodes, isovae_e
     return ISOVAE_OK;
 }
 
+/* A name that the graph has not, for a value, a node or a parameter. */
+static void fresh_name(const iv_graph *graph, const char *what, char *name, size_t room)
+{
+    for (size_t serial = 0;; serial++) {
+        snprintf(name, room, "isovae.%s%zu", what, serial);
+        bool used = iv_graph_find_value(graph, name) != SIZE_MAX ||
+                    iv_graph_find_param(graph, name) != SIZE_MAX;
+        for (size_t i = 0; i < graph->n_nodes && !used; i++)
+            used = strcmp(graph->nodes[i].name, name) == 0;
+        if (!used) return;
+    }
+}
+
+static bool rename_in(json_t *node, const char *member, const char *from, const char *to)
+{
+    json_t *list = json_object_get(node, member);
+    if (json_is_string(list) && strcmp(json_string_value(list), from) == 0)
+        return json_object_set_new(node, member, json_string(to)) == 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name != NULL && strcmp(name, from) == 0 &&
+            json_array_set_new(list, i, json_string(to)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool rename_value(json_t *nodes, const char *from, const char *to)
+{
+    bool ok = true;
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        json_t *node = json_array_get(nodes, i);
+        ok = ok && rename_in(node, "inputs", from, to) && rename_in(node, "output", from, to) &&
+             rename_in(node, "outputs", from, to);
+    }
+    return ok;
+}
+
+/* The places of the kept among all, or (`back`) of all among the kept, -1 for the others. */
+static json_t *map_of(const pruning *p, bool back)
+{
+    json_t *map = json_array();
+    json_int_t kept = 0;
+    for (size_t j = 0; j < p->model->n; j++) {
+        if (p->keep[j] || back)
+            json_array_append_new(map,
+                                  json_integer(back ? (p->keep[j] ? kept : -1) : (json_int_t)j));
+        kept += p->keep[j] != 0;
+    }
+    return map;
+}
+
+static json_t *take_node(const pruning *p, bool back, const char *name, const char *from,
+                         const char *to)
+{
+    return json_pack("{s:s,s:s,s:[s],s:s,s:{s:o,s:i}}", "name", name, "kind", "take", "inputs",
+                     from, "output", to, "attributes", "map", map_of(p, back), "axis", 1);
+}
+
+/* Behind the encoder's value: it keeps its name with the kept latents alone. */
+static bool take_behind(const pruning *p, const iv_graph *graph, size_t value, json_t *nodes)
+{
+    char all[64], node[64];
+    const char *name = graph->values[value].name;
+    snprintf(node, sizeof node, "%s.all", value == p->model->mu ? "mu" : "logvar");
+    fresh_name(graph, node, all, sizeof all);
+    snprintf(node, sizeof node, "%s.take", value == p->model->mu ? "mu" : "logvar");
+    char fresh[64];
+    fresh_name(graph, node, fresh, sizeof fresh);
+    return rename_value(nodes, name, all) &&
+           json_array_append_new(nodes, take_node(p, false, fresh, all, name)) == 0;
+}
+
+/* In front of the decoder: the kept at their old places, the means at the others. */
+static bool spread_before(pruning *p, const iv_graph *graph, json_t *nodes)
+{
+    char all[64], spread[64], take[64], add[64];
+    const char *z = graph->values[graph->inputs[0]].name;
+    fresh_name(graph, "z.all", all, sizeof all);
+    fresh_name(graph, "z.spread", spread, sizeof spread);
+    fresh_name(graph, "z.take", take, sizeof take);
+    fresh_name(graph, "z.add", add, sizeof add);
+    fresh_name(graph, "z.means", p->means, sizeof p->means);
+    json_t *sum = json_pack("{s:s,s:s,s:[s],s:s,s:{s:s}}", "name", add, "kind", "add", "inputs",
+                            spread, "output", all, "params", "operand", p->means);
+    return rename_value(nodes, z, all) && json_array_insert_new(nodes, 0, sum) == 0 &&
+           json_array_insert_new(nodes, 0, take_node(p, true, take, z, spread)) == 0;
+}
+
+/* The list of nodes with what has to stand around a network that has no dense layers there. */
+static isovae_status wrap(pruning *p, const iv_graph *graph, json_t *nodes, isovae_error *err)
+{
+    bool ok = true;
+    if (graph == p->model->encoder) {
+        if (p->mu == NULL) ok = take_behind(p, graph, p->model->mu, nodes);
+        if (ok && p->logvar == NULL) ok = take_behind(p, graph, p->model->logvar, nodes);
+    } else if (!p->dense_readers) {
+        ok = spread_before(p, graph, nodes);
+    }
+    return ok ? ISOVAE_OK : iv_fail(err, ISOVAE_ERR_MEMORY, "no memory for a list of nodes");
+}
+
 static isovae_status smaller_graph(pruning *p, const iv_graph *graph, iv_graph **out,
                                    isovae_error *err)
 {
@@ -100,7 +211,8 @@ static isovae_status smaller_graph(pruning *p, const iv_graph *graph, iv_graph *
     json_t *nodes = iv_graph_to_json(graph);
     isovae_status status =
         nodes ? ISOVAE_OK : iv_fail(err, ISOVAE_ERR_MEMORY, "no memory for a list of nodes");
-    if (status == ISOVAE_OK && decoder) status = add_biases(graph, nodes, err);
+    if (status == ISOVAE_OK && decoder && p->dense_readers) status = add_biases(graph, nodes, err);
+    if (status == ISOVAE_OK) status = wrap(p, graph, nodes, err);
     if (status == ISOVAE_OK)
         status = iv_graph_from_json(nodes, input->name, &shape, outputs, graph->n_outputs, shape_of,
                                     p, out, err);
@@ -181,7 +293,13 @@ static void take_params(const pruning *p, iv_model *out)
             const iv_param *new = &to->params[i];
             size_t old = iv_graph_find_param(from, new->name);
             const iv_node *layer = NULL;
-            if (decoder) { /* the node at the same place of the list: a new bias has no old one */
+            if (decoder && !p->dense_readers && old == SIZE_MAX) {
+                for (size_t j = 0; j < new->size; j++)
+                    put(out, new->offset + j, p->keep[j] ? 0.0 : p->mean[j]);
+                continue;
+            }
+            if (decoder && p->dense_readers) { /* the node at the same place of the list: a new bias
+                                                  has no old one */
                 for (size_t k = 0; k < to->n_nodes; k++)
                     if (iv_node_reads(&to->nodes[k], to->inputs[0]) &&
                         to->nodes[k].params[IV_DENSE_BIAS] == i)
@@ -192,7 +310,7 @@ static void take_params(const pruning *p, iv_model *out)
             else if (!decoder && in_head(p, old))
                 keep_rows(p, out, new->offset, from->params[old].offset,
                           from->params[old].size / p->model->n);
-            else if (decoder && reader_of(from, old, IV_DENSE_WEIGHT) != NULL)
+            else if (decoder && reader_of(p, old, IV_DENSE_WEIGHT) != NULL)
                 keep_columns(p, out, new->offset, from->params[old].offset,
                              from->params[old].size / p->model->n);
             else
@@ -271,10 +389,11 @@ isovae_status iv_model_prune(const iv_model *model, const unsigned char *keep, c
     if (model->n_more > 0 || model->member > 0)
         return iv_fail(err, ISOVAE_ERR_UNSUPPORTED,
                        "the networks of an ensemble keep different latents, and must have as many");
-    IV_TRY(iv_latent_head(model->encoder, model->mu, &p.mu, err));
-    IV_TRY(iv_latent_head(model->encoder, model->logvar, &p.logvar, err));
-    IV_TRY(iv_latent_readers_check(model->decoder, err));
-    IV_TRY(check_biases(model->decoder, err));
+    isovae_error ignored;
+    if (iv_latent_head(model->encoder, model->mu, true, &p.mu, &ignored)) p.mu = NULL;
+    if (iv_latent_head(model->encoder, model->logvar, true, &p.logvar, &ignored)) p.logvar = NULL;
+    p.dense_readers = iv_latent_readers_check(model->decoder, &ignored) == ISOVAE_OK &&
+                      check_biases(model->decoder, &ignored) == ISOVAE_OK;
     isovae_status status = copy_of(model, &copy, err);
     if (status == ISOVAE_OK) status = smaller_graph(&p, model->encoder, &encoder, err);
     if (status == ISOVAE_OK) status = smaller_graph(&p, model->decoder, &decoder, err);

@@ -190,8 +190,10 @@ static void fill_side(pieces *p, size_t latent, const iv_spline *s, double side)
         if (at == 0 && n == 0) { /* g(0): between this knot and the one before, or the first's */
             size_t before = side > 0 ? k - 1 : k + 1;
             double last = begun ? side * s->u[before] : 0;
-            if (!begun) g = height;
-            else g += (height - g) * ((0 - last) / (u - last));
+            if (!begun)
+                g = height;
+            else
+                g += (height - g) * ((0 - last) / (u - last));
         }
         put_piece(p, latent, &n, at, u, g, height);
         at = u;
@@ -266,11 +268,11 @@ static isovae_status put_encoder(iv_writer *w, const iv_model *model, scaling *s
         const char *mu = as_row(&net, model->mu, model->n);
         const char *logvar = clipped(w, model, as_row(&net, model->logvar, model->n));
         if (has_coordinates(model)) y = coordinates(w, model, mu, err, &status);
-        /* Last of all: an output's tensor takes its name. y first, for it reads mu. */
-        if (has_coordinates(model))
-            iv_writer_output(w, "y", y, &code, "isometric coordinates, in the metric's units");
+        /* Last of all, for an output's tensor takes its name. */
         iv_writer_output(w, "mu", mu, &code, "the posterior's mean");
         iv_writer_output(w, "logvar", logvar, &code, "the posterior's log variance");
+        if (has_coordinates(model))
+            iv_writer_output(w, "y", y, &code, "isometric coordinates, in the metric's units");
     }
     iv_net_free(&net);
     return status;
@@ -354,15 +356,14 @@ static const char *distance(const scoring *s, const char *x, const char *out)
     const iv_model *model = s->model;
     const char *xd = f64(s, x), *od = f64(s, out), *one = iv_writer_number_f64(w, 1), *sum;
     if (model->metric.loss == IV_LOSS_BCE) { /* softplus(l) - x l */
-        const char *soft = OP(w, "Log", OP(w, "Add", OP(w, "Exp", OP(w, "Neg", OP(w, "Abs", od))),
-                                           one));
+        const char *soft =
+            OP(w, "Log", OP(w, "Add", OP(w, "Exp", OP(w, "Neg", OP(w, "Abs", od))), one));
         soft = OP(w, "Add", soft, OP(w, "Max", od, iv_writer_number_f64(w, 0)));
         return over_features(s, OP(w, "Sub", soft, OP(w, "Mul", xd, od)));
     }
     const char *off = OP(w, "Sub", xd, od), *square = OP(w, "Mul", off, off);
     if (model->metric.loss == IV_LOSS_STUDENT) { /* (nu + 1)/2 log(1 + r^2/(nu s^2)) */
-        for (size_t i = 0; i < model->d; i++)
-            s->other[i] = (iv_model_noise_nu(model, i) + 1) / 2;
+        for (size_t i = 0; i < model->d; i++) s->other[i] = (iv_model_noise_nu(model, i) + 1) / 2;
         const char *outer = f64_row(s, s->other);
         for (size_t i = 0; i < model->d; i++) s->other[i] = s->weight[i] / s->other[i];
         const char *u = OP(w, "Mul", square, f64_row(s, s->other));
@@ -447,8 +448,9 @@ static isovae_status prepare(scoring *s, isovae_error *err)
 }
 
 /* One network's log density (rows), in double. */
-static isovae_status score_of(scoring *s, iv_net *encoder, iv_net *decoder, const iv_onnx_score *add,
-                              const char *row, const char **out, isovae_error *err)
+static isovae_status score_of(scoring *s, iv_net *encoder, iv_net *decoder,
+                              const iv_onnx_score *add, const char *row, const char **out,
+                              isovae_error *err)
 {
     iv_writer *w = s->w;
     const iv_model *model = s->model;
@@ -519,8 +521,7 @@ isovae_status iv_onnx_write_scorer(const iv_model *model, const iv_onnx_score *s
                             &each, err);
         sum = sum == NULL ? each : OP(w, "Add", sum, each);
     }
-    if (!status && members > 1)
-        sum = OP(w, "Div", sum, iv_writer_number_f64(w, (double)members));
+    if (!status && members > 1) sum = OP(w, "Div", sum, iv_writer_number_f64(w, (double)members));
     if (!status) {
         iv_writer_output(w, "log_density", iv_writer_cast(w, sum, IV_TENSOR_FLOAT), &(iv_shape){0},
                          iv_loss_absolute(loss)

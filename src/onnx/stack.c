@@ -27,11 +27,33 @@ isovae_status iv_stack_node(iv_stack *s, const char *kind, size_t input,
     return iv_graph_node(s->graph, &spec, out, s->err);
 }
 
+/* What a node gives that is no output yet: two outputs may be one tensor of the file. */
+static bool may_rename(const iv_graph *graph, size_t value)
+{
+    for (size_t i = 0; i < graph->n_inputs; i++)
+        if (graph->inputs[i] == value) return false;
+    for (size_t i = 0; i < graph->n_outputs; i++)
+        if (graph->outputs[i] == value) return false;
+    return true;
+}
+
+static isovae_status rename_value(iv_stack *s, size_t value, const char *name)
+{
+    char *own;
+    IV_TRY(iv_strdup(&own, name, s->err));
+    iv_free(s->graph->values[value].name);
+    s->graph->values[value].name = own;
+    return ISOVAE_OK;
+}
+
 isovae_status iv_stack_shape(iv_stack *s, size_t input, const iv_shape *shape, const char *name,
                              size_t *out)
 {
     *out = input;
-    if (name == NULL && iv_shape_equal(&s->graph->values[input].shape, shape)) return ISOVAE_OK;
+    if (iv_shape_equal(&s->graph->values[input].shape, shape)) {
+        if (name == NULL) return ISOVAE_OK;
+        if (may_rename(s->graph, input)) return rename_value(s, input, name);
+    }
     iv_attributes attributes = {.shape = *shape};
     return iv_stack_node(s, "reshape", input, &attributes, name, out);
 }

@@ -15,7 +15,8 @@ typedef struct iv_stack {
 isovae_status iv_stack_node(iv_stack *s, const char *kind, size_t input,
                             const iv_attributes *attributes, const char *output,
                             size_t *out) ISOVAE_MUST_CHECK;
-/* The value in that shape: itself, or a reshape of it; a `name` forces a node. */
+/* The value in that shape: itself, or a reshape of it; with a `name` it is called that from now on.
+ */
 isovae_status iv_stack_shape(iv_stack *s, size_t input, const iv_shape *shape, const char *name,
                              size_t *out) ISOVAE_MUST_CHECK;
 /* All nodes of a loaded network whose (one) input is `input`; outputs in its order. A last sigmoid,

@@ -282,6 +282,10 @@ static void find_layout(work *w)
         w->layout = layout_of(w, &d->values[d->outputs[0]].shape);
     if (w->layout != IV_ONNX_LAYOUT_FOUND) return;
     const char *producer = w->encoder->producer;
+    if (strncmp(producer, "isovae", 6) == 0) { /* our own files take rows of the data */
+        w->layout = IV_ONNX_NHWC;
+        return;
+    }
     bool last = strncmp(producer, "tf", 2) == 0 || strncmp(producer, "keras", 5) == 0;
     w->layout = last ? IV_ONNX_NHWC : IV_ONNX_NCHW;
     note(w,
@@ -366,8 +370,8 @@ static isovae_status build_encoder(work *w, iv_graph **out)
     }
     IV_TRY(as_logvar(w, &s, &width));
     IV_TRY(iv_stack_shape(&s, mu, &code, "mu", &mu));
+    IV_TRY(iv_graph_output(s.graph, mu, w->err)); /* so that logvar does not take its name */
     IV_TRY(iv_stack_shape(&s, width, &code, "logvar", &width));
-    IV_TRY(iv_graph_output(s.graph, mu, w->err));
     return iv_graph_output(s.graph, width, w->err);
 }
 

@@ -230,9 +230,7 @@ static void function(iv_net *net, const iv_node *node, bool linear, const char *
         out[0] = with_numbers(net, node, "HardSigmoid", x, "alpha", "beta");
         return;
     case IV_FUNCTION_MISH: out[0] = OP("Mul", x, OP("Tanh", OP("Softplus", x))); return;
-    case IV_FUNCTION_LOG_SIGMOID:
-        out[0] = OP("Neg", OP("Softplus", OP("Neg", x)));
-        return;
+    case IV_FUNCTION_LOG_SIGMOID: out[0] = OP("Neg", OP("Softplus", OP("Neg", x))); return;
     case IV_FUNCTION_GELU_TANH: out[0] = gelu_tanh(net, x); return;
     default: out[0] = OP(node->kind->onnx, x); return;
     }
@@ -246,8 +244,8 @@ void iv_net_operands(const iv_node *node, iv_net_operand *out)
     for (size_t i = 0; i < o.n; i++) {
         out[i].constant = o.constant[i];
         out[i].input = o.constant[i] ? SIZE_MAX : o.index[i];
-        out[i].param = o.constant[i] && o.index[i] != SIZE_MAX ? node->params[o.index[i]]
-                                                               : SIZE_MAX;
+        out[i].param =
+            o.constant[i] && o.index[i] != SIZE_MAX ? node->params[o.index[i]] : SIZE_MAX;
     }
 }
 
@@ -407,8 +405,7 @@ static const char *filled(iv_net *net, const iv_node *node, bool linear, const c
     }
     if (holes) {
         double fill = linear || !a->given[0] ? 0 : a->number[0];
-        gathered =
-            OP("Where", iv_writer_flags(net->w, shape, taken), gathered, number(net, fill));
+        gathered = OP("Where", iv_writer_flags(net->w, shape, taken), gathered, number(net, fill));
     }
     iv_free(taken);
     return gathered;
@@ -712,8 +709,8 @@ void iv_net_forward(iv_net *net, const char *input)
         iv_emit_of(node)(net, node, false, in, out);
         if ((node->kind->flags & IV_NODE_FUSES) != 0 && node->attributes.act != IV_ACT_NONE) {
             net->before[i] = out[0];
-            out[0] = iv_net_activation(net, node->attributes.act, node->attributes.parameter,
-                                       out[0]);
+            out[0] =
+                iv_net_activation(net, node->attributes.act, node->attributes.parameter, out[0]);
         }
         for (size_t k = 0; k < node->n_outputs; k++) net->value[node->outputs[k]] = out[k];
     }

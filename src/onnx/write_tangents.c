@@ -114,17 +114,14 @@ static const char *function_slope(iv_net *net, const iv_node *node, const char *
         return scaled(net, OP("Exp", OP("Neg", OP("Mul", x, x))), 1.1283791670955125739);
     case IV_FUNCTION_SIN: return OP("Cos", x);
     case IV_FUNCTION_COS: return OP("Neg", OP("Sin", x));
-    case IV_FUNCTION_CLIP:
-        s = inside(net, x, p, q);
-        return s != NULL ? s : number(net, 1);
+    case IV_FUNCTION_CLIP: s = inside(net, x, p, q); return s != NULL ? s : number(net, 1);
     case IV_FUNCTION_SELU: /* below 0: y + alpha gamma; above: gamma */
         return OP("Where", OP("Less", x, number(net, 0)), OP("Add", y, number(net, p * q)),
                   number(net, q));
     case IV_FUNCTION_CELU: return kinked(net, x, OP("Exp", scaled(net, x, 1 / p)));
     case IV_FUNCTION_MISH: /* tanh(sp) + x (1 - tanh(sp)^2) sigmoid(x) */
         u = OP("Tanh", OP("Softplus", x));
-        s = OP("Mul", OP("Mul", x, OP("Sigmoid", x)),
-               OP("Sub", number(net, 1), OP("Mul", u, u)));
+        s = OP("Mul", OP("Mul", x, OP("Sigmoid", x)), OP("Sub", number(net, 1), OP("Mul", u, u)));
         return OP("Add", u, s);
     case IV_FUNCTION_HARD_SIGMOID:
         return scaled(net, inside(net, OP("Add", scaled(net, x, p), number(net, q)), 0, 1), p);
@@ -285,21 +282,27 @@ static void gdn(iv_net *net, const iv_node *node, const char *const *t, const ch
     q = inverse ? OP("Reciprocal", root) : OP("Neg", OP("Mul", OP("Mul", r, r), r));
     const char *xt = times(net, x, t[0], shape);
     iv_emit_of(node)(net, node, true, &xt, &mixed);
-    out[0] = OP("Add", times(net, r, t[0], shape),
-                times(net, OP("Mul", x, q), mixed, shape));
+    out[0] = OP("Add", times(net, r, t[0], shape), times(net, OP("Mul", x, q), mixed, shape));
 }
 
 /* ---- all kinds ---- */
 
 static bool is_linear(const iv_node *node)
 {
-    static const char *const kinds[] = {"dense",        "conv",
-                                        "conv_transpose", "take",
-                                        "split",        "reshape",
-                                        "flatten",      "transpose",
-                                        "batch_norm",   "average_pool",
-                                        "global_average_pool", "upsample_nearest",
-                                        "upsample_bilinear", "pixel_shuffle",
+    static const char *const kinds[] = {"dense",
+                                        "conv",
+                                        "conv_transpose",
+                                        "take",
+                                        "split",
+                                        "reshape",
+                                        "flatten",
+                                        "transpose",
+                                        "batch_norm",
+                                        "average_pool",
+                                        "global_average_pool",
+                                        "upsample_nearest",
+                                        "upsample_bilinear",
+                                        "pixel_shuffle",
                                         "concat"};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(kinds[i], node->kind->name) == 0) return true;

@@ -149,9 +149,8 @@ static Onnx__ValueInfoProto *describe(iv_writer *w, const char *name, const iv_s
     for (size_t i = 0; i <= shape->rank && w->status == ISOVAE_OK; i++) {
         MESSAGE(w, dims[i], onnx__tensor_shape_proto__dimension__init);
         if (dims[i] == NULL) return NULL;
-        dims[i]->value_case =
-            i == 0 ? ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
-                   : ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        dims[i]->value_case = i == 0 ? ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
+                                     : ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
         if (i == 0)
             dims[i]->dim_param = copy_text(w, "rows");
         else
@@ -415,8 +414,7 @@ const char *iv_writer_unsqueeze(iv_writer *w, const char *tensor, int64_t axis)
 
 const char *iv_writer_sum(iv_writer *w, const char *tensor, size_t n, const int64_t *axes)
 {
-    const char *out =
-        iv_writer_op(w, "ReduceSum", tensor, iv_writer_whole(w, n, axes), NULL);
+    const char *out = iv_writer_op(w, "ReduceSum", tensor, iv_writer_whole(w, n, axes), NULL);
     iv_writer_int(w, "keepdims", 0);
     return out;
 }
