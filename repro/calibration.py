@@ -292,7 +292,7 @@ def table_of_mnist(records):
             verdict = f"bound {EXAMPLE_BAR}: " + ("met" if f["nll bound"] <= EXAMPLE_BAR else "missed")
         epochs = settings["epochs"] * (settings.get("copies") or 1)
         rows.append([net + (", binarised" if binary else ", grey"),
-                     f"{epochs}; {f['fit seconds'] * records[name]['threads'] / 60:.1f}",
+                     f"{epochs}; {records[name]['cpu_seconds'] / 60:.1f}",
                      f"{f['nll bound']:.2f} ({f['bound se']:.2f})", f"{f['nll']:.2f} ({f['nll se']:.2f})",
                      f"{f['iwae']['ess']:.0f} of {f['iwae']['k']:,}", f"{f['active']}",
                      f"{f['rate']:.1f}", f"{f['gap']:+.2f}", verdict])

@@ -191,7 +191,8 @@ class Lab:
             cpu = work.cpu + time.thread_time() - own
             record = {"settings": plain(job.settings), "figures": plain(figures),
                       "data": work.hashes, "seconds": round(time.time() - started, 1),
-                      "cpu_seconds": round(cpu, 1), "version": self.version, "machine": self.machine,
+                      "cpu_seconds": round(cpu, 1),
+                      "threads": job.threads, "version": self.version, "machine": self.machine,
                       "finished": time.strftime("%Y-%m-%d")}
             replace(self.record_path(experiment, job.key), json.dumps(record, indent=1) + "\n")
             return record["seconds"]
