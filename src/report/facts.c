@@ -154,11 +154,11 @@ static iv_mood put_agreement(const iv_report_context *context, iv_text *out)
         return IV_MOOD_BAD;
     }
     if (iv_facts_warning(context->analysis, "unsettled") != NULL) {
-        iv_text_puts(out, "but no beta puts them at an optimum (best ");
+        iv_text_puts(out, "but whatever beta was, training looks too short (about ");
         iv_put_number(out, audit->beta, 3);
         iv_text_puts(out, ", spread ");
         iv_put_fixed(out, 100 * audit->beta_spread, 0);
-        iv_text_puts(out, " %): too little training, most likely.");
+        iv_text_puts(out, " %).");
         return IV_MOOD_BAD;
     }
     bool agree = audit->beta_spread <= 0.1;
@@ -174,8 +174,7 @@ static iv_mood put_agreement(const iv_report_context *context, iv_text *out)
 /* What E0 and E1 say together (docs/theory.md, under E1). */
 static iv_mood put_optimum(const iv_report_context *context, const iv_facts *f, iv_text *out)
 {
-    if (context->audit != NULL && !context->audit->beta_known)
-        return put_agreement(context, out);
+    if (context->audit != NULL && !context->audit->beta_known) return put_agreement(context, out);
     bool settled = isnan(f->stationarity) || near_one(f->stationarity);
     if (settled && near_one(f->optimality)) {
         iv_text_puts(out, "the model is at its optimum (");
@@ -230,8 +229,7 @@ iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts
         iv_text_printf(out,
                        "they agree on a beta of %.3g, not on the %s %.3g, so nothing in "
                        "units of beta holds.",
-                       warning->value, context->audit != NULL ? "given" : "file's",
-                       warning->limit);
+                       warning->value, context->audit != NULL ? "given" : "file's", warning->limit);
         return IV_MOOD_BAD;
     }
     if (iv_facts_warning(a, "folded") != NULL) {

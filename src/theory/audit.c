@@ -120,7 +120,8 @@ static isovae_status first_look(look *l, iv_model *model, const iv_dataset *data
                          .draws = true};
     iv_keyed_draws keyed = {.seed = options->seed, .antithetic = true};
     iv_draws draws = {iv_keyed_draw, &keyed};
-    iv_rows_plan rows_plan = {.draws = &draws, .e0_draws = first_draws(model->d), .stage = "finding beta"};
+    iv_rows_plan rows_plan = {
+        .draws = &draws, .e0_draws = first_draws(model->d), .stage = "finding beta"};
     if (!status) status = IV_NEW(room, 4 * n, "the latents", err);
     if (!status) status = iv_pass_new(model, data, &plan, &pass, err);
     if (!status) status = iv_rows_new(pass, some, count, &r, err);
@@ -251,12 +252,13 @@ static void find_unsettled(const iv_audit *audit, iv_analysis *a)
             "the reconstruction loses %.3g, where PCA with %zu components and the noise of beta "
             "explain %.3g: most likely too little training, or a network that is too small",
             error, a->active, limit);
-    } else if (find_warning(a, "undertrained") != NULL) {
-        say(a, "unsettled", false, audit->beta_spread, 0.07,
-            "no beta makes all latents stationary (%.3g fits best, spread %.0f %%), or rows are "
-            "far from the optimum of the encoder: most likely too little training; --beta tells "
-            "more",
-            audit->beta, 100 * audit->beta_spread);
+        return;
+    }
+    const iv_warning *w = find_warning(a, "undertrained");
+    if (w != NULL) {
+        iv_warning same = *w; /* say() may not read what it writes beside */
+        say(a, "unsettled", false, same.value, same.limit, "at the beta that fits best (%.3g): %s",
+            audit->beta, same.text);
     }
 }
 
@@ -287,7 +289,8 @@ static bool find_misread(const iv_audit *audit, iv_analysis *a)
 {
     static const double limit = 0.9;
     double share = audit->error / audit->mean_error;
-    if (!(share > limit)) return false;
+    if (!(share > limit) || a->active == 0) return false; /* a collapsed one gives the mean */
+    a->n_warnings = 0; /* what else was found is about numbers that mean nothing */
     say(a, "misread", false, share, limit,
         "the reconstruction is no better than the mean of the data (%.2f of its error, limit "
         "%.2g): "

@@ -4,7 +4,7 @@
     python make_vaes.py [NAME ...]       needs torch, onnx, onnxruntime, numpy
 
 Writes NAME_enc.onnx, NAME_dec.onnx (or NAME.onnx) and NAME.npz here, and the data (table.npy,
-grey.npy, colour.npy, ring.npy: 256 rows each). The .npz of a model holds, for the first 16 rows,
+grey.npy, colour.npy: 256 rows each). The .npz of a model holds, for the first 16 rows,
 `mu`, `logvar`, `xhat` of ONNX Runtime (xhat in the data's order, network units) and `gram`, the
 diagonal of J^T G J of PyTorch in double; for all rows `kl` and `optimality` (E1 at the true beta)
 of each latent; and `numbers`: the true beta in units of a summed distance and a summed KL, the beta
@@ -47,16 +47,7 @@ def pictures(colours, seed):
     return np.rint(255 * p[..., None] * tint[:, None, None, :]).astype(np.uint8)
 
 
-def ring():
-    """A closed curve with bumps: no decoder is straight over a wide posterior."""
-    r = np.random.default_rng(3)
-    t = r.uniform(0, 2 * math.pi, ROWS)
-    x = np.column_stack([np.cos(t), np.sin(t), 0.5 * np.cos(2 * t), 0.5 * np.sin(2 * t)])
-    return (x + 0.02 * r.normal(size=x.shape)).astype(np.float32)
-
-
-DATA = {"table": table, "grey": lambda: pictures(1, 2), "colour": lambda: pictures(3, 5),
-        "ring": ring}
+DATA = {"table": table, "grey": lambda: pictures(1, 2), "colour": lambda: pictures(3, 5)}
 
 
 # ---- networks ----
@@ -115,10 +106,10 @@ class Attention(nn.Module):
         self.norm, self.qkv, self.out = nn.GroupNorm(1, c), nn.Conv2d(c, 3 * c, 1), nn.Conv2d(c, c, 1)
 
     def forward(self, x):
-        b, c, h, w = x.shape
-        q, k, v = self.qkv(self.norm(x)).reshape(b, 3 * c, h * w).chunk(3, 1)
+        _, c, h, w = x.shape
+        q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, 1)
         a = torch.softmax(q.transpose(1, 2) @ k / math.sqrt(c), -1)
-        return x + self.out((v @ a.transpose(1, 2)).reshape(b, c, h, w))
+        return x + self.out((v @ a.transpose(1, 2)).reshape(-1, c, h, w))
 
 
 class Permuted(nn.Module):
@@ -200,7 +191,6 @@ CASES = {
     "short": case("table", lambda: mlp(8, 4), "mse", 0.05, steps=30),
     "autoencoder": case("table", lambda: mlp(8, 3), "sse", 1e-6),
     "constant": case("table", lambda: mlp(8, 3, "constant"), "sse", 0.3),
-    "curved": case("ring", lambda: mlp(4, 2), "sse", 0.5),
     "collapsed": case("table", lambda: mlp(8, 3), "sse", 20.0, steps=1500),
 }
 
@@ -257,7 +247,8 @@ def export(name, c, encoder, decoder, x):
     if c["whole"]:
         save(Whole(encoder, decoder), x[:2], f"{name}.onnx", ["x"], ["reconstruction"])
     else:
-        save(encoder, x[:2], f"{name}_enc.onnx", ["x"], list(c["names"]))
+        if c["like"] is None:  # else the encoder is that of the other
+            save(encoder, x[:2], f"{name}_enc.onnx", ["x"], list(c["names"]))
         save(decoder, z, f"{name}_dec.onnx", ["z"], ["out"])
 
 
@@ -270,7 +261,7 @@ def by_runtime(name, c, encoder, decoder, x):
     import onnxruntime
     run = lambda file, a: onnxruntime.InferenceSession(
         os.path.join(HERE, file), providers=["CPUExecutionProvider"]).run(None, a)
-    out = run(f"{name}_enc.onnx", {"x": x.numpy()})
+    out = run(f"{c['like'] or name}_enc.onnx", {"x": x.numpy()})
     if encoder.form == "one":
         mu, width = np.split(out[0], 2, axis=1)
     elif encoder.form == "turned":
