@@ -91,26 +91,14 @@ static void put_members(iv_text *text, const iv_model *ensemble, const iv_model 
     }
 }
 
-static void human(iv_text *text, const cli *c, const iv_model *ensemble, const iv_model *model,
-                  uint64_t hash)
+/* Networks of isovae audit: nothing is known of how they were trained. */
+static bool trained_elsewhere(const iv_model *model)
 {
-    char metric[64];
-    iv_metric_format(&model->metric, metric, sizeof metric);
-    iv_text_printf(text, "%s: isovae model, hash %016" PRIx64 "\n", c->argument[0], hash);
-    iv_text_printf(text, "network     %s, %zu parameters (%s)\n", or_unknown(model->arch),
-                   model->param_elements, model->dtype == IV_F64 ? "f64" : "f32");
-    put_features(text, model);
-    put_members(text, ensemble, model);
-    put_latents(text, model);
-    iv_text_printf(text, "loss        %s, scale %s, %s objective\n", metric,
-                   iv_scale_kind_name(model->scaling.kind), objective_name(model));
-    iv_text_printf(text, "beta        %.6g%s, D summed over features\n", model->beta,
-                   model->beta_auto ? " (auto)" : "");
-    cli_tell_beta(text, model);
-    if (model->learned_elements > 0) {
-        iv_text_printf(text, "noise       learned per feature, floor %g of the mean variance\n",
-                       model->noise_floor);
-    }
+    return model->steps == 0 && model->train_rows == 0;
+}
+
+static void put_training(iv_text *text, const iv_model *ensemble, const iv_model *model)
+{
     iv_text_puts(text, "trained     ");
     cli_count_text(text, model->steps);
     iv_text_puts(text, " steps");
@@ -145,6 +133,36 @@ static void human(iv_text *text, const cli *c, const iv_model *ensemble, const i
                        ensemble->quantiles[ensemble->n_quantiles / 2]);
     }
     iv_text_puts(text, "\n");
+}
+
+static void human(iv_text *text, const cli *c, const iv_model *ensemble, const iv_model *model,
+                  uint64_t hash)
+{
+    char metric[64];
+    iv_metric_format(&model->metric, metric, sizeof metric);
+    iv_text_printf(text, "%s: isovae model, hash %016" PRIx64 "\n", c->argument[0], hash);
+    iv_text_printf(text, "network     %s, %zu parameters (%s)\n", or_unknown(model->arch),
+                   model->param_elements, model->dtype == IV_F64 ? "f64" : "f32");
+    put_features(text, model);
+    put_members(text, ensemble, model);
+    put_latents(text, model);
+    iv_text_printf(text, "loss        %s, scale %s, %s objective\n", metric,
+                   iv_scale_kind_name(model->scaling.kind), objective_name(model));
+    iv_text_printf(text, "beta        %.6g%s, D summed over features\n", model->beta,
+                   model->beta_auto ? " (auto)" : "");
+    cli_tell_beta(text, model);
+    if (model->learned_elements > 0) {
+        iv_text_printf(text, "noise       learned per feature, floor %g of the mean variance\n",
+                       model->noise_floor);
+    }
+    if (trained_elsewhere(model)) {
+        iv_text_printf(text,
+                       "trained     elsewhere, read from ONNX files; latents were measured on rows "
+                       "of %s (isovae %s)\n",
+                       or_unknown(model->data_source), or_unknown(model->version));
+        return;
+    }
+    put_training(text, ensemble, model);
     if (c->verbose) put_history(text, model);
 }
 
@@ -202,6 +220,7 @@ static json_t *history_json(const iv_model *model)
 static void set_training(json_t *root, const iv_model *model)
 {
     json_t *t = json_object();
+    if (trained_elsewhere(model)) json_object_set_new(t, "elsewhere", json_true());
     json_object_set_new(t, "steps", json_integer((json_int_t)model->steps));
     if (model->steps_asked > 0) {
         json_object_set_new(t, "steps_asked", json_integer((json_int_t)model->steps_asked));

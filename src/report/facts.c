@@ -88,12 +88,82 @@ static bool near_one(double value)
     return fabs(value - 1) <= 0.05;
 }
 
-/* Without a beta that was told, what the latents say of it is all that can be said. */
-static iv_mood put_agreement(const iv_audit *audit, iv_text *out)
+void iv_facts_check(const iv_audit *audit, iv_text *out)
 {
-    bool agree = audit->beta_spread <= 0.2;
-    iv_text_puts(out, agree ? "the latents agree on a beta of "
-                            : "the latents do not agree on one beta (about ");
+    iv_text_puts(out, "squared error ");
+    iv_put_number(out, audit->error, 3);
+    iv_text_puts(out, " a row of Dec(mu); of the mean of the data ");
+    iv_put_number(out, audit->mean_error, 3);
+    iv_text_printf(out, ", of PCA with %zu ", audit->pca_components);
+    iv_put_number(out, audit->pca_error, 3);
+}
+
+void iv_facts_beta(const iv_report_context *context, iv_text *out)
+{
+    const iv_audit *audit = context->audit;
+    if (!isfinite(audit->beta)) {
+        iv_text_puts(out, "no beta fits the active latents");
+    } else {
+        iv_put_number(out, audit->beta, 3);
+        iv_text_puts(out, audit->beta_known ? " fits the active latents best, "
+                                            : " estimated from the active latents, ");
+        iv_text_puts(out, "spread over them ");
+        iv_put_fixed(out, 100 * audit->beta_spread, 0);
+        iv_text_puts(out, " %");
+    }
+    if (audit->beta_known || !isfinite(audit->beta)) {
+        iv_text_puts(out, audit->beta_known ? "; given " : "; taken ");
+        iv_put_number(out, context->analysis->beta, 3);
+    }
+}
+
+/* Networks that were not read as they were meant: no figure means much then. */
+static bool put_misread(const iv_analysis *a, iv_text *out, iv_mood *mood)
+{
+    static const struct {
+        const char *code, *text;
+        iv_mood mood;
+    } verdicts[] = {
+        {"misread",
+         "but the networks do not reconstruct these data, so nothing below means anything.",
+         IV_MOOD_BAD},
+        {"width_kind", "but the posterior's width is none of the kind that it was taken for.",
+         IV_MOOD_BAD},
+        {"sigma_unused", "but the posterior's width is the same everywhere: it was not learned.",
+         IV_MOOD_CAUTION},
+        {"plain_autoencoder",
+         "but the noise of the posterior costs nothing: a plain autoencoder, no VAE.",
+         IV_MOOD_CAUTION},
+    };
+    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
+        if (iv_facts_warning(a, verdicts[i].code) == NULL) continue;
+        iv_text_puts(out, verdicts[i].text);
+        *mood = verdicts[i].mood;
+        return true;
+    }
+    return false;
+}
+
+/* Without a beta that was told, what the latents say of it is all that can be said; it is not
+ * called good where anything else looks like too little training. */
+static iv_mood put_agreement(const iv_report_context *context, iv_text *out)
+{
+    const iv_audit *audit = context->audit;
+    if (!isfinite(audit->beta)) {
+        iv_text_puts(out, "no beta fits them: the decoder does not answer to their noise.");
+        return IV_MOOD_BAD;
+    }
+    if (iv_facts_warning(context->analysis, "unsettled") != NULL) {
+        iv_text_puts(out, "but whatever beta was, training looks too short (about ");
+        iv_put_number(out, audit->beta, 3);
+        iv_text_puts(out, ", spread ");
+        iv_put_fixed(out, 100 * audit->beta_spread, 0);
+        iv_text_puts(out, " %).");
+        return IV_MOOD_BAD;
+    }
+    bool agree = audit->beta_spread <= 0.1;
+    iv_text_puts(out, agree ? "they agree on a beta of "
+                            : "they do not quite agree on one beta (about ");
     iv_put_number(out, audit->beta, 3);
     iv_text_puts(out, agree ? " (spread " : ", spread ");
     iv_put_fixed(out, 100 * audit->beta_spread, 0);
@@ -104,8 +174,7 @@ static iv_mood put_agreement(const iv_audit *audit, iv_text *out)
 /* What E0 and E1 say together (docs/theory.md, under E1). */
 static iv_mood put_optimum(const iv_report_context *context, const iv_facts *f, iv_text *out)
 {
-    if (context->audit != NULL && !context->audit->beta_known)
-        return put_agreement(context->audit, out);
+    if (context->audit != NULL && !context->audit->beta_known) return put_agreement(context, out);
     bool settled = isnan(f->stationarity) || near_one(f->stationarity);
     if (settled && near_one(f->optimality)) {
         iv_text_puts(out, "the model is at its optimum (");
@@ -153,12 +222,14 @@ iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts
                        a->n);
     }
     iv_text_puts(out, "; ");
+    iv_mood misread;
+    if (context->audit != NULL && put_misread(a, out, &misread)) return misread;
     warning = iv_facts_warning(a, "wrong_beta");
     if (warning != NULL) {
         iv_text_printf(out,
-                       "they agree on a beta of %.3g, not on the file's %.3g, so nothing in "
+                       "they agree on a beta of %.3g, not on the %s %.3g, so nothing in "
                        "units of beta holds.",
-                       warning->value, warning->limit);
+                       warning->value, context->audit != NULL ? "given" : "file's", warning->limit);
         return IV_MOOD_BAD;
     }
     if (iv_facts_warning(a, "folded") != NULL) {

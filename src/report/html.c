@@ -110,6 +110,29 @@ static void put_header(const iv_page *p)
     iv_text_puts(p->out, "</div></header>");
 }
 
+/* What an audit says before all else. */
+static void put_audit(const iv_page *p)
+{
+    const iv_audit *audit = p->context->audit;
+    iv_text check = {0}, beta = {0};
+    if (audit == NULL) return;
+    iv_facts_check(audit, &check);
+    iv_facts_beta(p->context, &beta);
+    iv_text_puts(p->out, "<p class=\"key\"><b>Check.</b> ");
+    iv_put_escaped(p->out, check.data != NULL ? check.data : "");
+    iv_text_puts(p->out, "</p><p class=\"key\"><b>beta.</b> ");
+    iv_put_escaped(p->out, beta.data != NULL ? beta.data : "");
+    iv_text_puts(p->out, "</p>");
+    for (size_t i = 0; i < audit->n_notes; i++) {
+        iv_text_puts(p->out, "<p class=\"key\"><b>Read.</b> ");
+        iv_put_escaped(p->out, audit->notes[i]);
+        iv_text_puts(p->out, "</p>");
+    }
+    if (check.failed || beta.failed) p->out->failed = true;
+    iv_text_free(&check);
+    iv_text_free(&beta);
+}
+
 static void card(const iv_page *p, const char *name, iv_text *value, iv_text *note)
 {
     iv_text_printf(p->out, "<div><dt>%s</dt><dd><div class=\"big\">", name);
@@ -441,6 +464,7 @@ isovae_status iv_report_html(const iv_report_context *context, iv_text *out, iso
     iv_text_puts(out, "</style></head><body><a class=\"skip\" href=\"#main\">Skip to the report</a>"
                       "<div class=\"page\">");
     put_header(&page);
+    put_audit(&page);
     put_cards(&page);
     put_warnings(&page);
     put_nav(&page);

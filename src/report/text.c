@@ -60,30 +60,14 @@ static void line(const page *p, const char *label, iv_text *value)
 static void line_check(const page *p)
 {
     iv_text t = {0};
-    const iv_audit *audit = p->context->audit;
-    iv_text_puts(&t, "squared error ");
-    iv_put_number(&t, audit->error, 3);
-    iv_text_puts(&t, " a row of Dec(mu); of the mean of the data ");
-    iv_put_number(&t, audit->mean_error, 3);
-    iv_text_printf(&t, ", of PCA with %zu ", audit->pca_components);
-    iv_put_number(&t, audit->pca_error, 3);
+    iv_facts_check(p->context->audit, &t);
     line(p, "check", &t);
 }
 
 static void line_beta(const page *p)
 {
     iv_text t = {0};
-    const iv_audit *audit = p->context->audit;
-    iv_put_number(&t, audit->beta, 3);
-    iv_text_puts(&t, audit->beta_known ? " fits the active latents best, "
-                                       : " estimated from the active latents, ");
-    iv_text_puts(&t, "spread over them ");
-    iv_put_fixed(&t, 100 * audit->beta_spread, 0);
-    iv_text_puts(&t, " %");
-    if (audit->beta_known) {
-        iv_text_puts(&t, "; given ");
-        iv_put_number(&t, p->a->beta, 3);
-    }
+    iv_facts_beta(p->context, &t);
     line(p, "beta", &t);
 }
 
