@@ -57,6 +57,9 @@ typedef struct iv_model {
     size_t height, width, channels;
     char *arch; /* "mlp:64,64", for people */
 
+    bool own_order; /* latents stay where the networks have them (audits): not sorted, no signs
+                       changed when they are calibrated. Not stored */
+
     /* Where it comes from. */
     uint64_t seed, steps;
     uint64_t data_hash;

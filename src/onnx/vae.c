@@ -495,6 +495,7 @@ static isovae_status describe(work *w, iv_model *model)
     IV_TRY(iv_strdup(&model->version, ISOVAE_VERSION, w->err));
     IV_TRY(iv_strdup(&model->data_source, data->source ? data->source : "memory", w->err));
     model->beta = w->options->beta;
+    model->own_order = true;
     model->height = data->height;
     model->width = data->width;
     model->channels = data->channels;

@@ -151,7 +151,7 @@ static isovae_status find_all(iv_model *model, const iv_dataset *data, const siz
         double *sign = f.kl; /* the signs in the new order: kl moves into the model first */
         store(model, &f);
         for (size_t j = 0; j < n; j++) sign[j] = f.sign[f.order[j]];
-        status = iv_model_permute(model, f.order, sign, &ignored);
+        if (!model->own_order) status = iv_model_permute(model, f.order, sign, &ignored);
         /* A network whose latents cannot be moved keeps its order. */
         if (status == ISOVAE_ERR_UNSUPPORTED) {
             status = ISOVAE_OK;
