@@ -320,12 +320,14 @@ static void a_head_of_another_kind_is_seen(void **state)
     static const struct {
         const char *name, *what;
         iv_onnx_head head;
-    } wrong[] = {{"sigma", "sigma read as logvar", IV_ONNX_HEAD_LOGVAR},
-                 {"sigma", "sigma read as variance", IV_ONNX_HEAD_VARIANCE},
-                 {"mlp", "logvar read as variance", IV_ONNX_HEAD_VARIANCE},
-                 {"conv", "logvar read as variance", IV_ONNX_HEAD_VARIANCE},
-                 {"mlp", "logvar read as logsigma", IV_ONNX_HEAD_LOGSIGMA},
-                 {"mlp", "logvar read as sigma", IV_ONNX_HEAD_SIGMA}};
+        const char *says;
+    } wrong[] = {
+        {"sigma", "sigma read as logvar", IV_ONNX_HEAD_LOGVAR, "do not agree"},
+        {"sigma", "sigma read as variance", IV_ONNX_HEAD_VARIANCE, "try --head sigma or logsigma"},
+        {"mlp", "logvar read as variance", IV_ONNX_HEAD_VARIANCE, "0 or below"},
+        {"conv", "logvar read as variance", IV_ONNX_HEAD_VARIANCE, "0 or below"},
+        {"mlp", "logvar read as logsigma", IV_ONNX_HEAD_LOGSIGMA, "try --head variance or logvar"},
+        {"mlp", "logvar read as sigma", IV_ONNX_HEAD_SIGMA, "0 or below"}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         opened o;
         prepare(&o, of(wrong[i].name));
@@ -336,6 +338,7 @@ static void a_head_of_another_kind_is_seen(void **state)
                       o.audit.width_slope, o.audit.width_r2, o.audit.beta_spread,
                       o.audit.width_floor);
         assert_told(&o, wrong[i].what, "width_kind");
+        assert_non_null(strstr(told(&o, "width_kind")->text, wrong[i].says));
         shut(&o);
     }
 }
@@ -384,6 +387,7 @@ static void other_verdicts(void **state)
         load(&o);
         audit(&o, 0);
         assert_told(&o, seen[i][0], seen[i][1]);
+        assert_not_told(&o, seen[i][0], "undertrained"); /* with no beta nobody can tell */
         shut(&o);
     }
 }
