@@ -52,7 +52,8 @@ static void outputs_stay(void **state)
     const double mean[3] = {9, 0.37, 9}; /* of those that stay, it does not count */
     ref_ok(iv_model_prune(model, keep, mean, &small, &err), &err);
     assert_true(small->n == 2 && small->d == model->d);
-    assert_true(small->param_elements <= model->param_elements); /* layers begin at multiples of 16 */
+    assert_true(small->param_elements <=
+                model->param_elements); /* layers begin at multiples of 16 */
     double mu[2][ROWS * 3], logvar[2][ROWS * 3], out[2][ROWS * 6];
     pass(model, mu[0], logvar[0], out[0]);
     pass(small, mu[1], logvar[1], out[1]);

@@ -40,6 +40,7 @@ static void move(iv_model *model, const void *old, size_t at, size_t from, doubl
 static void move_rows(iv_model *model, const void *old, const iv_param *param, const size_t *order,
                       const double *sign)
 {
+    if (model->n == 0) return;
     size_t cols = param->size / model->n;
     for (size_t j = 0; j < model->n; j++) {
         for (size_t i = 0; i < cols; i++) {

@@ -349,6 +349,7 @@ static isovae_status dense(iv_onnx_context *c, const iv_onnx_value *v, const dou
 {
     double *turned;
     const iv_shape row = {1, {k}};
+    if (weight == NULL) return IV_ONNX_REFUSE(c, "one of its matrices is empty");
     IV_TRY(iv_onnx_work(c, k * n));
     IV_TRY(IV_ONNX_NEW(c, turned, k * n));
     for (size_t i = 0; i < k; i++) {

@@ -209,7 +209,7 @@ isovae_status iv_onnx_fold2(iv_onnx_context *c, iv_onnx_op2 op, const iv_onnx_va
         double r = float2(op, x[w.offset[0]], y[w.offset[1]]);
         if (t != NULL)
             t[i] = r != 0;
-        else
+        else if (f != NULL)
             f[i] = rounded(r, wide);
     }
     return ISOVAE_OK;

@@ -260,51 +260,61 @@ static isovae_status read_operator(iv_onnx_context *c, iv_onnx_node *node)
     return row->read(c, node);
 }
 
-static isovae_status read_node(iv_onnx_context *c, scope *s, const Onnx__NodeProto *proto,
-                               int depth, bool *inside)
+static isovae_status read_inside(iv_onnx_context *c, scope *s, iv_onnx_node *node, int depth,
+                                 bool *inside)
 {
+    const Onnx__NodeProto *proto = node->proto;
     const char *op = proto->op_type == NULL ? "" : proto->op_type;
     const char *domain = proto->domain == NULL ? "" : proto->domain;
-    iv_onnx_node node = {.proto = proto, .opset = s->opset, .n_inputs = proto->n_input};
-    const iv_onnx_node *outer = c->node;
     size_t first = c->graph->n_values;
-    c->node = &node;
     if (strcmp(domain, "ai.onnx") == 0) domain = "";
     if (depth > DEPTH) return IV_ONNX_FAIL(c, "functions or branches are nested too deep");
     if (++c->nodes > MOST_NODES)
         return IV_ONNX_REFUSE(c, "the file has more than %d nodes", MOST_NODES);
-    node.n_outputs = proto->n_output;
-    IV_TRY(IV_ONNX_NEW(c, node.in, node.n_inputs));
-    IV_TRY(IV_ONNX_NEW(c, node.out, node.n_outputs));
-    for (size_t i = 0; i < node.n_inputs; i++) {
-        if (proto->input[i][0] != '\0') IV_TRY(look_up(c, s, proto->input[i], &node.in[i]));
+    node->n_outputs = proto->n_output;
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+    IV_TRY(IV_ONNX_NEW(c, node->in, node->n_inputs));
+    IV_TRY(IV_ONNX_NEW(c, node->out, node->n_outputs));
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        if (proto->input[i][0] != '\0') IV_TRY(look_up(c, s, proto->input[i], &node->in[i]));
     }
-    while (node.n_inputs > 0 && node.in[node.n_inputs - 1] == NULL) node.n_inputs--;
+    while (node->n_inputs > 0 && node->in[node->n_inputs - 1] == NULL) node->n_inputs--;
     const Onnx__FunctionProto *f = function_of(c->model, domain, op);
     if (f != NULL) {
         *inside = true;
-        IV_TRY(run_function(c, f, s->opset, &node, depth));
+        IV_TRY(run_function(c, f, s->opset, node, depth));
     } else if (domain[0] != '\0') {
         return IV_ONNX_REFUSE(c, "operator %.100s of the domain '%.100s' is not supported", op,
                               domain);
     } else if (strcmp(op, "If") == 0) {
         *inside = true;
-        IV_TRY(run_branch(c, s, &node, depth));
+        IV_TRY(run_branch(c, s, node, depth));
     } else {
-        IV_TRY(read_operator(c, &node));
+        IV_TRY(read_operator(c, node));
     }
-    for (size_t i = 0; i < node.n_outputs; i++) {
+    for (size_t i = 0; i < node->n_outputs; i++) {
         if (proto->output[i][0] == '\0') continue;
         entry *e = place(s, proto->output[i]);
-        if (!node.out[i].live && node.out[i].tensor == NULL) continue; /* not computed */
-        e->value = node.out[i];
+        if (!node->out[i].live && node->out[i].tensor == NULL) continue; /* not computed */
+        e->value = node->out[i];
         e->state = READY;
         if (e->value.live && e->value.value >= first) {
             IV_TRY(iv_onnx_rename(c, e->value.value, proto->output[i]));
         }
     }
-    c->node = outer;
     return ISOVAE_OK;
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH */
+static isovae_status read_node(iv_onnx_context *c, scope *s, const Onnx__NodeProto *proto,
+                               int depth, bool *inside)
+{
+    iv_onnx_node node = {.proto = proto, .opset = s->opset, .n_inputs = proto->n_input};
+    const iv_onnx_node *outer = c->node;
+    c->node = &node;
+    isovae_status status = read_inside(c, s, &node, depth, inside);
+    c->node = outer;
+    return status;
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH */

@@ -271,8 +271,8 @@ isovae_status iv_onnx_where(iv_onnx_context *c, const iv_onnx_value *test, const
                             const iv_onnx_value *b, iv_onnx_value *out);
 isovae_status iv_onnx_reduce(iv_onnx_context *c, iv_onnx_sum op, const iv_onnx_value *v,
                              const bool *axes, bool keep, iv_onnx_value *out);
-isovae_status iv_onnx_matmul(iv_onnx_context *c, const iv_onnx_value *a, const iv_onnx_value *b,
-                             iv_onnx_value *out);
+isovae_status iv_onnx_matmul(iv_onnx_context *c, const iv_onnx_value *left,
+                             const iv_onnx_value *right, iv_onnx_value *out);
 /* Over one axis. */
 isovae_status iv_onnx_softmax(iv_onnx_context *c, const iv_onnx_value *v, size_t axis, bool log,
                               iv_onnx_value *out);

@@ -205,7 +205,7 @@ static isovae_status transpose_map(iv_onnx_context *c, const iv_shape *shape, co
 static void simplify(iv_shape *shape, size_t *perm)
 {
     iv_shape small = {0};
-    size_t renamed[IV_ONNX_RANK], order[IV_ONNX_RANK], n = 0;
+    size_t renamed[IV_ONNX_RANK] = {0}, order[IV_ONNX_RANK] = {0}, n = 0;
     for (size_t i = 0; i < shape->rank; i++) {
         renamed[i] = small.rank;
         if (shape->dim[i] != 1) small.dim[small.rank++] = shape->dim[i];
@@ -238,7 +238,7 @@ isovae_status iv_onnx_transpose(iv_onnx_context *c, const iv_onnx_value *v, cons
 {
     iv_onnx_dims dims = v->dims;
     iv_shape shape = {.rank = v->dims.rank <= IV_MAX_RANK ? v->dims.rank : 0};
-    size_t order[IV_ONNX_RANK], n = 0, place[IV_ONNX_RANK];
+    size_t order[IV_ONNX_RANK] = {0}, n = 0, place[IV_ONNX_RANK] = {0};
     for (size_t i = 0; i < dims.rank; i++) {
         dims.dim[i] = v->dims.dim[perm[i]];
         if (perm[i] == v->dims.batch) dims.batch = i;
@@ -307,7 +307,7 @@ static isovae_status concat_constant(iv_onnx_context *c, size_t n,
             if (f != NULL) {
                 memcpy(f + to, t->f + from, run * sizeof *f);
             } else {
-                memcpy(k + to, t->i + from, run * sizeof *k);
+                if (k != NULL) memcpy(k + to, t->i + from, run * sizeof *k);
                 if (b != NULL && t->b != NULL) memcpy(b + to, t->b + from, run * sizeof *b);
             }
         }

@@ -80,7 +80,8 @@ static bool parse(const char *text, size_t n_inputs, labels *in, labels *out)
     }
     if (part + 1 != n_inputs) return false;
     if (arrow) return true;
-    for (char label = 'A'; label <= 'z'; label++) { /* those that occur once, in order */
+    for (int letter = 'A'; letter <= 'z'; letter++) { /* those that occur once, in order */
+        char label = (char)letter;
         size_t times = 0;
         for (size_t i = 0; i < n_inputs; i++) times += has(&in[i], label) ? 1 : 0;
         if (times != 1) continue;

@@ -112,9 +112,10 @@ static const iv_node *last_sigmoid(const iv_graph *graph)
     return NULL;
 }
 
-static isovae_status add(iv_stack *s, const iv_graph *from, const iv_node *node, bool without_act,
+static isovae_status add(iv_stack *s, const iv_graph *from, size_t place, bool without_act,
                          size_t *map)
 {
+    const iv_node *node = &from->nodes[place];
     char name[NAME], values[IV_MAX_PORTS][NAME], params[IV_MAX_ROLES][NAME];
     source where = {.graph = from, .prefix = s->prefix};
     size_t outputs[IV_MAX_PORTS];
@@ -155,13 +156,13 @@ isovae_status iv_stack_network(iv_stack *s, const iv_onnx_graph *network, size_t
     isovae_status status =
         iv_stack_shape(s, input, &from->values[from->inputs[0]].shape, NULL, &taken);
     map[from->inputs[0]] = taken;
-    for (size_t i = 0; status == ISOVAE_OK && i < from->n_nodes; i++) {
+    for (size_t i = 0; status == ISOVAE_OK && from->nodes != NULL && i < from->n_nodes; i++) {
         const iv_node *node = &from->nodes[i];
-        bool alone = node == sigmoid && strcmp(node->kind->name, "sigmoid") == 0;
+        bool alone = sigmoid != NULL && node == sigmoid && strcmp(node->kind->name, "sigmoid") == 0;
         if (alone)
-            map[node->outputs[0]] = map[node->inputs[0]];
+            map[sigmoid->outputs[0]] = map[sigmoid->inputs[0]];
         else
-            status = add(s, from, node, node == sigmoid, map);
+            status = add(s, from, i, node == sigmoid, map);
     }
     for (size_t i = 0; status == ISOVAE_OK && i < from->n_outputs; i++)
         outputs[i] = map[from->outputs[i]];

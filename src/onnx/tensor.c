@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -223,9 +224,7 @@ static isovae_status open_external(iv_onnx_context *c, const char *tensor, const
     }
     size_t room = strlen(c->folder) + n + 2;
     IV_TRY(iv_alloc((void **)&joined, room, 1, "a path", c->err));
-    memcpy(joined, c->folder, strlen(c->folder));
-    joined[strlen(c->folder)] = '/';
-    memcpy(joined + strlen(c->folder) + 1, location, n);
+    (void)snprintf(joined, room, "%s/%s", c->folder, location);
     folder = realpath(c->folder, NULL);
     path = realpath(joined, NULL);
     if (folder == NULL || path == NULL) {

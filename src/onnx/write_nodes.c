@@ -288,7 +288,7 @@ static void arithmetic(iv_net *net, const iv_node *node, bool linear, const char
 static void where(iv_net *net, const iv_node *node, bool linear, const char *const *in,
                   const char **out)
 {
-    iv_net_operand o[IV_MAX_ROLES];
+    iv_net_operand o[IV_MAX_ROLES] = {0};
     const char *x[3];
     (void)linear;
     iv_net_operands(node, o);

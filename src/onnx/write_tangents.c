@@ -372,7 +372,7 @@ void iv_net_tangents(iv_net *net, size_t n, const char *input)
     net->tangent[g->inputs[0]] = input;
     for (size_t i = 0; i < g->n_nodes && iv_writer_ok(net->w); i++) {
         const iv_node *node = &g->nodes[i];
-        const char *t[IV_MAX_PORTS], *out[IV_MAX_PORTS] = {NULL};
+        const char *t[IV_MAX_PORTS] = {NULL}, *out[IV_MAX_PORTS] = {NULL};
         bool any = false;
         for (size_t k = 0; k < node->n_inputs; k++) {
             t[k] = net->tangent[node->inputs[k]];

@@ -145,6 +145,7 @@ static Onnx__ValueInfoProto *describe(iv_writer *w, const char *name, const iv_s
     MESSAGE(w, type, onnx__type_proto__init);
     MESSAGE(w, tensor, onnx__type_proto__tensor__init);
     MESSAGE(w, axes, onnx__tensor_shape_proto__init);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
     Onnx__TensorShapeProto__Dimension **dims = take(w, 1 + shape->rank, sizeof *dims);
     for (size_t i = 0; i <= shape->rank && w->status == ISOVAE_OK; i++) {
         MESSAGE(w, dims[i], onnx__tensor_shape_proto__dimension__init);

@@ -14,7 +14,7 @@ typedef struct iv_report_context { /* cli.h names it */
     const iv_dataset *data;
     const iv_analysis *analysis;
     const iv_audit *audit; /* of networks that were trained elsewhere; NULL: our own model */
-    const char *command; /* as typed, for provenance; may be NULL */
+    const char *command;   /* as typed, for provenance; may be NULL */
     uint64_t model_hash;
     uint64_t seed;
     bool color;   /* text: terminal colours */

@@ -173,7 +173,7 @@ typedef struct iv_analysis {
 } iv_analysis;
 
 typedef struct iv_analysis_options { /* cli.h names it */
-    const char *rows; /* "auto", "all", "train", "validation" */
+    const char *rows;                /* "auto", "all", "train", "validation" */
     uint64_t seed;
     size_t e0_draws;                /* antithetic pairs count twice; 16 */
     size_t elbo_draws;              /* 8 */
