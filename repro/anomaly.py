@@ -434,11 +434,10 @@ def constant_words(every):
         inliers, anomalies = (mean([f["rows that change one"][kind] for f in facts])
                               for kind in (0, 1))
         active = mean([f["preset"]["active"] for f in facts])
-        seconds = mean([f["preset"]["seconds"] for f in facts])
         said.append(f"{SETS[results.name][0]}: {mean([f['constant columns'] for f in facts]):.0f} "
                     f"columns are constant on the training rows, {100 * inliers:.1f} % of the inliers "
-                    f"and {100 * anomalies:.1f} % of the anomalies change one; a preset's fit took "
-                    f"{seconds:.0f} s and has {active:.1f} active latents (first member)")
+                    f"and {100 * anomalies:.1f} % of the anomalies change one; the preset has "
+                    f"{active:.1f} active latents (first member)")
     return "; ".join(said) + "."
 
 

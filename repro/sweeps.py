@@ -106,13 +106,13 @@ def row(name, record):
         hit = judged(", ".join(f"{v:.4g}" for v in f["cold"]),
                      abs(f["cold"][-1] - f["wanted"]) <= f["tolerance"], f"within {f['tolerance']:g}")
     return [f"{title}, seed {record['settings']['seed']}", f["rows"], len(chords), *cells, births,
-            target, hit, f["gap_nats"], f"{record['seconds'] / 60:.1f}"]
+            target, hit, f["gap_nats"], f"{record['cpu_seconds'] / 60:.1f}"]
 
 
 def page(lab, records):
     table = Table(["data", "rows", "chords", "chord / expected off 1, worst", "mean",
                    "validation: worst (mean)", "births seen / PCA", "target", "cold trainings",
-                   "loss - curve's, nats", "minutes"],
+                   "loss - curve's, nats", "core minutes"],
                   [row(name, record) for name, record in records.items()])
     chords = Table(["data", "chord / expected, training (validation), from the larger beta on"],
                    [[SETS[name][0], ", ".join(f"{c[1]:.3f} ({c[2]:.3f})" for c in
