@@ -328,7 +328,7 @@ static const char *constant(iv_writer *w, const char *name, iv_tensor_type type,
     t->n_dims = shape->rank;
     t->dims = dims;
     t->has_data_type = 1;
-    t->data_type = type;
+    t->data_type = (int32_t)type;
     t->name = own;
     t->has_raw_data = 1;
     t->raw_data = (ProtobufCBinaryData){.len = length, .data = (uint8_t *)bytes};
