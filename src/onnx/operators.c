@@ -127,6 +127,7 @@ const iv_onnx_operator_row *iv_onnx_find_operator(const char *name, int64_t opse
                                                   const iv_onnx_operator_row **other)
 {
     *other = NULL;
+    if (name == NULL) return NULL; /* a node of no operator */
     for (size_t i = 0; i < ROWS; i++) {
         if (strcmp(table[i].name, name) != 0) continue;
         if (opset >= table[i].since && (table[i].until == 0 || opset <= table[i].until)) {
