@@ -199,10 +199,11 @@ static isovae_status fail_parts(const iv_mat_variable *v, const char *why, isova
                    iv_show(v->name, strlen(v->name)).text, why);
 }
 
-/* Indices: signed by the format's description, unsigned by some writers. */
+/* Indices: signed by the format's description, unsigned by some writers. All of them whole: behind
+ * half a one libmatio looks for the next part at another place than the padding says. */
 static bool holds_words(const part *p)
 {
-    return p->type == TYPE_INT32 || p->type == TYPE_UINT32;
+    return (p->type == TYPE_INT32 || p->type == TYPE_UINT32) && p->length % 4 == 0;
 }
 
 /* The parts behind the head, as the shape wants them. */
@@ -219,7 +220,7 @@ static isovae_status check_parts(const unsigned char *body, size_t length, bool 
     if (v->class == IV_MAT_SPARSE) {
         if (!next_part(body, length, big, &at, &rows) || !holds_words(&rows) ||
             !next_part(body, length, big, &at, &starts) || !holds_words(&starts) ||
-            starts.length / 4 != v->dim[1] + 1 || starts.length % 4 != 0) {
+            starts.length / 4 != v->dim[1] + 1) {
             return fail_parts(v, "its indices do not fit its shape", err);
         }
         count = word(starts.data + 4 * v->dim[1], big);
