@@ -99,9 +99,6 @@ isovae_status cli_open_model(cli *c, const char *path, iv_model **out,
 /* The network that --member chooses from an ensemble (borrowed), which is said; else the model. */
 isovae_status cli_member(cli *c, const iv_model *model, const iv_model **out,
                          isovae_error *err) ISOVAE_MUST_CHECK;
-/* Indices of the rows with status ok; release with iv_free. */
-isovae_status cli_good_rows(const iv_dataset *data, size_t **rows, size_t *n,
-                            isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* ---- output.c ---- */
 

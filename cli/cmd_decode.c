@@ -1,6 +1,7 @@
 /* isovae decode MODEL CODES and isovae sample MODEL: latent coordinates to data. */
 #include "picture.h"
 
+#include "data/split.h"
 #include "theory/sample.h"
 #include "theory/score.h"
 
@@ -79,7 +80,7 @@ static isovae_status decode(cli *c, const iv_model *model, const iv_dataset *cod
         return iv_fail(err, ISOVAE_ERR_UNSUPPORTED, "%s: the model holds no isometric coordinates",
                        c->argument[0]);
     }
-    isovae_status status = cli_good_rows(codes, &rows, &n, err);
+    isovae_status status = iv_good_rows(codes, &rows, &n, err);
     if (status == ISOVAE_OK &&
         !(iv_size_mul(n, model->n, &cells) && iv_size_mul(n, model->d, &out_cells))) {
         status = iv_fail(err, ISOVAE_ERR_MEMORY, "%zu rows are too many", n);

@@ -1,6 +1,7 @@
 /* isovae encode MODEL DATA */
 #include "cli.h"
 
+#include "data/split.h"
 #include "theory/score.h"
 
 #include <math.h>
@@ -32,7 +33,7 @@ static isovae_status encode(cli *c, const iv_model *model, const iv_dataset *dat
     double *code = NULL, *sigma = NULL;
     bool isometric = c->opt[OPT_ISOMETRIC].set, with_sigma = c->opt[OPT_SIGMA].set;
     cli_sheet sheet = {0};
-    isovae_status status = cli_good_rows(data, &rows, &n_rows, err);
+    isovae_status status = iv_good_rows(data, &rows, &n_rows, err);
     if (status == ISOVAE_OK && !iv_size_mul(n_rows, model->n, &cells)) {
         status = iv_fail(err, ISOVAE_ERR_MEMORY, "%zu rows are too many", n_rows);
     }

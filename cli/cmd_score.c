@@ -1,6 +1,7 @@
 /* isovae score MODEL DATA */
 #include "cli.h"
 
+#include "data/split.h"
 #include "theory/score.h"
 
 #include <math.h>
@@ -143,7 +144,7 @@ static isovae_status score(cli *c, const iv_model *model, const iv_dataset *data
     double fpr = c->opt[OPT_FPR].set ? c->opt[OPT_FPR].number : 0.01;
     iv_progress progress = cli_progress(c);
 
-    isovae_status status = cli_good_rows(data, &rows, &n, err);
+    isovae_status status = iv_good_rows(data, &rows, &n, err);
     if (status == ISOVAE_OK) status = IV_NEW(scores, n, "scores", err);
     if (status == ISOVAE_OK) {
         status = iv_score_rows(model, data, rows, n, estimate, c->pool, cli_isa(c), &progress,

@@ -148,14 +148,3 @@ isovae_status cli_member(cli *c, const iv_model *model, const iv_model **out, is
     }
     return ISOVAE_OK;
 }
-
-isovae_status cli_good_rows(const iv_dataset *data, size_t **rows, size_t *n, isovae_error *err)
-{
-    size_t used = 0;
-    IV_TRY(IV_NEW(*rows, data->rows, "row numbers", err));
-    for (size_t r = 0; r < data->rows; r++) {
-        if (data->status == NULL || data->status[r] == IV_ROW_OK) (*rows)[used++] = r;
-    }
-    *n = used;
-    return ISOVAE_OK;
-}

@@ -1,21 +1,11 @@
 #include "api/handles.h"
 #include "base/memory.h"
+#include "data/split.h"
 #include "theory/sample.h"
 #include "theory/score.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Indices of the rows that can be used. */
-static isovae_status usable_rows(const iv_dataset *set, size_t **rows, size_t *count,
-                                 isovae_error *err)
-{
-    IV_TRY(IV_NEW(*rows, set->rows, "row indices", err));
-    *count = 0;
-    for (size_t r = 0; r < set->rows; r++)
-        if (!set->status || set->status[r] == IV_ROW_OK) (*rows)[(*count)++] = r;
-    return ISOVAE_OK;
-}
 
 isovae_status isovae_score(isovae_context *context, const isovae_model *model,
                            const isovae_data *data, double *log_density, isovae_error *err)
@@ -25,7 +15,7 @@ isovae_status isovae_score(isovae_context *context, const isovae_model *model,
     size_t *rows = NULL, count = 0;
     iv_score *scores = NULL;
     iv_progress progress = iv_context_progress(context);
-    isovae_status status = usable_rows(set, &rows, &count, err);
+    isovae_status status = iv_good_rows(set, &rows, &count, err);
     if (!status) status = IV_NEW(scores, count, "scores", err);
     if (!status)
         status = iv_score_rows(model->model, set, rows, count, IV_ESTIMATE_ELBO, context->pool,
@@ -47,7 +37,7 @@ isovae_status isovae_encode(isovae_context *context, const isovae_model *model,
     IV_TRY(iv_match_features(model, data, &set, err));
     size_t *rows = NULL, count = 0, n = model->model->n;
     double *compact = NULL;
-    isovae_status status = usable_rows(set, &rows, &count, err);
+    isovae_status status = iv_good_rows(set, &rows, &count, err);
     if (!status) status = IV_NEW(compact, count * n, "latents", err);
     if (!status)
         status = iv_encode_rows(model->model, set, rows, count, context->pool, context->isa,

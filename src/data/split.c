@@ -78,3 +78,22 @@ isovae_status iv_spread_rows(const size_t *rows, size_t n_rows, size_t most, siz
     for (size_t i = 0; i < *count; i++) (*out)[i] = rows[i * n_rows / *count];
     return ISOVAE_OK;
 }
+
+isovae_status iv_good_rows(const iv_dataset *data, size_t **out, size_t *count, isovae_error *err)
+{
+    *count = 0;
+    IV_TRY(IV_NEW(*out, data->rows, "row numbers", err));
+    for (size_t row = 0; row < data->rows; row++)
+        if (data->status == NULL || data->status[row] == IV_ROW_OK) (*out)[(*count)++] = row;
+    return ISOVAE_OK;
+}
+
+isovae_status iv_spread_good_rows(const iv_dataset *data, size_t most, size_t **out, size_t *count,
+                                  isovae_error *err)
+{
+    size_t *good = NULL, n;
+    isovae_status status = iv_good_rows(data, &good, &n, err);
+    if (status == ISOVAE_OK) status = iv_spread_rows(good, n, most, out, count, err);
+    iv_free(good);
+    return status;
+}

@@ -24,4 +24,10 @@ void iv_split_free(iv_split *split);
 isovae_status iv_spread_rows(const size_t *rows, size_t n_rows, size_t most, size_t **out,
                              size_t *count, isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* All rows with status ok, in their order; and at most `most` of them, spread. *out likewise. */
+isovae_status iv_good_rows(const iv_dataset *data, size_t **out, size_t *count,
+                           isovae_error *err) ISOVAE_MUST_CHECK;
+isovae_status iv_spread_good_rows(const iv_dataset *data, size_t most, size_t **out, size_t *count,
+                                  isovae_error *err) ISOVAE_MUST_CHECK;
+
 #endif

@@ -31,15 +31,6 @@ typedef struct choice {
     size_t *train, n_train; /* training rows beside them, at most TRAIN_ROWS */
 } choice;
 
-static isovae_status all_rows(const iv_dataset *data, choice *out, isovae_error *err)
-{
-    IV_TRY(IV_NEW(out->rows, data->rows, "the rows", err));
-    for (size_t r = 0; r < data->rows; r++) {
-        if (data->status == NULL || data->status[r] == IV_ROW_OK) out->rows[out->n_rows++] = r;
-    }
-    return ISOVAE_OK;
-}
-
 static bool split_is_known(const iv_model *model, const iv_dataset *data)
 {
     return model->split_by_column ? data->group != NULL : model->validation_fraction > 0;
@@ -97,10 +88,11 @@ static isovae_status choose_rows(iv_analysis *a, const iv_model *model, const iv
         IV_TRY(split_rows(model, data, false, out, err));
     } else if (train) {
         a->row_set = "training";
-        IV_TRY(split ? split_rows(model, data, true, out, err) : all_rows(data, out, err));
+        IV_TRY(split ? split_rows(model, data, true, out, err)
+                     : iv_good_rows(data, &out->rows, &out->n_rows, err));
     } else {
         a->row_set = "all";
-        IV_TRY(all_rows(data, out, err));
+        IV_TRY(iv_good_rows(data, &out->rows, &out->n_rows, err));
     }
     if (out->n_rows == 0) {
         return iv_fail(err, ISOVAE_ERR_DATA, "%s has no complete row to analyse",

@@ -382,9 +382,7 @@ isovae_status iv_audit_run(iv_model *model, const iv_dataset *data, const iv_aud
     audit->beta_known = options->beta_known;
     audit->width_slope = audit->width_r2 = audit->beta = (double)NAN;
     *out = NULL;
-    isovae_status status = IV_NEW(good, data->rows, "rows", err);
-    for (size_t r = 0; !status && r < data->rows; r++)
-        if (!data->status || data->status[r] == IV_ROW_OK) good[n_good++] = r;
+    isovae_status status = iv_good_rows(data, &good, &n_good, err);
     if (!status && n_good < 2)
         status = iv_fail(err, ISOVAE_ERR_DATA, "an audit needs rows: there are %zu", n_good);
     if (!status) status = iv_spread_rows(good, n_good, CALIBRATION_ROWS, &rows, &n_rows, err);

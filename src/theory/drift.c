@@ -34,16 +34,6 @@ typedef struct seen {
 
 /* ---- rows ---- */
 
-static isovae_status good_rows(const iv_dataset *data, size_t **rows, size_t *n, isovae_error *err)
-{
-    *n = 0;
-    IV_TRY(IV_NEW(*rows, data->rows, "row numbers", err));
-    for (size_t r = 0; r < data->rows; r++) {
-        if (data->status == NULL || data->status[r] == IV_ROW_OK) (*rows)[(*n)++] = r;
-    }
-    return ISOVAE_OK;
-}
-
 /* Rows for the model. A model is kinder to rows that it was trained on, so of its training data
  * only the held-out ones tell what others are to be compared with. */
 static isovae_status model_rows(const iv_model *model, const iv_dataset *data, size_t most,
@@ -65,7 +55,7 @@ static isovae_status model_rows(const iv_model *model, const iv_dataset *data, s
         return ISOVAE_OK;
     }
     size_t *all = NULL, n_all = 0;
-    isovae_status status = good_rows(data, &all, &n_all, err);
+    isovae_status status = iv_good_rows(data, &all, &n_all, err);
     if (status == ISOVAE_OK) status = iv_spread_rows(all, n_all, most, rows, n, err);
     iv_free(all);
     return status;
@@ -333,7 +323,7 @@ static isovae_status compare(iv_drift *drift, seen both[2], size_t *rows[2], siz
     for (size_t s = 0; s < 2; s++) {
         size_t *all = NULL;
         iv_drift_side *side = &drift->side[s];
-        IV_TRY(good_rows(data[s], &all, &side->rows, err));
+        IV_TRY(iv_good_rows(data[s], &all, &side->rows, err));
         side->bad_rows = data[s]->rows - side->rows;
         isovae_status status = check_rows(data[s], side->rows, false, err);
         if (status == ISOVAE_OK) {

@@ -17,17 +17,6 @@ static double stored_mean(const iv_spline *spline)
     return spline->n > 0 ? sum / (double)spline->n : 0.0;
 }
 
-static isovae_status find_rows(const iv_dataset *data, size_t **rows, size_t *n, isovae_error *err)
-{
-    size_t *good, found = 0;
-    IV_TRY(IV_NEW(good, data->rows, "rows", err));
-    for (size_t r = 0; r < data->rows; r++)
-        if (!data->status || data->status[r] == IV_ROW_OK) good[found++] = r;
-    isovae_status status = iv_spread_rows(good, found, MOST_ROWS, rows, n, err);
-    iv_free(good);
-    return status;
-}
-
 /* Both decoders on the means of some rows at a time. */
 static isovae_status compare(const iv_model *model, const double *mu, const unsigned char *keep,
                              iv_pool *pool, const char *isa, iv_pruned *out, isovae_error *err)
@@ -82,7 +71,8 @@ isovae_status iv_prune(const iv_model *model, const iv_dataset *data, iv_pool *p
     for (size_t j = 0; j < n; j++) out->kept += model->active[j] != 0;
     isovae_status status = IV_NEW(mean, n, "means of latents", err);
     for (size_t j = 0; !status && j < n; j++) mean[j] = stored_mean(&model->splines[j]);
-    if (!status && data != NULL) status = find_rows(data, &rows, &out->rows, err);
+    if (!status && data != NULL)
+        status = iv_spread_good_rows(data, MOST_ROWS, &rows, &out->rows, err);
     if (!status && !iv_size_mul(out->rows, n, &cells))
         status = iv_fail(err, ISOVAE_ERR_MEMORY, "%zu latents are too many", n);
     if (!status && out->rows > 0) {

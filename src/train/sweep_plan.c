@@ -186,13 +186,7 @@ static isovae_status take_held(iv_sweep_work *w, isovae_error *err)
     if (!own)
         return iv_spread_rows(w->plan.split.validation, w->plan.split.n_validation, most_held,
                               &w->held, &w->s->n_held, err);
-    size_t *good, found = 0;
-    IV_TRY(IV_NEW(good, own->rows, "validation rows", err));
-    for (size_t r = 0; r < own->rows; r++)
-        if (!own->status || own->status[r] == IV_ROW_OK) good[found++] = r;
-    isovae_status status = iv_spread_rows(good, found, most_held, &w->held, &w->s->n_held, err);
-    iv_free(good);
-    return status;
+    return iv_spread_good_rows(own, most_held, &w->held, &w->s->n_held, err);
 }
 
 /* R of the PSNR as `report` has it: what unit scaling divides by, the bytes' own, else what the

@@ -23,19 +23,6 @@ static isovae_status vector_new(const iv_trainer *t, void **out, isovae_error *e
     return t->k->alloc(out, t->model->param_elements, "a parameter vector", err);
 }
 
-/* `count` good rows of a data set, spread over it. */
-static isovae_status good_rows(const iv_dataset *data, size_t count, size_t **out,
-                               isovae_error *err)
-{
-    size_t *good, found = 0;
-    IV_TRY(IV_NEW(good, data->rows, "validation rows", err));
-    for (size_t r = 0; r < data->rows; r++)
-        if (!data->status || data->status[r] == IV_ROW_OK) good[found++] = r;
-    isovae_status status = iv_spread_rows(good, found, count, out, &count, err);
-    iv_free(good);
-    return status;
-}
-
 isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *options,
                              iv_fit_plan *plan, iv_model *model, iv_trainer **out,
                              isovae_error *err)
@@ -72,8 +59,8 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
         config.gradient = config.training = false;
         if ((status = iv_objective_new(model, t->k, &config, &t->validator, err))) goto fail;
         if (options->validation_data)
-            status = good_rows(options->validation_data, plan->validation_rows, &t->validation_rows,
-                               err);
+            status = iv_spread_good_rows(options->validation_data, plan->validation_rows,
+                                         &t->validation_rows, &(size_t){0}, err);
         else
             status = iv_spread_rows(plan->split.validation, plan->split.n_validation,
                                     plan->validation_rows, &t->validation_rows, &(size_t){0}, err);
