@@ -124,6 +124,20 @@ static void store(iv_model *model, found *f)
     }
 }
 
+/* By importance, the largest loading of each positive. A network whose latents cannot be moved
+ * keeps its order. */
+static isovae_status sort_latents(iv_model *model, found *f, isovae_error *err)
+{
+    isovae_error ignored;
+    double *sign = f->kl; /* in the new order; kl is in the model */
+    IV_TRY(iv_order_latents(model->n, f->variance_y, f->order, err));
+    for (size_t j = 0; j < model->n; j++) sign[j] = f->sign[f->order[j]];
+    isovae_status status = iv_model_permute(model, f->order, sign, &ignored);
+    if (status == ISOVAE_ERR_UNSUPPORTED) return ISOVAE_OK;
+    if (status != ISOVAE_OK && err != NULL) *err = ignored;
+    return status;
+}
+
 static isovae_status find_all(iv_model *model, const iv_dataset *data, const size_t *rows,
                               size_t n_rows, iv_pool *pool, const char *isa, isovae_error *err)
 {
@@ -142,23 +156,11 @@ static isovae_status find_all(iv_model *model, const iv_dataset *data, const siz
     }
     iv_rows_free(r);
     iv_pass_free(pass);
-    if (status == ISOVAE_OK) {
+    /* Signs cost a pass with the Jacobian: not where no latent will be turned. */
+    if (status == ISOVAE_OK && !model->own_order)
         status = find_signs(model, data, rows, n_rows, pool, isa, &f, err);
-    }
-    if (status == ISOVAE_OK) status = iv_order_latents(n, f.variance_y, f.order, err);
-    if (status == ISOVAE_OK) {
-        isovae_error ignored;
-        double *sign = f.kl; /* the signs in the new order: kl moves into the model first */
-        store(model, &f);
-        for (size_t j = 0; j < n; j++) sign[j] = f.sign[f.order[j]];
-        if (!model->own_order) status = iv_model_permute(model, f.order, sign, &ignored);
-        /* A network whose latents cannot be moved keeps its order. */
-        if (status == ISOVAE_ERR_UNSUPPORTED) {
-            status = ISOVAE_OK;
-        } else if (status != ISOVAE_OK && err != NULL) {
-            *err = ignored;
-        }
-    }
+    if (status == ISOVAE_OK) store(model, &f);
+    if (status == ISOVAE_OK && !model->own_order) status = sort_latents(model, &f, err);
     free_found(&f, n);
     return status;
 }
