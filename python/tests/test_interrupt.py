@@ -15,6 +15,14 @@ from isovae import IsoVAE
 from isovae._watch import Watch
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Ctrl-C is heeded, as in the foreground: what a shell runs in the background ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 def test_ctrl_c_stops_a_fit(curve):
     timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -37,6 +45,7 @@ def test_ctrl_c_ends_a_script():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdout is not None and child.stdout.readline() == "ready\n"
     time.sleep(0.5)
