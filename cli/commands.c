@@ -150,7 +150,7 @@ const cli_command cli_commands[] = {
      "isovae drift m.safetensors january.csv february.csv\tto the terminal\n"
      "isovae drift m.safetensors old.csv new.csv --alpha 0.001 -q || mail-the-team\tin a script",
      3, 3, cmd_drift},
-    {CLI_AUDIT, "audit", "[DATA] [--encoder FILE] --decoder FILE",
+    {CLI_AUDIT, "audit", "[DATA] [--encoder FILE] [--decoder FILE]",
      "what a VAE that was trained elsewhere learned",
      "Takes encoder and decoder as ONNX files and rows like those of the training, and reports on "
      "them as report does on own models: how important each latent is, what it moves, distortion "
