@@ -21,6 +21,16 @@ enum { FEW_ROWS = 30 };
 /* Adam at a constant rate alone leaves E0 some 0.06 off on average. */
 static const double e0_limit = 0.07;
 
+void iv_warn(iv_analysis *a, const char *code, bool note, double value, double limit,
+             const char *format, va_list arguments)
+{
+    if (a->n_warnings == IV_MOST_WARNINGS) return;
+    iv_warning *w = &a->warnings[a->n_warnings++];
+    *w = (iv_warning){.value = value, .limit = limit, .note = note};
+    (void)snprintf(w->code, sizeof w->code, "%s", code);
+    (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+}
+
 typedef struct finder {
     iv_analysis *a;
     const iv_warning_facts *facts;
@@ -34,13 +44,9 @@ static void tell(finder *f, const char *code, bool note, double value, double li
 static void tell(finder *f, const char *code, bool note, double value, double limit,
                  const char *format, ...)
 {
-    if (f->a->n_warnings == IV_MOST_WARNINGS) return;
-    iv_warning *w = &f->a->warnings[f->a->n_warnings++];
-    *w = (iv_warning){.value = value, .limit = limit, .note = note};
-    (void)snprintf(w->code, sizeof w->code, "%s", code);
     va_list arguments;
     va_start(arguments, format);
-    (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+    iv_warn(f->a, code, note, value, limit, format, arguments);
     va_end(arguments);
 }
 
