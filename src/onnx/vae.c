@@ -233,6 +233,44 @@ static isovae_status no_width(const work *w)
                    base(w->options->encoder), w->n);
 }
 
+/* The only one of n names that speaks of a width behind what they all begin with; SIZE_MAX: none.
+ */
+static size_t only_width(char *const *names, const size_t *which, size_t n)
+{
+    size_t same = 0, width = SIZE_MAX;
+    const char *first = names[which[0]];
+    for (bool all = n > 1; all && first[same] != '\0'; same += all ? 1 : 0)
+        for (size_t i = 1; i < n; i++) all = all && names[which[i]][same] == first[same];
+    for (size_t i = 0; i < n; i++) {
+        if (head_by_name(names[which[i]] + same) == IV_ONNX_HEAD_UNKNOWN) continue;
+        if (width != SIZE_MAX) return SIZE_MAX;
+        width = i;
+    }
+    return width;
+}
+
+/* Which of the encoder's n outputs `found` is the width: by their names, or by those of the layers
+ * that make them (exporters number the outputs often), else by their order. */
+static size_t find_width(work *w, const size_t *found, size_t n)
+{
+    const iv_onnx_graph *e = w->encoder;
+    size_t width = only_width(e->output_names, found, n);
+    if (width != SIZE_MAX) return width;
+    for (size_t i = 0; i < n; i++)
+        if (head_by_name(e->output_names[found[i]]) != IV_ONNX_HEAD_UNKNOWN) return i;
+    width = only_width(e->output_makers, found, n);
+    if (width != SIZE_MAX) {
+        note(w, "'%.60s' is taken as the width by the name of its layer, '%.100s'",
+             e->output_names[found[width]], e->output_makers[found[width]]);
+        return width;
+    }
+    width = w->width_first ? 0 : 1;
+    note(w,
+         "no name tells which output is the mean: '%.60s' is taken for it, '%.60s' for the width",
+         e->output_names[found[1 - width]], e->output_names[found[width]]);
+    return width;
+}
+
 /* By the outputs: two of as many numbers as the decoder takes, or one of twice as many. */
 static isovae_status by_outputs(work *w)
 {
@@ -266,12 +304,7 @@ static isovae_status by_outputs(work *w)
         IV_TRY(iv_strdup(&w->mu, e->output_names[mean], w->err));
         return means_alone(w, w->mu);
     }
-    size_t width = w->width_first ? 0 : 1;
-    for (size_t i = 0; i < n; i++) {
-        if (head_by_name(e->output_names[found[i]]) == IV_ONNX_HEAD_UNKNOWN) continue;
-        width = i;
-        break;
-    }
+    size_t width = find_width(w, found, n);
     size_t mu = width == 0 ? 1 : 0;
     IV_TRY(iv_strdup(&w->mu, e->output_names[found[mu]], w->err));
     IV_TRY(iv_strdup(&w->width, e->output_names[found[width]], w->err));
