@@ -14,9 +14,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from . import _library as lib
-from ._model import Context, Data, FloatArray, Model
+from ._model import Context, Data, Model
 from ._report import Report
 from ._rows import (
+    FloatArray,
     Form,
     Rows,
     check_layout,
@@ -81,6 +82,7 @@ class Base(BaseEstimator):
     """Fitting and scoring; the estimators add the conventions of their kind."""
 
     model_: Model
+    n_features_in_: int
     _form: Form
 
     def _default_scale(self, rows: Rows, form: Form) -> str | None:
@@ -159,8 +161,7 @@ class Base(BaseEstimator):
         words = [] if dimensions(X) != 2 else columns_of_words(X, self.categorical)
         if self.handle_unknown not in ("error", "warn", "ignore"):
             raise ValueError(
-                "handle_unknown must be 'error', 'warn' or 'ignore'; it is "
-                f"{self.handle_unknown!r}"
+                f"handle_unknown must be 'error', 'warn' or 'ignore'; it is {self.handle_unknown!r}"
             )
         if words:
             if self.image_shape is not None:
@@ -176,7 +177,7 @@ class Base(BaseEstimator):
             self.__dict__.pop("feature_names_in_", None)
             self.n_features_in_ = form.n_columns
             return rows_of_images(values, form, type(self).__name__), form
-        kinds = [np.float64, np.float32]
+        kinds: list[Any] = [np.float64, np.float32]
         if self.image_shape is not None:
             kinds.append(np.uint8)
         values = validate_data(self, X, dtype=kinds)
@@ -354,7 +355,7 @@ class Base(BaseEstimator):
         """
         found = self._rows(X)
         labels = None if y is None else labels_of(y, len(found))
-        draws = (iwae, 1000) if isinstance(iwae, Integral) else tuple(iwae)
+        draws = (iwae, 1000) if isinstance(iwae, (int, np.integer)) else tuple(iwae)
         if len(draws) != 2 or any(not isinstance(n, Integral) or n < 0 for n in draws):
             raise ValueError(f"iwae must be a number of draws, or (draws, rows); it is {iwae!r}")
         watch = Watch(int(self.verbose), callback)

@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import Base
 from ._estimator import adopt
-from ._model import FloatArray, Model
+from ._model import Model
+from ._rows import FloatArray
 
 
 class IsoVAEDetector(OutlierMixin, Base):

@@ -11,8 +11,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._base import Base, seed_of
-from ._model import Context, FloatArray, Model
-from ._rows import Form, Rows, form_of_file
+from ._model import Context, Model
+from ._rows import FloatArray, Form, Rows, form_of_file
 from ._watch import Watch
 
 try:

@@ -279,9 +279,7 @@ class Model:
         )
         return out
 
-    def explain(
-        self, context: Context, data: Data, rows: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def explain(self, context: Context, data: Data, rows: int) -> tuple[FloatArray, FloatArray]:
         """Contributions of features and latents, in nats."""
         feature, latent = np.empty((rows, self.features)), np.empty((rows, self.latents))
         lib.call(

@@ -155,7 +155,9 @@ class Sweep(_PagedAnswer):
         for key, label in (("training", "training rows"), ("validation", "held-out rows")):
             if all(point[key] for point in curve):
                 rate = [point[key]["curve_rate_nats"] for point in curve]
-                ax.plot(rate, [point[key]["curve_distortion"] for point in curve], "o-", label=label)
+                ax.plot(
+                    rate, [point[key]["curve_distortion"] for point in curve], "o-", label=label
+                )
         if all(point["linear"] for point in curve):
             rate = [point["linear"]["rate_nats"] for point in curve]
             ax.plot(rate, [point["linear"]["distortion"] for point in curve], ":", label="PCA")
@@ -471,6 +473,7 @@ def prune(estimator: Any, X: Any = None) -> Any:
     ((500, 2), 4)
     """
     check_is_fitted(estimator)
+    whole: Model = estimator.model_
     rows = None if X is None else estimator._rows(X)
     watch = Watch(int(estimator.verbose))
     threads = threads_of(estimator.n_jobs)
@@ -478,14 +481,14 @@ def prune(estimator: Any, X: Any = None) -> Any:
     def work() -> tuple[Model, lib.Pruned]:
         with Context(threads, watch) as context:
             if rows is None:
-                return estimator.model_.prune(context, None)
+                return whole.prune(context, None)
             with Data(rows, estimator._form) as data:
-                return estimator.model_.prune(context, data)
+                return whole.prune(context, data)
 
     model, about = watch.run(work)
     out = copy.copy(estimator)
     out._take(model, None)
-    names = [name for name, _ in lib.Pruned._fields_]
+    names = [field[0] for field in lib.Pruned._fields_]
     told = {name: getattr(about, name) for name in names}
     out.pruned_ = {name: value for name, value in told.items() if not np.isnan(value)}
     return out

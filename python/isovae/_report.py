@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._library import in_python
-from ._model import FloatArray
+from ._rows import FloatArray
 
 if TYPE_CHECKING:
     import pandas

@@ -151,7 +151,10 @@ def form_of_array(shape: tuple[int, ...], given: Any, layout: str | None) -> For
     if image is not None and image != found:
         raise ValueError(f"image_shape {given!r} is not that of X, whose images have {found}")
     return Form(
-        (int(found[0]), int(found[1]), int(found[2])), len(shape), first, n_columns=int(np.prod(found))
+        (int(found[0]), int(found[1]), int(found[2])),
+        len(shape),
+        first,
+        n_columns=int(np.prod(found)),
     )
 
 
@@ -195,7 +198,9 @@ def _factorize(column: Any) -> tuple[Any, list[str | None]]:
         except TypeError:
             raise ValueError(f"a value of type {type(value).__name__} is no category") from None
         if at is None:
-            absent = value is None or value is not value or type(value).__name__ in ("NAType", "NaTType")
+            absent = (
+                value is None or value is not value or type(value).__name__ in ("NAType", "NaTType")
+            )
             text = None if absent else _text(value)
             if text is not None and text.strip().lower() in _MISSING:
                 text = None
@@ -249,7 +254,9 @@ def columns_of_words(X: Any, categorical: Any) -> list[int]:
     for each in categorical:
         if isinstance(each, str) and each in names:
             out.add(names.index(each))
-        elif isinstance(each, (int, np.integer)) and not isinstance(each, bool) and 0 <= each < width:
+        elif (
+            isinstance(each, (int, np.integer)) and not isinstance(each, bool) and 0 <= each < width
+        ):
             out.add(int(each))
         else:
             raise ValueError(f"categorical: {each!r} is no column of X, which has {width}")
@@ -264,7 +271,9 @@ def find_words(X: Any, places: Sequence[int]) -> list[Words]:
     for place in places:
         name = str(X.columns[place]) if frame else f"c{place + 1}"
         _, texts = _factorize(_column(X, place))
-        values = sorted({text for text in texts if text is not None}, key=lambda text: text.encode())
+        values = sorted(
+            {text for text in texts if text is not None}, key=lambda text: text.encode()
+        )
         if not values:
             raise ValueError(f"column '{name}' is missing in all rows; leave it out")
         if len(values) > _MOST_VALUES:

@@ -22,7 +22,9 @@ class Watch:
     the call at its next report of progress, and goes on from here.
     """
 
-    def __init__(self, verbose: int = 0, hook: Callable[[str, float, float], Any] | None = None) -> None:
+    def __init__(
+        self, verbose: int = 0, hook: Callable[[str, float, float], Any] | None = None
+    ) -> None:
         if hook is not None and not callable(hook):
             raise TypeError("callback must be callable: callback(stage, done, total)")
         self.verbose = int(verbose)

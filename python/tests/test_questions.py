@@ -56,8 +56,13 @@ def test_sweep(plane):
 
 def test_sweep_that_finds_nothing(plane):
     result = isovae.sweep(
-        plane, IsoVAE(2, random_state=0, arch="mlp:8"), target="active=2", points=3, steps=5,
-        beta_range=(1e4, 1e3), retrain=False,
+        plane,
+        IsoVAE(2, random_state=0, arch="mlp:8"),
+        target="active=2",
+        points=3,
+        steps=5,
+        beta_range=(1e4, 1e3),
+        retrain=False,
     )
     assert result.estimator_ is None and result.reached_ is None
     if not result.found_:
@@ -153,8 +158,13 @@ def test_prune(plane, fitted):
         atol=0.2,
     )
     np.testing.assert_allclose(small.score_samples(plane), fitted.score_samples(plane), atol=1)
-    assert set(isovae.prune(fitted).pruned_) == {"latents", "kept", "parameters", "kept_parameters",
-                                                 "rows"}
+    assert set(isovae.prune(fitted).pruned_) == {
+        "latents",
+        "kept",
+        "parameters",
+        "kept_parameters",
+        "rows",
+    }
     assert small.get_feature_names_out().shape == (small.n_active_,)
     pickle.loads(pickle.dumps(small))
 
