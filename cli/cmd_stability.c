@@ -2,7 +2,6 @@
 #include "cli.h"
 
 #include "base/file.h"
-#include "data/split.h"
 #include "report/stability.h"
 #include "report/values.h"
 
@@ -12,22 +11,6 @@
 #include <sys/stat.h>
 
 enum { DEFAULT_RUNS = 10 };
-
-/* --same-split: which rows are held out, as a column of the data would say it, so that all seeds
- * have the same. It is the split that the first seed would have. */
-static isovae_status same_split(iv_dataset *data, const iv_fit_options *fit, isovae_error *err)
-{
-    iv_split split;
-    if (fit->validation_data != NULL || data->group != NULL) return ISOVAE_OK; /* it is so anyway */
-    IV_TRY(iv_split_rows(data, isnan(fit->validation) ? 0.1 : fit->validation, fit->seed, &split,
-                         err));
-    isovae_status status = IV_NEW(data->group, data->rows, "the split", err);
-    for (size_t i = 0; i < split.n_validation && status == ISOVAE_OK; i++) {
-        data->group[split.validation[i]] = 1;
-    }
-    iv_split_free(&split);
-    return status;
-}
 
 /* The folder of --runs; without it one that is named by what is in it, so that the same command
  * finds it again. */
@@ -143,7 +126,11 @@ static isovae_status run_all(cli *c, iv_stability_options *options, iv_dataset *
     IV_TRY(cli_fit_options(c, NULL, &options->fit, err));
     IV_TRY(cli_open_data(c, c->argument[0], NULL, data, err));
     IV_TRY(cli_open_validation(c, *data, &options->fit, validation, err));
-    if (c->opt[OPT_SAME_SPLIT].set) IV_TRY(same_split(*data, &options->fit, err));
+    if (c->opt[OPT_SAME_SPLIT].set) {
+        double *group = NULL;
+        IV_TRY(iv_stability_same_split(*data, &options->fit, &group, err));
+        if (group != NULL) (*data)->group = group;
+    }
     IV_TRY(make_folder(c, *data, &options->fit, folder, err));
     options->folder = folder->data;
     isovae_status status = iv_stability_make(*data, options, s, err);

@@ -34,6 +34,26 @@ model.save("m.safetensors")         # the same file as of the command and the C 
 IsoVAEDetector(random_state=0).fit_predict(X)            # 1, and -1 for outliers
 ```
 
+Images and columns of words come as they are:
+
+```python
+IsoVAE(arch="conv-small").fit(images)       # bytes or floats: (n, h, w), (n, h, w, c), (n, c, h, w)
+IsoVAE(scale="standard").fit(frame)         # a column of words: a feature for each of its values
+model.make_report(X, y)                     # y: labels; how well does each latent know them?
+```
+
+What takes many trainings, or two sets of rows:
+
+```python
+import isovae
+
+isovae.sweep(X, IsoVAE(8), target="r2=0.9").beta_           # which beta; .n_active_, .estimator_
+print(isovae.stability(X, IsoVAE(8), runs=10).summary_)     # which latents are found again
+isovae.drift(model, X, later).found_                        # have rows changed?
+isovae.prune(model, X)                                      # without its collapsed latents
+isovae.export_onnx(model, "folder")                         # encoder.onnx, decoder.onnx, scorer.onnx
+```
+
 What holds everywhere:
 
 - Estimators are scikit-learn's: `clone`, `Pipeline`, `GridSearchCV`, `set_output`, pickling (a model
@@ -42,7 +62,18 @@ What holds everywhere:
   library works, one wheel serves every Python of a platform, and nothing is compiled against a version
   of Python or numpy. `transform`, `score_samples` and the like read arrays of float or double where they
   lie, of any layout; `fit` makes one copy, in single precision, in which all is computed.
-- Ctrl-C stops a fit or a report at its next step with `KeyboardInterrupt`; nothing is kept of it.
+- Ctrl-C stops a fit, a report, a sweep and the others at their next step with `KeyboardInterrupt`.
+  Nothing is kept of it but what `checkpoint` (of `fit`), `state` (of `sweep`) and `folder` (of
+  `stability`) name, from which the same call goes on. `callback(stage, done, total)` is told how far
+  work is; what it raises ends it.
+- Images are arrays of 3 or 4 axes, or flat rows with `image_shape`. Bytes (uint8) are scaled by 255,
+  floats from 0 to 1 are taken as they are, as the command does it; other floats are centred. Results
+  have the shape of the rows of `fit` and their units: bytes come back as floats from 0 to 255. A model
+  that was loaded gives (n, h, w) or (n, h, w, c), and takes all shapes that fit. Arrays whose rows lie
+  in order are read in place, `fit` of bytes keeps bytes; channels first is rearranged part by part.
+- Words are one-hot as with `--categorical`: the values ascend by their bytes, "", "?", "NA", "NaN" and
+  "null" are missing, and the model file knows the columns, so that the command and Python score the
+  same table. `components_`, `inverse_transform` and `sample` then have a column for each value.
 - Equal rows, parameters and seeds give equal bytes, for any `n_jobs`.
 - Errors of the library are `IsoVAEValueError` (a `ValueError`: parameters, arrays, files),
   `IsoVAERuntimeError` (`RuntimeError`: training diverged, or the model cannot do that),
@@ -50,6 +81,13 @@ What holds everywhere:
 - No sample weights: `fit(X, sample_weight=w)` is refused. Missing values are refused, too.
 - scikit-learn's and PyOD's conventions for outliers have opposite signs under the same names, so there
   are two classes: `IsoVAEDetector` and `IsoVAEPyOD`.
+- What the command has and the estimators leave to Python: `--columns`, `--drop`, `--id`, `--size`,
+  `--crop`, `--grey` (choose from your own array or frame), `--missing row` (rows with holes are
+  refused, as scikit-learn has it: impute or drop them), `--split-by` and `--validation FILE`
+  (`validation_data=`), `--truth-density` (compare with `score_samples`), `--memory` and `--cache` (data larger than memory: the command streams them;
+  `IsoVAE.load` then takes its model), `--fpr` (`contamination`), `--isa` (`ISOVAE_ISA`), `--log` and
+  `--tensorboard` (`callback`), `--csv` (`Report.to_frame`), `traverse` (a grid of
+  `inverse_transform_isometric`), `--member` but for reports (scores are means over members).
 - Environment: `ISOVAE_LIBRARY`, another libisovae.so than the package's; `ISOVAE_ISA`, the instruction
   set.
 
@@ -141,11 +179,21 @@ def methods(kind):
 def page():
     text = HEAD
     for name in ("IsoVAE", "IsoVAEDetector", "IsoVAEPyOD", "Report"):
-        kind = getattr(isovae, name)
-        text += f"## {name}\n\n{render(kind.__doc__, 3)}"
-        for method, function in methods(kind).items():
-            text += f"### {name}.{method}{signature(function)}\n\n{render(function.__doc__, 4)}"
+        text += about(name)
+    for name in ("sweep", "stability", "drift", "prune", "export_onnx"):
+        function = getattr(isovae, name)
+        text += f"## {name}{signature(function)}\n\n{render(function.__doc__, 3)}"
+    for name in ("Sweep", "Stability", "Drift"):
+        text += about(name)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def about(name):
+    kind = getattr(isovae, name)
+    text = f"## {name}\n\n{render(kind.__doc__, 3)}"
+    for method, function in methods(kind).items():
+        text += f"### {name}.{method}{signature(function)}\n\n{render(function.__doc__, 4)}"
+    return text
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ROWS = 300, COLS = 4 };
 static double table[ROWS * COLS];
@@ -159,6 +161,120 @@ static void arrays_with_names_and_pictures(void **state)
                      ISOVAE_ERR_DATA);
 }
 
+/* Bytes stay bytes: pictures of them are scaled by 255, as those of a file. */
+static void arrays_of_bytes(void **state)
+{
+    (void)state;
+    isovae_error err;
+    static unsigned char pixels[ROWS * COLS], turned[COLS * ROWS];
+    for (size_t r = 0; r < ROWS; r++)
+        for (size_t i = 0; i < COLS; i++) {
+            pixels[r * COLS + i] = (unsigned char)(255 * wave(11 * r + i / 2));
+            turned[i * ROWS + r] = pixels[r * COLS + i];
+        }
+    isovae_rows_config rows;
+    isovae_rows_config_init(&rows);
+    rows.height = rows.width = 2;
+    rows.channels = 1;
+    isovae_data *plain, *other;
+    isovae_model *a, *b;
+    isovae_fit_config config = short_config();
+    config.scale = NULL;
+    ok(isovae_data_from_array(pixels, ISOVAE_U8, ROWS, COLS, 0, 0, &rows, &plain, &err), &err);
+    ok(isovae_data_from_array(turned, ISOVAE_U8, ROWS, COLS, 1, ROWS, &rows, &other, &err), &err);
+    ok(isovae_fit(context, plain, &config, &a, &err), &err);
+    ok(isovae_fit(context, other, &config, &b, &err), &err);
+    assert_same_model(a, b);
+    double mu[COLS], back[COLS], largest = 0;
+    memset(mu, 0, sizeof mu);
+    ok(isovae_decode(context, a, mu, 1, back, &err), &err);
+    for (size_t i = 0; i < COLS; i++) largest = fmax(largest, back[i]);
+    assert_true(largest > 2 && largest < 255); /* in the data's units */
+    isovae_model_free(a);
+    isovae_model_free(b);
+    isovae_data_free(plain);
+    isovae_data_free(other);
+    isovae_scorer *scorer;
+    ok(isovae_scorer_new(model, NULL, &scorer, &err), &err);
+    assert_int_equal(isovae_scorer_score(scorer, pixels, ISOVAE_U8, 1, 0, 0, mu, NULL, &err),
+                     ISOVAE_ERR_ARGUMENT);
+    isovae_scorer_free(scorer);
+}
+
+/* A column of words is that of a file: the same features, and it stands in the model. */
+static void columns_of_words(void **state)
+{
+    (void)state;
+    isovae_error err;
+    static const char *const values[] = {"blue", "red"};
+    static const char *const names[] = {"x", "unread", "unread", "y"};
+    isovae_category word = {.first = 1, .n = 2, .column = "colour", .values = values};
+    static double rows[ROWS * COLS];
+    for (size_t r = 0; r < ROWS; r++) {
+        memcpy(rows + r * COLS, table + r * COLS, COLS * sizeof *rows);
+        rows[r * COLS + 1] = r % 3 == 0;
+        rows[r * COLS + 2] = r % 3 == 1; /* the others have a value that is not known */
+    }
+    isovae_rows_config config;
+    isovae_rows_config_init(&config);
+    config.names = names;
+    config.categories = &word;
+    config.n_categories = 1;
+    isovae_data *words;
+    isovae_model *other;
+    isovae_fit_config fit = short_config();
+    ok(isovae_data_from_array(rows, ISOVAE_F64, ROWS, COLS, 0, 0, &config, &words, &err), &err);
+    ok(isovae_fit(context, words, &fit, &other, &err), &err);
+    assert_string_equal(isovae_model_feature_name(other, 0), "x");
+    assert_string_equal(isovae_model_feature_name(other, 1), "colour=blue");
+    assert_string_equal(isovae_model_feature_name(other, 2), "colour=red");
+    size_t length;
+    char *bytes = bytes_of(other, &length);
+    assert_non_null(memmem(bytes, length, "categories", strlen("categories")));
+    isovae_bytes_free(bytes);
+    isovae_model_free(other);
+    isovae_data_free(words);
+
+    config.names = NULL; /* made-up names count columns */
+    ok(isovae_data_from_array(rows, ISOVAE_F64, ROWS, COLS, 0, 0, &config, &words, &err), &err);
+    isovae_data_free(words);
+    config.struct_size = offsetof(isovae_rows_config, categories); /* the first header's */
+    ok(isovae_data_from_array(rows, ISOVAE_F64, ROWS, COLS, 0, 0, &config, &words, &err), &err);
+    isovae_data_free(words);
+    config.struct_size = sizeof config;
+
+    rows[COLS + 1] = 1; /* both */
+    assert_int_equal(
+        isovae_data_from_array(rows, ISOVAE_F64, ROWS, COLS, 0, 0, &config, &words, &err),
+        ISOVAE_ERR_DATA);
+    assert_non_null(strstr(err.message, "row 2: the 2 features of column 'colour'"));
+    rows[COLS + 1] = 0.5;
+    rows[COLS + 2] = 0;
+    assert_int_equal(
+        isovae_data_from_array(rows, ISOVAE_F64, ROWS, COLS, 0, 0, &config, &words, &err),
+        ISOVAE_ERR_DATA);
+    rows[COLS + 1] = 0;
+    static const char *const repeated[] = {"red", "red"}, *const absent[] = {"red", NULL};
+    for (int i = 0; i < 5; i++) {
+        isovae_category wrong = word;
+        if (i == 0) wrong.first = 3;
+        if (i == 1) wrong.n = 0;
+        if (i == 2) wrong.values = repeated;
+        if (i == 3) wrong.values = absent;
+        if (i == 4) wrong.column = NULL;
+        config.categories = &wrong;
+        assert_int_equal(
+            isovae_data_from_array(rows, ISOVAE_F64, ROWS, COLS, 0, 0, &config, &words, &err),
+            ISOVAE_ERR_ARGUMENT);
+        assert_null(words);
+    }
+    static unsigned char bytes4[COLS] = {0, 1, 0, 0};
+    config.categories = &word;
+    assert_int_equal(
+        isovae_data_from_array(bytes4, ISOVAE_U8, 1, COLS, 0, 0, &config, &words, &err),
+        ISOVAE_ERR_ARGUMENT);
+}
+
 /* A program of the first header gives a struct that ends with the seed. */
 static void configurations_old_and_new(void **state)
 {
@@ -197,7 +313,7 @@ static void fields_reach_the_training(void **state)
     isovae_error err;
     static const char *const what[] = {"beta_floor", "beta_start", "kl_warmup",   "denoise",
                                        "decay",      "warmup",     "lr_schedule", "init",
-                                       "ensemble",   "noise",      "floor"};
+                                       "ensemble",   "noise",      "floor",       "noise_start"};
     for (size_t i = 0; i < sizeof what / sizeof what[0]; i++) {
         isovae_fit_config config = short_config();
         isovae_model *other;
@@ -212,6 +328,7 @@ static void fields_reach_the_training(void **state)
         if (i == 8) config.ensemble = 2;
         if (i >= 9) config.noise = "feature";
         if (i == 10) config.noise_floor = 0.5;
+        if (i == 11) config.noise_start = 1;
         ok(isovae_fit(context, data, &config, &other, &err), &err);
         size_t n, m;
         void *a = bytes_of(model, &n), *b = bytes_of(other, &m);
@@ -358,6 +475,73 @@ static void samples(void **state)
     isovae_model_free(other);
 }
 
+/* Rows held out by the caller, weights to start from, a checkpoint to go on from. */
+static int stop_late(void *user, const char *stage, double done, double total)
+{
+    (void)user;
+    return strcmp(stage, "training") != 0 || done < total / 2;
+}
+
+static void other_starts(void **state)
+{
+    (void)state;
+    isovae_error err;
+    static char folder[] = "/tmp/isovae-api-XXXXXX";
+    char path[64];
+    isovae_data *held_out, *narrow;
+    isovae_model *other, *again;
+    assert_non_null(mkdtemp(folder));
+    isovae_fit_config config = short_config();
+    ok(isovae_data_from_rows(table, 50, COLS, NULL, &held_out, &err), &err);
+    ok(isovae_data_from_rows(table, 50, COLS - 1, NULL, &narrow, &err), &err);
+    config.validation_data = held_out;
+    ok(isovae_fit(context, data, &config, &other, &err), &err);
+    size_t n;
+    char *bytes = bytes_of(other, &n); /* all rows of the data train, and others validate */
+    assert_non_null(memmem(bytes, n, "validation_fraction\\\":0.0,", 26));
+    assert_null(memmem(bytes, n, "validation_loss\\\":null", 23));
+    isovae_bytes_free(bytes);
+    isovae_model_free(other);
+    config.validation = 0.2;
+    assert_int_equal(isovae_fit(context, data, &config, &other, &err), ISOVAE_ERR_ARGUMENT);
+    config.validation = (double)NAN;
+    config.validation_data = narrow;
+    assert_int_equal(isovae_fit(context, data, &config, &other, &err), ISOVAE_ERR_DATA);
+    assert_non_null(strstr(err.message, "3 columns"));
+    config.validation_data = NULL;
+
+    snprintf(path, sizeof path, "%s/model", folder);
+    ok(isovae_model_save(model, path, &err), &err);
+    config.steps = 1;
+    config.beta = isovae_model_beta(model);
+    for (int i = 0; i < 2; i++) { /* a network that has not learned knows less than half */
+        config.init_from = i == 1 ? path : NULL;
+        ok(isovae_fit(context, data, &config, &other, &err), &err);
+        double share = isovae_model_variance(other, 0) / isovae_model_variance(model, 0);
+        assert_true(i == 1 ? fabs(share - 1) < 0.5 : share < 0.5);
+        isovae_model_free(other);
+    }
+    assert_int_equal(remove(path), 0);
+
+    config = short_config();
+    config.checkpoint = path;
+    isovae_context_config stopping;
+    isovae_context *stopped;
+    isovae_context_config_init(&stopping);
+    stopping.progress = stop_late;
+    ok(isovae_context_new(&stopping, &stopped, &err), &err);
+    assert_int_equal(isovae_fit(stopped, data, &config, &other, &err), ISOVAE_ERR_CANCELLED);
+    assert_int_equal(access(path, R_OK), 0);
+    ok(isovae_fit(context, data, &config, &again, &err), &err);
+    assert_same_model(model, again);
+    assert_int_not_equal(access(path, R_OK), 0); /* it has served */
+    isovae_model_free(again);
+    isovae_context_free(stopped);
+    isovae_data_free(held_out);
+    isovae_data_free(narrow);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static json_t *parse(const char *text)
 {
     json_error_t error;
@@ -436,19 +620,90 @@ static void reports(void **state)
                      ISOVAE_ERR_VERSION);
 }
 
+static json_t *labels_of(const isovae_report_config *config)
+{
+    isovae_error err;
+    isovae_report *report;
+    char *text;
+    ok(isovae_report_new(context, model, data, config, &report, &err), &err);
+    ok(isovae_report_write(report, ISOVAE_REPORT_JSON, &text, &err), &err);
+    isovae_report_free(report);
+    json_t *json = parse(text), *labels = json_object_get(json, "labels");
+    assert_non_null(labels);
+    json_incref(labels);
+    json_decref(json);
+    isovae_string_free(text);
+    return labels;
+}
+
+static double best_of(const json_t *labels, const char *key)
+{
+    double best = 0;
+    size_t i;
+    json_t *latent;
+    json_array_foreach(json_object_get(labels, "latents"), i, latent) best =
+        fmax(best, json_number_value(json_object_get(latent, key)));
+    return best;
+}
+
+static void labels(void **state)
+{
+    (void)state;
+    isovae_error err;
+    isovae_report *report;
+    static double numbers[ROWS], codes[ROWS];
+    static const char *const classes[] = {"left", "right"};
+    for (size_t r = 0; r < ROWS; r++) {
+        double a = 6 * wave(7 * r) - 3;
+        numbers[r] = r % 10 == 0 ? (double)NAN : a;
+        codes[r] = r % 10 == 0 ? -1 : a > 0;
+    }
+    isovae_report_config config;
+    isovae_report_config_init(&config);
+    config.rows = "all";
+    config.no_iwae = 1;
+    config.labels = numbers;
+    json_t *told = labels_of(&config);
+    assert_string_equal(json_string_value(json_object_get(told, "source")), "labels");
+    assert_string_equal(json_string_value(json_object_get(told, "kind")), "numbers");
+    assert_int_equal(json_integer_value(json_object_get(told, "rows")), ROWS - ROWS / 10);
+    assert_true(best_of(told, "r2") > 0.9);
+    json_decref(told);
+    config.labels = codes;
+    config.label_classes = classes;
+    config.n_label_classes = 2;
+    config.label_name = "side";
+    told = labels_of(&config);
+    assert_string_equal(json_string_value(json_object_get(told, "source")), "side");
+    assert_string_equal(json_string_value(json_object_get(told, "kind")), "classes");
+    assert_true(best_of(told, "auroc") > 0.95);
+    json_decref(told);
+    codes[3] = 2;
+    assert_int_equal(isovae_report_new(context, model, data, &config, &report, &err),
+                     ISOVAE_ERR_DATA);
+    assert_non_null(strstr(err.message, "side: "));
+    config.struct_size = offsetof(isovae_report_config, labels); /* the first header's */
+    ok(isovae_report_new(context, model, data, &config, &report, &err), &err);
+    isovae_report_free(report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_of_any_layout),
         cmocka_unit_test(arrays_with_names_and_pictures),
+        cmocka_unit_test(arrays_of_bytes),
+        cmocka_unit_test(columns_of_words),
         cmocka_unit_test(configurations_old_and_new),
         cmocka_unit_test(fields_reach_the_training),
         cmocka_unit_test(wrong_fields),
         cmocka_unit_test(preset_and_notes),
         cmocka_unit_test(models_in_memory),
+        cmocka_unit_test(other_starts),
         cmocka_unit_test(isometric_and_back),
         cmocka_unit_test(samples),
         cmocka_unit_test(reports),
+        cmocka_unit_test(labels),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

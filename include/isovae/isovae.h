@@ -61,7 +61,11 @@ ISOVAE_API const char *isovae_status_name(isovae_status status);
 ISOVAE_API const char *isovae_version(void);
 
 /* Of numbers in the caller's memory. */
-typedef enum isovae_dtype { ISOVAE_F32 = 0, ISOVAE_F64 = 1 } isovae_dtype;
+typedef enum isovae_dtype {
+    ISOVAE_F32 = 0,
+    ISOVAE_F64 = 1,
+    ISOVAE_U8 = 2 /* isovae_data_from_array alone: kept as bytes, as those of a picture file */
+} isovae_dtype;
 
 /* Called now and then during long work, from the thread that called the library. Return 0 to
  * cancel: the call then ends with ISOVAE_ERR_CANCELLED. total is 0 where unknown. */
@@ -129,22 +133,33 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_data_from_rows(const double *v
                                                                  const char *const *names,
                                                                  isovae_data **out,
                                                                  isovae_error *err);
+/* A column of words among the features: feature first + i is 1 in rows that have its value i, else
+ * 0 (all of them 0: another value). */
+typedef struct isovae_category {
+    size_t first, n;
+    const char *column;        /* what the table calls it */
+    const char *const *values; /* n, different, ascending by their bytes */
+} isovae_category;
+
 /* The same from an array of any layout, and what there is to know of it. */
 typedef struct isovae_rows_config {
-    size_t struct_size;             /* set by the init function */
-    const char *const *names;       /* of the columns, or NULL; only read during the call */
-    size_t height, width, channels; /* of rows that are pictures, channels fastest, with as many
-                                       values as there are columns; height 0: they are none */
+    size_t struct_size;                /* set by the init function */
+    const char *const *names;          /* of the columns, or NULL; only read during the call */
+    size_t height, width, channels;    /* of rows that are pictures, channels fastest, with as many
+                                          values as there are columns; height 0: they are none */
+    const isovae_category *categories; /* columns of words, ascending by `first`; their features are
+                                          called COLUMN=VALUE whatever names says */
+    size_t n_categories;
 } isovae_rows_config;
 
 ISOVAE_API void isovae_rows_config_init_(isovae_rows_config *config, size_t struct_size);
 #define isovae_rows_config_init(config) isovae_rows_config_init_((config), sizeof *(config))
 
-/* A copy. Value i of row r is a float or double (dtype) at `values` + r * row_stride + i *
+/* A copy. Value i of row r is a float, double or byte (dtype) at `values` + r * row_stride + i *
  * column_stride bytes, of any alignment; strides may be negative; 0 stands for values, and rows,
  * one behind the other. config may be NULL. Errors: ISOVAE_ERR_DATA (no row or column; a value that
- * is NaN or not finite in single precision, with its row and column), ISOVAE_ERR_ARGUMENT,
- * ISOVAE_ERR_MEMORY. */
+ * is NaN or not finite in single precision, with its row and column; features of a column of words
+ * that are not one 1 among zeros), ISOVAE_ERR_ARGUMENT, ISOVAE_ERR_MEMORY. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status
 isovae_data_from_array(const void *values, isovae_dtype dtype, size_t rows, size_t cols,
                        ptrdiff_t row_stride, ptrdiff_t column_stride,
@@ -201,6 +216,13 @@ typedef struct isovae_fit_config {
     double max_seconds;      /* of training; 0: no limit */
     isovae_note_fn *note;    /* may be NULL */
     void *note_user;
+    double noise_start; /* learned noise starts at this share of the mean feature variance */
+    const isovae_data *validation_data; /* rows to hold out instead of a share, of the same columns;
+                                           borrowed for the call, NULL: none */
+    const char *init_from;              /* a model file whose weights are the start */
+    const char *checkpoint; /* a file that is written now and then and when the call is cancelled;
+                               where it is there already the training goes on from it; removed at
+                               the end */
 } isovae_fit_config;
 
 ISOVAE_API void isovae_fit_config_init_(isovae_fit_config *config, size_t struct_size);
@@ -365,6 +387,12 @@ typedef struct isovae_report_config {
     int no_iwae;         /* leave it out */
     size_t member;       /* network of an ensemble */
     const char *command; /* for the provenance, or NULL */
+    const double *labels; /* what is known of each row of the data, to tell how well each latent
+                             knows it; NaN: unknown. A number (whole ones of at most 20 values are
+                             classes), or a place in label_classes. NULL: none */
+    const char *const *label_classes; /* n_label_classes names, or NULL */
+    size_t n_label_classes;
+    const char *label_name; /* what the report calls them; NULL: "labels" */
 } isovae_report_config;
 
 ISOVAE_API void isovae_report_config_init_(isovae_report_config *config, size_t struct_size);
@@ -402,6 +430,104 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_report_html(isovae_context *co
                                                               const isovae_data *data, char **out,
                                                               isovae_error *err);
 ISOVAE_API void isovae_string_free(char *string);
+
+/* ---- Questions: one answer, in many forms --------------------------------------------------- */
+
+/* What a question below came to. */
+typedef struct isovae_answer isovae_answer;
+/* As isovae_report_write; ISOVAE_ERR_UNSUPPORTED for the page of drift, which has none. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_answer_write(const isovae_answer *answer,
+                                                               isovae_report_form form, char **out,
+                                                               isovae_error *err);
+ISOVAE_API void isovae_answer_free(isovae_answer *answer); /* NULL is fine */
+
+/* Which beta, how many latents (docs/sweep.md). Zero, NaN and NULL mean the default. */
+typedef struct isovae_sweep_config {
+    size_t struct_size;        /* set by the init function */
+    const char *target;        /* "psnr=25", "rmse=", "r2=", "rate=", "active="; NULL: calibrated */
+    size_t points;             /* betas; 16 */
+    size_t steps;              /* of a training, two a beta */
+    size_t seeds;              /* sweeps; 1 */
+    double beta_from, beta_to; /* the largest and the smallest beta */
+    int no_retrain;            /* no cold training of the chosen beta */
+    const char *state; /* a file where what is finished is kept when the call is cancelled; where it
+                          is there already the sweep goes on from it; removed at the end */
+} isovae_sweep_config;
+
+ISOVAE_API void isovae_sweep_config_init_(isovae_sweep_config *config, size_t struct_size);
+#define isovae_sweep_config_init(config) isovae_sweep_config_init_((config), sizeof *(config))
+
+/* `fit` is what each training is told (its beta, steps and checkpoint are not looked at); both
+ * configurations may be NULL. *model, unless `model` is NULL: that of the cold training, the
+ * caller's; NULL where there was none. That a target is not reached is no error: the JSON says so
+ * (answer: found, reached). */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_sweep(isovae_context *context,
+                                                        const isovae_data *data,
+                                                        const isovae_fit_config *fit,
+                                                        const isovae_sweep_config *config,
+                                                        isovae_answer **out, isovae_model **model,
+                                                        isovae_error *err);
+
+/* Which latents are found again by other seeds (docs/stability.md). */
+typedef struct isovae_stability_config {
+    size_t struct_size; /* set by the init function */
+    size_t runs;        /* 10; their seeds count up from that of `fit` */
+    double match;       /* |correlation| from which a latent counts as found; NaN: 0.9 */
+    int same_split;     /* all runs hold out the rows of the first */
+    const char *folder; /* is there, and keeps the models of all runs: those that are there are not
+                           made again; NULL: one that is removed at the end */
+} isovae_stability_config;
+
+ISOVAE_API void isovae_stability_config_init_(isovae_stability_config *config, size_t struct_size);
+#define isovae_stability_config_init(config)                                                       \
+    isovae_stability_config_init_((config), sizeof *(config))
+
+/* Likewise; *model is that of the run that agrees best with the others. ISOVAE_ERR_DIVERGED where
+ * every run did. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status
+isovae_stability(isovae_context *context, const isovae_data *data, const isovae_fit_config *fit,
+                 const isovae_stability_config *config, isovae_answer **out, isovae_model **model,
+                 isovae_error *err);
+
+/* Whether `fresh` rows are unlike those of `reference`, as the model sees them (docs/drift.md);
+ * alpha: the chance of an alarm where nothing has changed, above 0 and below 1. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_drift(isovae_context *context,
+                                                        const isovae_model *model,
+                                                        const isovae_data *reference,
+                                                        const isovae_data *fresh, double alpha,
+                                                        isovae_answer **out, isovae_error *err);
+
+/* Why rows score low: contributions in nats, which sum to residual/beta over the features and to
+ * the KL divergence over the latents. feature: rows x features, latent: rows x latents.
+ * ISOVAE_ERR_UNSUPPORTED for ssim. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_explain(isovae_context *context,
+                                                          const isovae_model *model,
+                                                          const isovae_data *data, double *feature,
+                                                          double *latent, isovae_error *err);
+
+typedef struct isovae_pruned {
+    size_t latents, kept;
+    size_t parameters, kept_parameters;
+    size_t rows;                               /* that were looked at; 0: the three below are NaN */
+    double change_rms, change_most, output_sd; /* of Dec(mu), data units: root mean square and
+                                                  largest change, and how much it varies */
+} isovae_pruned;
+
+/* A model without the latents that carry nothing; *out is the caller's. The mean of each goes into
+ * the decoder's biases: over the rows of `data`, or where that is NULL as training stored it.
+ * `about` may be NULL. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_prune(isovae_context *context,
+                                                        const isovae_model *model,
+                                                        const isovae_data *data, isovae_model **out,
+                                                        isovae_pruned *about, isovae_error *err);
+
+/* encoder.onnx, decoder.onnx and scorer.onnx into a folder, made where absent (docs/export.md); of
+ * an ensemble the first two into a folder for each member. *reason (isovae_string_free), unless
+ * `reason` is NULL: why there is no scorer.onnx, NULL where there is one. ISOVAE_ERR_UNSUPPORTED
+ * where the library was built without ONNX. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_export_onnx(const isovae_model *model,
+                                                              const char *folder, char **reason,
+                                                              isovae_error *err);
 
 #endif
 

@@ -14,11 +14,13 @@ from ._library import (
     IsoVAEValueError,
     library as _library_handle,
 )
+from ._questions import Drift, Stability, Sweep, drift, export_onnx, prune, stability, sweep
 from ._report import Report
 
 __version__: str = _library_handle.isovae_version().decode()
 
 __all__ = [
+    "Drift",
     "IsoVAE",
     "IsoVAEDetector",
     "IsoVAEError",
@@ -28,4 +30,11 @@ __all__ = [
     "IsoVAERuntimeError",
     "IsoVAEValueError",
     "Report",
+    "Stability",
+    "Sweep",
+    "drift",
+    "export_onnx",
+    "prune",
+    "stability",
+    "sweep",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import Base
 from ._estimator import adopt
-from ._model import FloatArray, Model
+from ._model import Model
+from ._rows import FloatArray
 
 
 class IsoVAEDetector(OutlierMixin, Base):
@@ -71,6 +73,9 @@ class IsoVAEDetector(OutlierMixin, Base):
         Standard deviation of noise on the encoder's input while training, in scaled units.
     noise_floor : float, optional
         Least learned noise, as a share of the mean feature variance.
+    noise_start : float, optional
+        Learned noise: where its variance starts, as a share of the mean feature variance; by
+        default below the variances that must survive.
     beta_floor : float, optional
         With beta "auto": least beta/2, as a share of the mean feature variance; 0.005 by default.
     beta_start : float, optional
@@ -88,7 +93,23 @@ class IsoVAEDetector(OutlierMixin, Base):
     max_time : float, optional
         Train no longer than so many seconds; the schedule is fitted to the time.
     image_shape : tuple, optional
-        (height, width) or (height, width, channels) of rows that are images, channels fastest.
+        (height, width) or (height, width, channels) of images that come as flat rows, channels
+        fastest. Arrays of 3 or 4 axes are images without it.
+    layout : {"NHWC", "NCHW"}, optional
+        Which axis of images counts channels. By default the last where it has 1, 3 or 4 places,
+        else the second where it has 1 or 3.
+    categorical : "auto", None or list, default="auto"
+        Columns of words: each becomes one feature for each of its values, COLUMN=VALUE, 1 or 0.
+        "auto": those columns of a data frame that are not numbers (category, string, object); else
+        their names or places. The model keeps the values.
+    handle_unknown : {"error", "warn", "ignore"}, default="error"
+        What a word is that the training has not seen: an error, or zeros (as the command has it)
+        with a warning or without.
+    init_from : str or path, optional
+        A model file whose weights are the start.
+    checkpoint : str or path, optional
+        A file that is written now and then and when the training is interrupted. Where it is there
+        already the training goes on from it, to the same result; removed at the end.
     report : bool, default=False
         Analyse the model after training: `report_`, `components_`, `optimality_` and
         `explained_variance_ratio_` come from that.
@@ -116,7 +137,11 @@ class IsoVAEDetector(OutlierMixin, Base):
     notes_ : list of str
         Remarks of the training.
     n_features_in_ : int
-        Number of features.
+        Number of features: columns, or values of an image.
+    image_shape_ : tuple
+        Height, width and channels, where rows are images; loadings have this order.
+    categories_ : dict
+        The values of each column of words, where there are some.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where X had names that are all texts.
     seed_ : int
@@ -163,6 +188,7 @@ class IsoVAEDetector(OutlierMixin, Base):
         weight_decay: float | None = None,
         denoise: float | None = None,
         noise_floor: float | None = None,
+        noise_start: float | None = None,
         beta_floor: float | None = None,
         beta_start: float | None = None,
         kl_warmup: float | None = None,
@@ -172,6 +198,11 @@ class IsoVAEDetector(OutlierMixin, Base):
         restart: bool = True,
         max_time: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        layout: str | None = None,
+        categorical: str | list[Any] | None = "auto",
+        handle_unknown: str = "error",
+        init_from: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         report: bool = False,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
@@ -198,6 +229,7 @@ class IsoVAEDetector(OutlierMixin, Base):
         self.weight_decay = weight_decay
         self.denoise = denoise
         self.noise_floor = noise_floor
+        self.noise_start = noise_start
         self.beta_floor = beta_floor
         self.beta_start = beta_start
         self.kl_warmup = kl_warmup
@@ -207,20 +239,37 @@ class IsoVAEDetector(OutlierMixin, Base):
         self.restart = restart
         self.max_time = max_time
         self.image_shape = image_shape
+        self.layout = layout
+        self.categorical = categorical
+        self.handle_unknown = handle_unknown
+        self.init_from = init_from
+        self.checkpoint = checkpoint
         self.report = report
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> IsoVAEDetector:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        validation_data: Any = None,
+        callback: Callable[[str, float, float], Any] | None = None,
+        **fit_params: Any,
+    ) -> IsoVAEDetector:
         """Train on the rows of X and find the threshold.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or images
             Training rows; no missing values.
         y : ignored
             There for pipelines.
+        validation_data : array-like, optional
+            Rows to hold out, instead of a share of X (with ensemble=1).
+        callback : callable, optional
+            Told how far it is: callback(stage, done, total). What it raises ends the training.
         **fit_params : dict
             None is known; sample weights are refused.
 
@@ -234,11 +283,11 @@ class IsoVAEDetector(OutlierMixin, Base):
             raise ValueError(
                 f"contamination must be 'auto' or a number above 0 and at most 0.5; it is {share!r}"
             )
-        X = self._fit(X, fit_params)
+        rows = self._fit(X, fit_params, validation_data, callback)
         if share == "auto":
             self.offset_ = self.model_.quantile(0.01)
         else:
-            scores = self.model_.score(X, self._threads())
+            scores = self.model_.score(rows, self._threads())
             self.offset_ = float(np.percentile(scores, 100 * float(share)))
         return self
 
@@ -253,8 +302,8 @@ class IsoVAEDetector(OutlierMixin, Base):
         -------
         ndarray of shape (n_samples,)
         """
-        X = self._check_X(X)
-        return self.model_.score(X, self._threads())
+        rows = self._rows(X)
+        return self.model_.score(rows, self._threads())
 
     def decision_function(self, X: Any) -> FloatArray:
         """`score_samples` less `offset_`: negative for outliers.
@@ -282,20 +331,6 @@ class IsoVAEDetector(OutlierMixin, Base):
         ndarray of shape (n_samples,)
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def tail_prob(self, X: Any) -> FloatArray:
-        """Share of held-out rows that are less probable than each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        scores = self.score_samples(X)
-        return self.model_.tail_prob(scores)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> IsoVAEDetector:

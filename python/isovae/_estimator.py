@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._base import Base, seed_of
-from ._model import Context, FloatArray, Model
+from ._model import Context, Model
+from ._rows import FloatArray, Form, Rows, form_of_file
 from ._watch import Watch
 
 try:
@@ -74,6 +76,9 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         Standard deviation of noise on the encoder's input while training, in scaled units.
     noise_floor : float, optional
         Least learned noise, as a share of the mean feature variance.
+    noise_start : float, optional
+        Learned noise: where its variance starts, as a share of the mean feature variance; by
+        default below the variances that must survive.
     beta_floor : float, optional
         With beta "auto": least beta/2, as a share of the mean feature variance; 0.005 by default.
     beta_start : float, optional
@@ -91,7 +96,23 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
     max_time : float, optional
         Train no longer than so many seconds; the schedule is fitted to the time.
     image_shape : tuple, optional
-        (height, width) or (height, width, channels) of rows that are images, channels fastest.
+        (height, width) or (height, width, channels) of images that come as flat rows, channels
+        fastest. Arrays of 3 or 4 axes are images without it.
+    layout : {"NHWC", "NCHW"}, optional
+        Which axis of images counts channels. By default the last where it has 1, 3 or 4 places,
+        else the second where it has 1 or 3.
+    categorical : "auto", None or list, default="auto"
+        Columns of words: each becomes one feature for each of its values, COLUMN=VALUE, 1 or 0.
+        "auto": those columns of a data frame that are not numbers (category, string, object); else
+        their names or places. The model keeps the values.
+    handle_unknown : {"error", "warn", "ignore"}, default="error"
+        What a word is that the training has not seen: an error, or zeros (as the command has it)
+        with a warning or without.
+    init_from : str or path, optional
+        A model file whose weights are the start.
+    checkpoint : str or path, optional
+        A file that is written now and then and when the training is interrupted. Where it is there
+        already the training goes on from it, to the same result; removed at the end.
     report : bool, default=True
         Analyse the model after training: `report_`, `components_`, `optimality_` and
         `explained_variance_ratio_` come from that.
@@ -127,7 +148,11 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
     notes_ : list of str
         Remarks of the training: restarts, all latents active.
     n_features_in_ : int
-        Number of features.
+        Number of features: columns, or values of an image.
+    image_shape_ : tuple
+        Height, width and channels, where rows are images; loadings have this order.
+    categories_ : dict
+        The values of each column of words, where there are some.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where X had names that are all texts.
     seed_ : int
@@ -180,6 +205,7 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         weight_decay: float | None = None,
         denoise: float | None = None,
         noise_floor: float | None = None,
+        noise_start: float | None = None,
         beta_floor: float | None = None,
         beta_start: float | None = None,
         kl_warmup: float | None = None,
@@ -189,6 +215,11 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         restart: bool = True,
         max_time: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        layout: str | None = None,
+        categorical: str | list[Any] | None = "auto",
+        handle_unknown: str = "error",
+        init_from: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         report: bool = True,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
@@ -214,6 +245,7 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         self.weight_decay = weight_decay
         self.denoise = denoise
         self.noise_floor = noise_floor
+        self.noise_start = noise_start
         self.beta_floor = beta_floor
         self.beta_start = beta_start
         self.kl_warmup = kl_warmup
@@ -223,6 +255,11 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         self.restart = restart
         self.max_time = max_time
         self.image_shape = image_shape
+        self.layout = layout
+        self.categorical = categorical
+        self.handle_unknown = handle_unknown
+        self.init_from = init_from
+        self.checkpoint = checkpoint
         self.report = report
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -237,19 +274,39 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
     def _n_features_out(self) -> int:
         return self.n_components_
 
-    def _default_scale(self) -> str | None:
+    def _default_scale(self, rows: Rows, form: Form) -> str | None:
         squared = self.loss is None or str(self.loss).split(":")[0] in ("sse", "student")
-        return "none" if squared and self.preset is None else None
+        if not squared or self.preset is not None:
+            return None
+        values = rows.values  # images of bytes, or of numbers from 0 to 1: as the command has them
+        if form.image is not None and (
+            values.dtype == np.uint8 or (values.min() >= 0 and values.max() <= 1)
+        ):
+            return None
+        return "none"
 
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> IsoVAE:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        validation_data: Any = None,
+        callback: Callable[[str, float, float], Any] | None = None,
+        **fit_params: Any,
+    ) -> IsoVAE:
         """Train on the rows of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows; no missing values.
+        X : array-like of shape (n_samples, n_features), or images
+            Training rows; no missing values. Images as (n, height, width), (n, height, width,
+            channels) or (n, channels, height, width).
         y : ignored
             There for pipelines.
+        validation_data : array-like, optional
+            Rows to hold out, instead of a share of X; the report is about them.
+        callback : callable, optional
+            Told how far it is: callback(stage, done, total). What it raises ends the training.
         **fit_params : dict
             None is known; sample weights are refused.
 
@@ -258,7 +315,7 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         IsoVAE
             Itself.
         """
-        self._fit(X, fit_params)
+        self._fit(X, fit_params, validation_data, callback)
         return self
 
     def transform(self, X: Any) -> FloatArray:
@@ -266,22 +323,37 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or of images
 
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
             Or a data frame after `set_output`. Each latent has about unit variance.
         """
-        X = self._check_X(X)
-        return self.model_.encode(X, self._threads()).astype(X.dtype, copy=False)
+        rows = self._rows(X)
+        return self.model_.encode(rows, self._threads()).astype(rows.dtype, copy=False)
+
+    def posterior_std(self, X: Any) -> FloatArray:
+        """Standard deviations of the posterior, whose means `transform` gives.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or of images
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+            Near 1 where a row tells nothing of a latent.
+        """
+        rows = self._rows(X)
+        return self.model_.encode(rows, self._threads(), "sigma").astype(rows.dtype, copy=False)
 
     def transform_isometric(self, X: Any) -> FloatArray:
         """Coordinates in which distances are distances in the data.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or of images
 
         Returns
         -------
@@ -289,8 +361,8 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
             Or a data frame after `set_output`. Their variances are `explained_variance_` less
             the noise beta/2, as those of PCA's scores are its eigenvalues.
         """
-        rows = self._check_X(X)
-        y = self.model_.encode(rows, self._threads(), isometric=True)
+        rows = self._rows(X)
+        y = self.model_.encode(rows, self._threads(), "y")
         y = y.astype(rows.dtype, copy=False)
         if _wrap_data_with_container is None:
             return y
@@ -318,10 +390,16 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_in_)
+        ndarray of shape (n_samples, n_features)
+            Images in the shape of those of `fit`; with columns of words one column for each of
+            `report_.feature_names`, COLUMN=VALUE near 1 where the row has that value.
         """
         Z = self._check_latents(Z)
-        return self.model_.decode(Z, self._threads()).astype(Z.dtype, copy=False)
+        return self._decode(Z, Z.dtype)
+
+    def _decode(self, z: FloatArray, dtype: Any) -> FloatArray:
+        rows = self.model_.decode(z, self._threads()).astype(dtype, copy=False)
+        return self._form.restore(rows)
 
     def inverse_transform_isometric(self, Y: Any) -> FloatArray:
         """Rows in the data's units from isometric coordinates.
@@ -333,18 +411,19 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_in_)
+        ndarray of shape (n_samples, n_features)
+            Images in the shape of those of `fit`; with columns of words one column for each of
+            `report_.feature_names`, COLUMN=VALUE near 1 where the row has that value.
         """
         Y = self._check_latents(Y)
-        z = self.model_.from_isometric(Y)
-        return self.model_.decode(z, self._threads()).astype(Y.dtype, copy=False)
+        return self._decode(self.model_.from_isometric(Y), Y.dtype)
 
     def score_samples(self, X: Any, estimate: str = "elbo") -> FloatArray:
         """Log density of each row, in nats; higher is more probable.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or of images
         estimate : {"elbo", "posterior", "logdet", "laplace"}, default="elbo"
             "elbo" counts the distance from the manifold and is the one for anomalies; the others
             are densities on the manifold.
@@ -353,15 +432,15 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
         -------
         ndarray of shape (n_samples,)
         """
-        X = self._check_X(X)
-        return self.model_.score(X, self._threads(), estimate)
+        rows = self._rows(X)
+        return self.model_.score(rows, self._threads(), estimate)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log density of the rows, in nats; higher is more probable.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or of images
         y : ignored
 
         Returns
@@ -390,14 +469,17 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_in_)
+        ndarray of shape (n_samples, n_features)
+            Images in the shape of those of `fit`; with columns of words one column for each of
+            `report_.feature_names`, COLUMN=VALUE near 1 where the row has that value.
         """
         check_is_fitted(self)
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1; it is {n_samples}")
         seed = seed_of(random_state)
         with Context(self._threads(), Watch()) as context:
-            return self.model_.sample(context, seed, int(n_samples), noise)
+            rows = self.model_.sample(context, seed, int(n_samples), noise)
+        return self._form.restore(rows)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> IsoVAE:
@@ -420,13 +502,12 @@ class IsoVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base):
 
 def adopt(kind: Any, model: Model) -> Any:
     """A fitted estimator around a model that was trained elsewhere."""
-    about = model.metadata
     self = kind(n_components=model.latents, beta=model.beta)
+    self._form = form_of_file(model.metadata, model.features)
     self._take(model, None)
-    self.n_features_in_ = model.features
-    if about["features"]["named"]:
-        self.feature_names_in_ = np.array(about["features"]["names"], dtype=object)
-    if model.features > 0 and about["image"][0] > 0:
-        self.image_shape = tuple(about["image"])
+    self.n_features_in_ = self._form.n_columns
+    if self._form.columns:
+        self.feature_names_in_ = np.array(self._form.columns, dtype=object)
+    self.image_shape = self._form.image
     self.notes_ = []
     return self

@@ -63,7 +63,7 @@ _EXCEPTIONS: dict[int, type[IsoVAEError]] = {
     IO: IsoVAEIOError,
 }
 
-F32, F64 = 0, 1
+F32, F64, U8 = 0, 1, 2
 TEXT, JSON, HTML = 0, 1, 2
 
 ProgressFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_char_p, c_double, c_double)
@@ -84,6 +84,15 @@ class ContextConfig(ctypes.Structure):
     ]
 
 
+class Category(ctypes.Structure):
+    _fields_ = [
+        ("first", c_size_t),
+        ("n", c_size_t),
+        ("column", c_char_p),
+        ("values", POINTER(c_char_p)),
+    ]
+
+
 class RowsConfig(ctypes.Structure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -91,6 +100,8 @@ class RowsConfig(ctypes.Structure):
         ("height", c_size_t),
         ("width", c_size_t),
         ("channels", c_size_t),
+        ("categories", POINTER(Category)),
+        ("n_categories", c_size_t),
     ]
 
 
@@ -128,6 +139,10 @@ class FitConfig(ctypes.Structure):
         ("max_seconds", c_double),
         ("note", NoteFn),
         ("note_user", c_void_p),
+        ("noise_start", c_double),
+        ("validation_data", c_void_p),
+        ("init_from", c_char_p),
+        ("checkpoint", c_char_p),
     ]
 
 
@@ -151,6 +166,47 @@ class ReportConfig(ctypes.Structure):
         ("no_iwae", c_int),
         ("member", c_size_t),
         ("command", c_char_p),
+        ("labels", c_void_p),
+        ("label_classes", POINTER(c_char_p)),
+        ("n_label_classes", c_size_t),
+        ("label_name", c_char_p),
+    ]
+
+
+class SweepConfig(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("target", c_char_p),
+        ("points", c_size_t),
+        ("steps", c_size_t),
+        ("seeds", c_size_t),
+        ("beta_from", c_double),
+        ("beta_to", c_double),
+        ("no_retrain", c_int),
+        ("state", c_char_p),
+    ]
+
+
+class StabilityConfig(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("runs", c_size_t),
+        ("match", c_double),
+        ("same_split", c_int),
+        ("folder", c_char_p),
+    ]
+
+
+class Pruned(ctypes.Structure):
+    _fields_ = [
+        ("latents", c_size_t),
+        ("kept", c_size_t),
+        ("parameters", c_size_t),
+        ("kept_parameters", c_size_t),
+        ("rows", c_size_t),
+        ("change_rms", c_double),
+        ("change_most", c_double),
+        ("output_sd", c_double),
     ]
 
 
@@ -216,6 +272,22 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "isovae_report_write": (c_int, [c_void_p, c_int, _OUT, _ERR]),
     "isovae_report_loadings": (None, [c_void_p, c_void_p, c_void_p]),
     "isovae_string_free": (None, [c_void_p]),
+    "isovae_answer_write": (c_int, [c_void_p, c_int, _OUT, _ERR]),
+    "isovae_answer_free": (None, [c_void_p]),
+    "isovae_sweep_config_init_": (None, [POINTER(SweepConfig), c_size_t]),
+    "isovae_sweep": (
+        c_int,
+        [c_void_p, c_void_p, POINTER(FitConfig), POINTER(SweepConfig), _OUT, _OUT, _ERR],
+    ),
+    "isovae_stability_config_init_": (None, [POINTER(StabilityConfig), c_size_t]),
+    "isovae_stability": (
+        c_int,
+        [c_void_p, c_void_p, POINTER(FitConfig), POINTER(StabilityConfig), _OUT, _OUT, _ERR],
+    ),
+    "isovae_drift": (c_int, [c_void_p, c_void_p, c_void_p, c_void_p, c_double, _OUT, _ERR]),
+    "isovae_explain": (c_int, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, _ERR]),
+    "isovae_prune": (c_int, [c_void_p, c_void_p, c_void_p, _OUT, POINTER(Pruned), _ERR]),
+    "isovae_export_onnx": (c_int, [c_void_p, c_char_p, _OUT, _ERR]),
 }
 
 
@@ -244,10 +316,15 @@ _PARAMETERS = {
     "validation": "validation_fraction",
     "max-time": "max_time",
     "no-restart": "restart=False",
+    "beta-range": "beta_range",
+    "no-retrain": "retrain=False",
+    "seeds": "seeds",
+    "explain": "explain",
 }
 _SAME = (
     "activation arch batch-size beta beta-floor beta-start denoise ensemble epochs init kl-warmup "
-    "loss noise noise-floor objective patience preset quick scale steps weight-decay"
+    "init-from loss match noise noise-floor noise-start objective patience points preset quick scale "
+    "steps target weight-decay"
 )
 _PARAMETERS.update({name: name.replace("-", "_") for name in _SAME.split()})
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from . import _library as lib
+from ._rows import FloatArray, Form, Rows
 from ._watch import Watch
-
-FloatArray = np.ndarray[Any, np.dtype[Any]]
 
 
 class Context:
@@ -37,37 +36,57 @@ class Context:
         lib.library.isovae_context_free(self.handle)
 
 
-def _layout(values: FloatArray) -> tuple[FloatArray, int, int, int]:
+def _layout(values: FloatArray, *, keep_bytes: bool = False) -> tuple[FloatArray, int, int, int]:
     """The array as the library may read it in place: float or double, no stride of 0."""
-    if values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float64)
+    kind = {np.dtype(np.float32): lib.F32, np.dtype(np.float64): lib.F64}
+    if keep_bytes:
+        kind[np.dtype(np.uint8)] = lib.U8
+    if values.dtype not in kind:
+        values = values.astype(np.float32 if values.dtype == np.uint8 else np.float64)
     if 0 in values.strides and values.size > 0:
         values = np.ascontiguousarray(values)
     down, across = values.strides
-    return values, lib.F32 if values.dtype == np.float32 else lib.F64, down, across
+    return values, kind[values.dtype], down, across
+
+
+def _texts(texts: Sequence[str]) -> Any:
+    return (c_char_p * len(texts))(*[text.encode() for text in texts])
+
+
+def _take_text(text: c_void_p) -> str:
+    """The library's text, which is released."""
+    try:
+        return ctypes.string_at(text).decode()
+    finally:
+        lib.library.isovae_string_free(text)
 
 
 class Data:
-    """Rows as the library keeps them (a copy in single precision); for a `with` statement."""
+    """Rows as the library keeps them, a copy in single precision or bytes; for a `with` statement."""
 
-    def __init__(
-        self,
-        values: FloatArray,
-        names: Sequence[str] | None = None,
-        image_shape: tuple[int, int, int] | None = None,
-    ) -> None:
-        self._values = values
-        self._names = names
-        self._shape = image_shape
+    def __init__(self, rows: Rows, form: Form) -> None:
+        self._rows = rows
+        self._form = form
         self.handle = c_void_p()
 
     def __enter__(self) -> Data:
         config = lib.config(lib.RowsConfig, "rows")
-        if self._names is not None:
-            config.names = (c_char_p * len(self._names))(*[n.encode() for n in self._names])
-        if self._shape is not None:
-            config.height, config.width, config.channels = self._shape
-        values, dtype, down, across = _layout(self._values)
+        form = self._form
+        if form.columns is not None and form.names is not None:
+            config.names = _texts(form.names)
+        if form.image is not None:
+            config.height, config.width, config.channels = form.image
+        if form.words:
+            config.categories = (lib.Category * len(form.words))(
+                *[
+                    lib.Category(
+                        word.first, len(word.values), word.column.encode(), _texts(word.values)
+                    )
+                    for word in form.words
+                ]
+            )
+            config.n_categories = len(form.words)
+        values, dtype, down, across = _layout(self._rows.part(slice(None)), keep_bytes=True)
         lib.call(
             "isovae_data_from_array",
             values.ctypes.data,
@@ -182,20 +201,24 @@ class Model:
 
     def _over(
         self,
-        rows: FloatArray,
+        rows: Rows,
         threads: int,
         estimate: str,
-        work: Callable[[c_void_p, slice], None],
+        work: Callable[[c_void_p, slice, tuple[Any, ...]], None],
     ) -> None:
-        """work(scorer, slice) over parts of the rows; Ctrl-C is seen between them."""
+        """work(scorer, slice, array) over parts of the rows; Ctrl-C is seen between them.
+
+        array: address, dtype, rows and strides, as the library's functions take them.
+        """
         count = len(rows)
-        step = max(64, min(8192, (1 << 22) // max(1, rows.shape[1])))
+        step = max(64, min(8192, (1 << 22) // max(1, rows.features)))
         parts = [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
         def one(part: slice) -> None:
+            x, dtype, down, across = _layout(rows.part(part))
             scorer = self._take_scorer(estimate)
             try:
-                work(scorer, part)
+                work(scorer, part, (x.ctypes.data, dtype, len(x), down, across))
             finally:
                 self._scorers.append((estimate, scorer))
 
@@ -213,70 +236,34 @@ class Model:
                     future.cancel()
                 raise
 
-    def score(self, rows: FloatArray, threads: int, estimate: str = "elbo") -> FloatArray:
+    def score(self, rows: Rows, threads: int, estimate: str = "elbo") -> FloatArray:
         out = np.empty(len(rows))
-        rows, dtype, down, across = _layout(rows)
 
-        def work(scorer: c_void_p, part: slice) -> None:
-            x, y = rows[part], out[part]
-            lib.call(
-                "isovae_scorer_score",
-                scorer,
-                x.ctypes.data,
-                dtype,
-                len(x),
-                down,
-                across,
-                y.ctypes.data,
-                None,
-            )
+        def work(scorer: c_void_p, part: slice, x: tuple[Any, ...]) -> None:
+            lib.call("isovae_scorer_score", scorer, *x, out[part].ctypes.data, None)
 
         self._over(rows, threads, estimate, work)
         return out
 
-    def encode(self, rows: FloatArray, threads: int, isometric: bool = False) -> FloatArray:
+    def encode(self, rows: Rows, threads: int, what: str = "mu") -> FloatArray:
+        """What: "mu" and "sigma" of the posterior, or the isometric coordinates "y"."""
         out = np.empty((len(rows), self.latents))
-        rows, dtype, down, across = _layout(rows)
 
-        def work(scorer: c_void_p, part: slice) -> None:
-            x, z = rows[part], out[part]
-            at = z.ctypes.data
-            lib.call(
-                "isovae_scorer_encode",
-                scorer,
-                x.ctypes.data,
-                dtype,
-                len(x),
-                down,
-                across,
-                None if isometric else at,
-                None,
-                at if isometric else None,
-                None,
-            )
+        def work(scorer: c_void_p, part: slice, x: tuple[Any, ...]) -> None:
+            to = out[part].ctypes.data
+            places = [to if what == each else None for each in ("mu", "sigma", "y")]
+            lib.call("isovae_scorer_encode", scorer, *x, *places, None)
 
         self._over(rows, threads, "elbo", work)
         return out
 
     def decode(self, latents: FloatArray, threads: int) -> FloatArray:
         out = np.empty((len(latents), self.features))
-        latents, dtype, down, across = _layout(latents)
 
-        def work(scorer: c_void_p, part: slice) -> None:
-            z, x = latents[part], out[part]
-            lib.call(
-                "isovae_scorer_decode",
-                scorer,
-                z.ctypes.data,
-                dtype,
-                len(z),
-                down,
-                across,
-                x.ctypes.data,
-                None,
-            )
+        def work(scorer: c_void_p, part: slice, z: tuple[Any, ...]) -> None:
+            lib.call("isovae_scorer_decode", scorer, *z, out[part].ctypes.data, None)
 
-        self._over(latents, threads, "elbo", work)
+        self._over(Rows(latents), threads, "elbo", work)
         return out
 
     def from_isometric(self, y: FloatArray) -> FloatArray:
@@ -292,13 +279,59 @@ class Model:
         )
         return out
 
+    def explain(self, context: Context, data: Data, rows: int) -> tuple[FloatArray, FloatArray]:
+        """Contributions of features and latents, in nats."""
+        feature, latent = np.empty((rows, self.features)), np.empty((rows, self.latents))
+        lib.call(
+            "isovae_explain",
+            context.handle,
+            self._handle,
+            data.handle,
+            feature.ctypes.data,
+            latent.ctypes.data,
+        )
+        return feature, latent
+
+    def prune(self, context: Context, data: Data | None) -> tuple[Model, lib.Pruned]:
+        handle, about = c_void_p(), lib.Pruned()
+        lib.call(
+            "isovae_prune",
+            context.handle,
+            self._handle,
+            None if data is None else data.handle,
+            byref(handle),
+            byref(about),
+        )
+        return Model(handle), about
+
+    def export_onnx(self, folder: str | os.PathLike[str]) -> str | None:
+        """Why there is no scorer.onnx, or None."""
+        reason = c_void_p()
+        lib.call("isovae_export_onnx", self._handle, os.fsencode(folder), byref(reason))
+        return _take_text(reason) if reason else None
+
     def report(
-        self, context: Context, data: Data, rows: str, member: int = 0
+        self,
+        context: Context,
+        data: Data,
+        rows: str,
+        member: int = 0,
+        iwae: tuple[int, int] = (64, 1000),
+        labels: tuple[FloatArray, list[str] | None, str] | None = None,
     ) -> tuple[str, dict[str, Any], str, FloatArray, FloatArray]:
         """Text, JSON, page, and the loadings: means and root mean squares."""
         config = lib.config(lib.ReportConfig, "report")
         config.rows = rows.encode()
         config.member = member
+        config.iwae_draws, config.iwae_rows = iwae
+        config.no_iwae = int(iwae[0] == 0)
+        if labels is not None:
+            values, classes, name = labels
+            config.labels = values.ctypes.data
+            config.label_name = name.encode()
+            if classes is not None:
+                config.label_classes = _texts(classes)
+                config.n_label_classes = len(classes)
         handle = c_void_p()
         lib.call(
             "isovae_report_new",
@@ -313,8 +346,7 @@ class Model:
             for form in (lib.TEXT, lib.JSON, lib.HTML):
                 text = c_void_p()
                 lib.call("isovae_report_write", handle, form, byref(text))
-                forms.append(ctypes.string_at(text).decode())
-                lib.library.isovae_string_free(text)
+                forms.append(_take_text(text))
             mean = np.empty((self.latents, self.features))
             rms = np.empty_like(mean)
             lib.library.isovae_report_loadings(handle, mean.ctypes.data, rms.ctypes.data)

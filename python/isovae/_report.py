@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._library import in_python
-from ._model import FloatArray
+from ._rows import FloatArray
 
 if TYPE_CHECKING:
     import pandas
@@ -106,7 +106,8 @@ class Report:
         Returns
         -------
         pandas.DataFrame
-            Indexed by the latent's place in the model.
+            Indexed by the latent's place in the model; with `label_r2`, or `label_eta2`,
+            `label_auroc` and `label_class`, where labels were given.
         """
         import pandas
 
@@ -114,6 +115,11 @@ class Report:
             {key: value for key, value in latent.items() if not isinstance(value, list)}
             for latent in self._content["latents"]
         ]
+        labels = self._content.get("labels") or {"latents": []}
+        for latent, told in zip(plain, labels["latents"]):  # both in the order of these rows
+            for key in ("r2", "eta2", "auroc", "class"):
+                if key in told:
+                    latent[f"label_{key}"] = told[key]
         return pandas.DataFrame(plain).set_index("index")
 
     @property

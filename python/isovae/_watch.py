@@ -22,8 +22,13 @@ class Watch:
     the call at its next report of progress, and goes on from here.
     """
 
-    def __init__(self, verbose: int = 0) -> None:
+    def __init__(
+        self, verbose: int = 0, hook: Callable[[str, float, float], Any] | None = None
+    ) -> None:
+        if hook is not None and not callable(hook):
+            raise TypeError("callback must be callable: callback(stage, done, total)")
         self.verbose = int(verbose)
+        self._hook = hook  # the user's; what it raises ends the call
         self.callback = lib.ProgressFn(self._progress)
         self._stop = False
         self._error: BaseException | None = None
@@ -75,6 +80,8 @@ class Watch:
         try:
             if self.verbose:
                 self._show(stage.decode("utf-8", "replace"), done, total)
+            if self._hook is not None and not self._stop:
+                self._hook(stage.decode("utf-8", "replace"), done, total)
         except BaseException as error:  # must not leave a callback of C; run() raises it
             self._error = error
         return 0 if self._stop or self._error is not None else 1

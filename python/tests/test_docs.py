@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("module", ["_estimator", "_detector"])
+@pytest.mark.parametrize("module", ["_estimator", "_detector", "_questions"])
 def test_examples(module):
     result = doctest.testmod(importlib.import_module(f"isovae.{module}"))
     assert result.failed == 0 and result.attempted > 0

@@ -58,6 +58,23 @@ isovae_status isovae_decode(isovae_context *context, const isovae_model *model,
     return iv_decode_rows(model->model, latents, rows, context->pool, context->isa, values, err);
 }
 
+isovae_status isovae_explain(isovae_context *context, const isovae_model *model,
+                             const isovae_data *data, double *feature, double *latent,
+                             isovae_error *err)
+{
+    const iv_model *m = model->model;
+    const iv_dataset *set;
+    iv_progress progress = iv_context_progress(context);
+    IV_TRY(iv_match_features(model, data, &set, err));
+    for (size_t r = 0; r < set->rows; r++) {
+        if (!iv_progress_rows(&progress, "explaining", r, set->rows))
+            return iv_fail(err, ISOVAE_ERR_CANCELLED, "cancelled");
+        IV_TRY(
+            iv_score_explain(m, set, r, context->isa, feature + r * m->d, latent + r * m->n, err));
+    }
+    return ISOVAE_OK;
+}
+
 isovae_status isovae_from_isometric(const isovae_model *model, const double *y, size_t rows,
                                     double *latents, isovae_error *err)
 {

@@ -74,10 +74,35 @@ isovae_status isovae_data_from_rows(const double *values, size_t rows, size_t co
     return ISOVAE_OK;
 }
 
+/* The struct of the first header, which had no columns of words. */
+enum { FIRST_SIZE = offsetof(isovae_rows_config, categories) };
+
 void isovae_rows_config_init_(isovae_rows_config *config, size_t struct_size)
 {
     memset(config, 0, struct_size);
     config->struct_size = struct_size;
+}
+
+/* The caller's columns of words in the form of the layers below, whose texts are borrowed. */
+static isovae_status take_categories(const isovae_rows_config *config, iv_categories *out,
+                                     isovae_error *err)
+{
+    if (config->n_categories == 0) return ISOVAE_OK;
+    IV_TRY(IV_NEW(out->list, config->n_categories, "categories", err));
+    out->n = config->n_categories;
+    for (size_t i = 0; i < out->n; i++) {
+        const isovae_category *c = &config->categories[i];
+        bool whole = c->column != NULL && (c->n == 0 || c->values != NULL);
+        for (size_t k = 0; whole && k < c->n; k++) whole = c->values[k] != NULL;
+        if (!whole)
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "category %zu has no column or a value NULL",
+                           i);
+        out->list[i] = (iv_category){.first = c->first,
+                                     .n = c->n,
+                                     .column = (char *)(uintptr_t)c->column, /* only read */
+                                     .values = (char **)(uintptr_t)c->values};
+    }
+    return ISOVAE_OK;
 }
 
 isovae_status isovae_data_from_array(const void *values, isovae_dtype dtype, size_t rows,
@@ -85,25 +110,34 @@ isovae_status isovae_data_from_array(const void *values, isovae_dtype dtype, siz
                                      const isovae_rows_config *config, isovae_data **out,
                                      isovae_error *err)
 {
+    static const ptrdiff_t size[] = {sizeof(float), sizeof(double), 1};
     *out = NULL;
-    if (dtype != ISOVAE_F32 && dtype != ISOVAE_F64)
+    if (dtype != ISOVAE_F32 && dtype != ISOVAE_F64 && dtype != ISOVAE_U8)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "dtype %d is not known; give ISOVAE_F32 or ISOVAE_F64", (int)dtype);
-    ptrdiff_t element = dtype == ISOVAE_F32 ? (ptrdiff_t)sizeof(float) : (ptrdiff_t)sizeof(double);
+                       "dtype %d is not known; give ISOVAE_F32, ISOVAE_F64 or ISOVAE_U8",
+                       (int)dtype);
+    ptrdiff_t element = size[dtype];
     iv_data_view view = {.values = values,
-                         .single = dtype == ISOVAE_F32,
+                         .element = dtype == ISOVAE_F32   ? IV_VIEW_F32
+                                    : dtype == ISOVAE_F64 ? IV_VIEW_F64
+                                                          : IV_VIEW_U8,
                          .row_stride = row_stride ? row_stride : (ptrdiff_t)cols * element,
                          .column_stride = column_stride ? column_stride : element};
-    if (config) {
-        IV_TRY(iv_check_config("rows", config->struct_size, sizeof *config, err));
-        view.names = config->names;
-        view.height = config->height;
-        view.width = config->width;
-        view.channels = config->channels;
-    }
+    isovae_rows_config all = {0};
+    if (config)
+        IV_TRY(
+            iv_take_config("rows", config, config->struct_size, FIRST_SIZE, sizeof all, &all, err));
+    view.names = all.names;
+    view.height = all.height;
+    view.width = all.width;
+    view.channels = all.channels;
     isovae_data *data;
+    iv_categories categories = {0};
     IV_TRY(IV_NEW(data, 1, "a data handle", err));
-    isovae_status status = iv_dataset_from_view(&view, rows, cols, &data->set, err);
+    isovae_status status = take_categories(&all, &categories, err);
+    view.categories = &categories;
+    if (!status) status = iv_dataset_from_view(&view, rows, cols, &data->set, err);
+    iv_free(categories.list); /* which borrowed all else */
     if (status) {
         iv_free(data);
         return status;

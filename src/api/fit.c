@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The struct of the first header, which ended with the seed. */
 enum { FIRST_SIZE = offsetof(isovae_fit_config, preset) };
@@ -19,7 +20,8 @@ void isovae_fit_config_init_(isovae_fit_config *config, size_t struct_size)
                              .beta_start = NAN,
                              .kl_warmup = NAN,
                              .denoise = NAN,
-                             .weight_decay = NAN};
+                             .weight_decay = NAN,
+                             .noise_start = NAN};
     if (struct_size > sizeof all) memset(config, 0, struct_size);
     memcpy(config, &all, struct_size < sizeof all ? struct_size : sizeof all);
 }
@@ -80,14 +82,9 @@ static void take_count(size_t given, size_t *out)
 }
 
 /* A preset's values, and over them what was given besides. */
-static isovae_status translate(const isovae_fit_config *config, const iv_dataset *data,
+static isovae_status translate(const isovae_fit_config *c, const iv_dataset *data,
                                iv_fit_options *o, isovae_error *err)
 {
-    isovae_fit_config all, *c = &all;
-    if (config->struct_size < FIRST_SIZE || config->struct_size > sizeof all)
-        return iv_check_config("fit", config->struct_size, sizeof all, err);
-    isovae_fit_config_init(c);
-    memcpy(c, config, config->struct_size);
     if (c->steps && c->epochs)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "give steps or epochs, not both");
     if (c->quick && (c->steps || c->epochs))
@@ -96,7 +93,8 @@ static isovae_status translate(const isovae_fit_config *config, const iv_dataset
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "max_seconds must not be below 0");
     if (c->preset) {
         IV_TRY(iv_preset_apply(c->preset, data, o, err));
-        if (c->loss) o->noise_floor = NAN; /* which belonged to the preset's loss */
+        if (c->loss)
+            o->noise_floor = o->noise_start = NAN; /* which belonged to the preset's loss */
         if (c->epochs || c->quick) o->steps = 0;
     }
     take_count(c->latent_dim, &o->latent_dim);
@@ -110,6 +108,7 @@ static isovae_status translate(const isovae_fit_config *config, const iv_dataset
     take_number(c->learning_rate, &o->rate);
     take_number(c->validation, &o->validation);
     take_number(c->noise_floor, &o->noise_floor);
+    take_number(c->noise_start, &o->noise_start);
     take_number(c->beta_floor, &o->beta_floor);
     take_number(c->beta_start, &o->beta_start);
     take_number(c->kl_warmup, &o->kl_warmup);
@@ -121,24 +120,76 @@ static isovae_status translate(const isovae_fit_config *config, const iv_dataset
     o->quick = c->quick != 0;
     o->no_restart = c->no_restart != 0;
     o->max_seconds = c->max_seconds;
+    o->init_from = c->init_from;
+    o->checkpoint = c->checkpoint;
+    if (c->checkpoint && access(c->checkpoint, R_OK) == 0) o->resume = c->checkpoint;
     return take_names(c, o, err);
+}
+
+/* Rows to hold out have the columns of the data, in their order. */
+static isovae_status take_validation(const isovae_data *held_out, const iv_dataset *data,
+                                     iv_fit_options *o, isovae_error *err)
+{
+    if (!held_out) return ISOVAE_OK;
+    const iv_dataset *set = held_out->set;
+    if (!isnan(o->validation))
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "give rows to hold out or a share of the data (validation), not both");
+    if (set->cols != data->cols || set->height != data->height || set->width != data->width)
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "the rows to hold out have %zu columns%s, the data %zu%s", set->cols,
+                       set->height > 0 ? " of pictures" : "", data->cols,
+                       data->height > 0 ? " of pictures" : "");
+    for (size_t i = 0; i < data->cols; i++)
+        if (strcmp(set->names[i], data->names[i]) != 0)
+            return iv_fail(
+                err, ISOVAE_ERR_DATA,
+                "column %zu of the rows to hold out is '%.80s', that of the data '%.80s'", i + 1,
+                set->names[i], data->names[i]);
+    o->validation_data = set;
+    return ISOVAE_OK;
+}
+
+/* The caller's configuration with what an older header lacks. */
+static isovae_status read_config(const isovae_fit_config *config, isovae_fit_config *all,
+                                 isovae_error *err)
+{
+    isovae_fit_config_init(all);
+    if (!config) return ISOVAE_OK;
+    if (config->struct_size < FIRST_SIZE || config->struct_size > sizeof *all)
+        return iv_check_config("fit", config->struct_size, sizeof *all, err);
+    memcpy(all, config, config->struct_size);
+    return ISOVAE_OK;
+}
+
+isovae_status iv_take_fit_config(isovae_context *context, const isovae_fit_config *config,
+                                 const iv_dataset *data, iv_fit_options *out, isovae_error *err)
+{
+    isovae_fit_config all;
+    iv_fit_options_init(out);
+    IV_TRY(read_config(config, &all, err));
+    IV_TRY(translate(&all, data, out, err));
+    IV_TRY(take_validation(all.validation_data, data, out, err));
+    out->pool = context->pool;
+    out->isa = context->isa;
+    out->progress = iv_context_progress(context);
+    return ISOVAE_OK;
 }
 
 isovae_status isovae_fit(isovae_context *context, const isovae_data *data,
                          const isovae_fit_config *config, isovae_model **out, isovae_error *err)
 {
     *out = NULL;
+    isovae_fit_config all;
     iv_fit_options options;
-    iv_fit_options_init(&options);
-    if (config) IV_TRY(translate(config, data->set, &options, err));
-    options.pool = context->pool;
-    options.isa = context->isa;
-    options.progress = iv_context_progress(context);
     iv_fit_result result;
+    IV_TRY(read_config(config, &all, err));
+    IV_TRY(iv_take_fit_config(context, config, data->set, &options, err));
     isovae_status status = iv_fit(data->set, &options, &result, err);
-    bool tell = config && config->struct_size == sizeof *config && config->note;
-    for (size_t i = 0; tell && i < result.n_notes; i++)
-        config->note(config->note_user, result.notes[i].text);
+    for (size_t i = 0; all.note && i < result.n_notes; i++)
+        all.note(all.note_user, result.notes[i].text);
     if (status) return status;
-    return iv_wrap_model(result.model, out, err);
+    status = iv_wrap_model(result.model, out, err);
+    if (!status && options.checkpoint) unlink(options.checkpoint); /* it has served */
+    return status;
 }

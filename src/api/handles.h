@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "data/dataset.h"
 #include "model/eval.h"
+#include "train/train.h"
 
 /* Packed weights of a model for each instruction set that a scorer asked for: made once, shared by
  * all its scorers, kept as long as the model. */
@@ -37,6 +38,17 @@ isovae_status iv_wrap_model(iv_model *model, isovae_model **out,
 /* Whether the caller's configuration ("scorer") is the one that this library knows. */
 isovae_status iv_check_config(const char *name, size_t given, size_t known,
                               isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* The caller's configuration, of this header (`known` bytes) or the first one (`first` bytes), over
+ * what stands in `out`. */
+isovae_status iv_take_config(const char *name, const void *config, size_t given, size_t first,
+                             size_t known, void *out, isovae_error *err) ISOVAE_MUST_CHECK;
+
+/* What a training is told by the configuration (NULL: the defaults), for these data, with the
+ * context's threads and progress. Texts are borrowed from it. */
+isovae_status iv_take_fit_config(isovae_context *context, const isovae_fit_config *config,
+                                 const iv_dataset *data, iv_fit_options *out,
+                                 isovae_error *err) ISOVAE_MUST_CHECK;
 
 /* The context's callback in the form that the layers below take. */
 iv_progress iv_context_progress(isovae_context *context);

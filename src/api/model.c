@@ -4,6 +4,7 @@
 #include "theory/scorer.h"
 
 #include <math.h>
+#include <string.h>
 
 isovae_status iv_check_config(const char *name, size_t given, size_t known, isovae_error *err)
 {
@@ -12,6 +13,14 @@ isovae_status iv_check_config(const char *name, size_t given, size_t known, isov
                    "the %s configuration has %zu bytes, this library knows %zu: compile against "
                    "the header of this version and call isovae_%s_config_init",
                    name, given, known, name);
+}
+
+isovae_status iv_take_config(const char *name, const void *config, size_t given, size_t first,
+                             size_t known, void *out, isovae_error *err)
+{
+    if (given != first) IV_TRY(iv_check_config(name, given, known, err));
+    memcpy(out, config, given);
+    return ISOVAE_OK;
 }
 
 isovae_status iv_wrap_model(iv_model *model, isovae_model **out, isovae_error *err)

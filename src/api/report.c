@@ -1,6 +1,7 @@
 #include "report/report.h"
 #include "api/handles.h"
 #include "base/memory.h"
+#include "data/labels.h"
 #include "model/file.h"
 
 #include <math.h>
@@ -9,6 +10,7 @@
 
 struct isovae_report {
     iv_analysis *analysis;
+    iv_labels *labels; /* which the analysis looks into */
     iv_report_context context;
     char *command;
 };
@@ -19,10 +21,12 @@ void isovae_report_config_init_(isovae_report_config *config, size_t struct_size
     config->struct_size = struct_size;
 }
 
+/* The struct of the first header, which had no labels. */
+enum { FIRST_SIZE = offsetof(isovae_report_config, labels) };
+
 static isovae_status translate(const isovae_report_config *config, const iv_model *model,
                                iv_analysis_options *options, isovae_error *err)
 {
-    IV_TRY(iv_check_config("report", config->struct_size, sizeof *config, err));
     if (config->rows) options->rows = config->rows;
     if (config->iwae_draws) options->iwae_draws = config->iwae_draws;
     if (config->iwae_rows) options->iwae_rows = config->iwae_rows;
@@ -35,6 +39,22 @@ static isovae_status translate(const isovae_report_config *config, const iv_mode
     return ISOVAE_OK;
 }
 
+/* The caller's labels for the rows of the data. */
+static isovae_status take_labels(const isovae_report_config *config, size_t rows, iv_labels **out,
+                                 isovae_error *err)
+{
+    const char *name = config->label_name ? config->label_name : "labels";
+    if (!config->labels) return ISOVAE_OK;
+    isovae_status status =
+        config->label_classes
+            ? iv_labels_from_codes(config->labels, rows,
+                                   (char *const *)(uintptr_t)config->label_classes, /* only read */
+                                   config->n_label_classes, out, err)
+            : iv_labels_from_numbers(config->labels, rows, out, err);
+    if (!status) status = iv_strdup(&(*out)->source, name, err);
+    return status ? iv_fail_prefix(err, status, "%s", name) : ISOVAE_OK;
+}
+
 isovae_status isovae_report_new(isovae_context *context, const isovae_model *model,
                                 const isovae_data *data, const isovae_report_config *config,
                                 isovae_report **out, isovae_error *err)
@@ -42,6 +62,7 @@ isovae_status isovae_report_new(isovae_context *context, const isovae_model *mod
     const iv_dataset *set;
     iv_analysis_options options;
     isovae_report *report;
+    isovae_report_config all = {0};
     *out = NULL;
     IV_TRY(iv_match_features(model, data, &set, err));
     iv_analysis_options_init(&options);
@@ -49,11 +70,15 @@ isovae_status isovae_report_new(isovae_context *context, const isovae_model *mod
     options.isa = context->isa;
     options.progress = iv_context_progress(context);
     options.keep_rows = true; /* pictures of the page */
-    if (config) IV_TRY(translate(config, model->model, &options, err));
-    const iv_model *member = iv_model_member(model->model, config ? config->member : 0);
+    if (config)
+        IV_TRY(iv_take_config("report", config, config->struct_size, FIRST_SIZE, sizeof all, &all,
+                              err));
+    IV_TRY(translate(&all, model->model, &options, err));
+    const iv_model *member = iv_model_member(model->model, all.member);
     IV_TRY(IV_NEW(report, 1, "a report", err));
-    isovae_status status = ISOVAE_OK;
-    if (config && config->command) status = iv_strdup(&report->command, config->command, err);
+    isovae_status status = take_labels(&all, set->rows, &report->labels, err);
+    options.labels = report->labels;
+    if (!status && all.command) status = iv_strdup(&report->command, all.command, err);
     if (!status) status = iv_analyse(member, set, &options, &report->analysis, err);
     report->context = (iv_report_context){.model = member,
                                           .ensemble = model->model,
@@ -75,6 +100,7 @@ void isovae_report_free(isovae_report *report)
 {
     if (!report) return;
     iv_analysis_free(report->analysis);
+    iv_labels_free(report->labels);
     iv_free(report->command);
     iv_free(report);
 }

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "data/build.h"
 #include "data/columns.h"
+#include "data/one_hot.h"
 #include "data/reader.h"
 #include "data/store.h"
 
@@ -209,7 +210,8 @@ static double view_value(const iv_data_view *view, size_t row, size_t i)
     float narrow;
     double wide;
     at += (ptrdiff_t)row * view->row_stride + (ptrdiff_t)i * view->column_stride;
-    if (!view->single) {
+    if (view->element == IV_VIEW_U8) return (double)*at;
+    if (view->element == IV_VIEW_F64) {
         memcpy(&wide, at, sizeof wide);
         return wide;
     }
@@ -217,14 +219,23 @@ static double view_value(const iv_data_view *view, size_t row, size_t i)
     return (double)narrow;
 }
 
-static isovae_status fill_from_view(iv_dataset *data, const iv_data_view *view, isovae_error *err)
+/* The bytes of a view, row by row where they lie together. */
+static void fill_bytes(iv_dataset *data, const iv_data_view *view)
 {
-    iv_text note = {0};
-    IV_TRY(iv_build_names(data, view->names, NULL, err));
-    IV_TRY(iv_strdup(&data->source, "memory", err));
-    data->height = view->height;
-    data->width = view->height > 0 ? view->width : 0;
-    data->channels = view->height > 0 ? view->channels : 0;
+    for (size_t row = 0; row < data->rows; row++) {
+        const unsigned char *from = view->values;
+        unsigned char *to = data->bytes + row * data->cols;
+        from += (ptrdiff_t)row * view->row_stride;
+        if (view->column_stride == 1) {
+            memcpy(to, from, data->cols);
+            continue;
+        }
+        for (size_t i = 0; i < data->cols; i++) to[i] = from[(ptrdiff_t)i * view->column_stride];
+    }
+}
+
+static isovae_status fill_values(iv_dataset *data, const iv_data_view *view, isovae_error *err)
+{
     for (size_t row = 0; row < data->rows; row++) {
         for (size_t i = 0; i < data->cols; i++) {
             double value = view_value(view, row, i);
@@ -238,7 +249,77 @@ static isovae_status fill_from_view(iv_dataset *data, const iv_data_view *view, 
             data->values[row * data->cols + i] = single;
         }
     }
-    isovae_status status = iv_build_finish(data, &note, err);
+    return ISOVAE_OK;
+}
+
+/* Features of a column of words: zeros, and at most one 1. */
+static isovae_status check_words(const iv_dataset *data, const iv_category *c, isovae_error *err)
+{
+    for (size_t row = 0; row < data->rows; row++) {
+        const float *at = data->values + row * data->cols + c->first;
+        size_t ones = 0, zeros = 0;
+        for (size_t i = 0; i < c->n; i++) {
+            ones += at[i] == 1.0f;
+            zeros += at[i] == 0.0f;
+        }
+        if (ones <= 1 && ones + zeros == c->n) continue;
+        return iv_fail(err, ISOVAE_ERR_DATA,
+                       "row %zu: the %zu features of column '%s' are not zeros with at most one 1",
+                       row + 1, c->n, iv_show(c->column, strlen(c->column)).text);
+    }
+    return ISOVAE_OK;
+}
+
+/* Before the values: their messages name columns. */
+static isovae_status name_words(iv_dataset *data, const iv_categories *categories,
+                                isovae_error *err)
+{
+    if (categories == NULL || categories->n == 0) return ISOVAE_OK;
+    if (data->bytes != NULL || data->height > 0) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "pictures and bytes have no columns of words");
+    }
+    if (!iv_categories_fit(categories, data->cols)) {
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "columns of words must stand in the order of their features, within the %zu "
+                       "columns, with different values that ascend by their bytes",
+                       data->cols);
+    }
+    size_t column = 0, k = 0;
+    for (size_t i = 0; i < data->cols; column++) { /* made-up names count columns, not features */
+        const iv_category *c =
+            k < categories->n && categories->list[k].first == i ? &categories->list[k++] : NULL;
+        for (size_t last = i + (c != NULL ? c->n : 1), j = 0; i < last; i++, j++) {
+            char made_up[32];
+            if (c == NULL && data->named) continue;
+            snprintf(made_up, sizeof made_up, "c%zu", column + 1);
+            iv_free(data->names[i]);
+            data->names[i] = NULL;
+            IV_TRY(c != NULL ? iv_one_hot_name(c, j, &data->names[i], err)
+                             : iv_strdup(&data->names[i], made_up, err));
+        }
+    }
+    return iv_categories_copy(categories, &data->categories, err);
+}
+
+static isovae_status fill_from_view(iv_dataset *data, const iv_data_view *view, isovae_error *err)
+{
+    iv_text note = {0};
+    isovae_status status = ISOVAE_OK;
+    IV_TRY(iv_build_names(data, view->names, NULL, err));
+    IV_TRY(iv_strdup(&data->source, "memory", err));
+    data->height = view->height;
+    data->width = view->height > 0 ? view->width : 0;
+    data->channels = view->height > 0 ? view->channels : 0;
+    IV_TRY(name_words(data, view->categories, err));
+    if (data->bytes != NULL) {
+        fill_bytes(data, view);
+    } else {
+        IV_TRY(fill_values(data, view, err));
+    }
+    for (size_t k = 0; k < data->categories.n && status == ISOVAE_OK; k++) {
+        status = check_words(data, &data->categories.list[k], err);
+    }
+    if (status == ISOVAE_OK) status = iv_build_finish(data, &note, err);
     iv_text_free(&note);
     return status;
 }
@@ -265,7 +346,7 @@ isovae_status iv_dataset_from_view(const iv_data_view *view, size_t rows, size_t
                        "channels)",
                        cols, view->height, view->width, view->channels);
     }
-    IV_TRY(iv_build_new(rows, cols, false, &data, err));
+    IV_TRY(iv_build_new(rows, cols, view->element == IV_VIEW_U8, &data, err));
     isovae_status status = fill_from_view(data, view, err);
     if (status != ISOVAE_OK) {
         iv_dataset_free(data);

@@ -103,14 +103,16 @@ isovae_status iv_dataset_open(const char *spec, const iv_data_options *options, 
 isovae_status iv_dataset_from_rows(const double *values, size_t rows, size_t cols,
                                    const char *const *names, iv_dataset **out,
                                    isovae_error *err) ISOVAE_MUST_CHECK;
-/* Rows where they lie in the caller's memory: value i of row r, a float (single) or a double,
- * stands at r * row_stride + i * column_stride bytes, of any alignment. */
+/* Rows where they lie in the caller's memory: value i of row r stands at r * row_stride + i *
+ * column_stride bytes, of any alignment. Bytes stay bytes. */
+typedef enum iv_view_element { IV_VIEW_F64 = 0, IV_VIEW_F32 = 1, IV_VIEW_U8 = 2 } iv_view_element;
 typedef struct iv_data_view {
     const void *values;
-    bool single;
+    iv_view_element element;
     ptrdiff_t row_stride, column_stride;
-    const char *const *names;       /* cols, or NULL */
-    size_t height, width, channels; /* of pictures, channels fastest; height 0: they are none */
+    const char *const *names;        /* cols, or NULL */
+    size_t height, width, channels;  /* of pictures, channels fastest; height 0: they are none */
+    const iv_categories *categories; /* columns of words, which name their features; or NULL */
 } iv_data_view;
 /* The same from a view: a copy. */
 isovae_status iv_dataset_from_view(const iv_data_view *view, size_t rows, size_t cols,

@@ -119,6 +119,22 @@ void iv_stability_clean(const iv_stability *s, const char *folder)
     rmdir(folder);
 }
 
+isovae_status iv_stability_same_split(const iv_dataset *data, const iv_fit_options *fit,
+                                      double **group, isovae_error *err)
+{
+    iv_split split;
+    *group = NULL;
+    if (fit->validation_data != NULL || data->group != NULL) return ISOVAE_OK;
+    IV_TRY(iv_split_rows(data, isnan(fit->validation) ? 0.1 : fit->validation, fit->seed, &split,
+                         err));
+    isovae_status status = IV_NEW(*group, data->rows, "the split", err);
+    for (size_t i = 0; i < split.n_validation && status == ISOVAE_OK; i++) {
+        (*group)[split.validation[i]] = 1;
+    }
+    iv_split_free(&split);
+    return status;
+}
+
 /* ---- progress over all runs ---- */
 
 typedef struct all_runs {

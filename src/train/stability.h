@@ -50,6 +50,11 @@ isovae_status iv_stability_fingerprint(const iv_dataset *data, const iv_fit_opti
 isovae_status iv_stability_path(const char *folder, uint64_t seed, bool checkpoint, iv_text *out,
                                 isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* Which rows the first run holds out, as a column of the data would say it (iv_dataset.group), so
+ * that all runs hold out the same. *group (iv_free) is NULL where it is so anyway. */
+isovae_status iv_stability_same_split(const iv_dataset *data, const iv_fit_options *fit,
+                                      double **group, isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* ISOVAE_ERR_ARGUMENT where the folder holds runs of other data or options; ISOVAE_ERR_DIVERGED
  * where every run did; ISOVAE_ERR_CANCELLED leaves what is done in the folder. */
 isovae_status iv_stability_make(const iv_dataset *data, const iv_stability_options *options,
