@@ -21,6 +21,7 @@ HEAD = """# isovae for Python
     make wheel                         dist/: a wheel that needs nothing but numpy and scikit-learn
 
 ```python
+import isovae
 from isovae import IsoVAE, IsoVAEDetector
 
 model = IsoVAE(n_components=10, random_state=0).fit(X)   # X: rows of numbers, or a data frame
@@ -32,6 +33,8 @@ model.score_samples(X)              # log densities in nats, higher = more proba
 model.save("m.safetensors")         # the same file as of the command and the C library
 
 IsoVAEDetector(random_state=0).fit_predict(X)            # 1, and -1 for outliers
+
+print(isovae.audit(vae.encode, vae.decode, x_test))      # a VAE of PyTorch, JAX or Keras, or ONNX files
 ```
 
 What holds everywhere:
@@ -54,6 +57,8 @@ What holds everywhere:
   set.
 
 """
+
+FUNCTIONS = ("audit",)
 
 
 def sections(doc):
@@ -145,6 +150,9 @@ def page():
         text += f"## {name}\n\n{render(kind.__doc__, 3)}"
         for method, function in methods(kind).items():
             text += f"### {name}.{method}{signature(function)}\n\n{render(function.__doc__, 4)}"
+    for name in FUNCTIONS:
+        function = getattr(isovae, name)
+        text += f"## {name}{signature(function)}\n\n{render(function.__doc__, 3)}"
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 

@@ -2,6 +2,7 @@
 #include "onnx/vae.h"
 
 #include "base/memory.h"
+#include "model/live.h"
 #include "onnx/stack.h"
 
 #include <ctype.h>
@@ -450,6 +451,7 @@ static isovae_status make_scaling(work *w, iv_scaling *s)
     size_t d = data->cols, channels = data->channels ? data->channels : 1;
     double least, most = largest(data, &least), top = most > 1 ? 255 : 1;
     bool pictures = data->height > 0, ranged = !isnan(o->low) || o->n_channels > 0 || pictures;
+    if (o->as_is) ranged = false;
     double low = isnan(o->low) ? 0 : o->low, high = isnan(o->high) ? 1 : o->high;
     if (!pictures) top = 1;
     if (o->n_channels > 1 && o->n_channels != channels)
@@ -484,27 +486,15 @@ static isovae_status make_scaling(work *w, iv_scaling *s)
 
 static isovae_status describe(work *w, iv_model *model)
 {
-    const iv_dataset *data = w->data;
     char arch[400];
     if (w->options->decoder != NULL)
         snprintf(arch, sizeof arch, "%.150s + %.150s", base(w->options->encoder),
                  base(w->options->decoder));
     else
         snprintf(arch, sizeof arch, "%.300s", base(w->options->encoder));
-    IV_TRY(iv_strdup(&model->arch, arch, w->err));
-    IV_TRY(iv_strdup(&model->version, ISOVAE_VERSION, w->err));
-    IV_TRY(iv_strdup(&model->data_source, data->source ? data->source : "memory", w->err));
     model->beta = w->options->beta;
     model->own_order = true;
-    model->height = data->height;
-    model->width = data->width;
-    model->channels = data->channels;
-    model->named = data->named;
-    IV_TRY(iv_alloc((void **)&model->names, data->cols, sizeof *model->names, "names of features",
-                    w->err));
-    for (size_t i = 0; i < data->cols; i++)
-        IV_TRY(iv_strdup(&model->names[i], data->names[i], w->err));
-    return ISOVAE_OK;
+    return iv_model_describe(model, w->data, arch, w->err);
 }
 
 static isovae_status build(work *w)
