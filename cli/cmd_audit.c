@@ -61,19 +61,6 @@ static isovae_status take_normalisation(const cli *c, iv_onnx_vae_options *o, is
     return ISOVAE_OK;
 }
 
-/* The weight of the KL term as the user's training had it, in our units: D summed over features,
- * KL summed over latents (docs/theory.md, units of beta). */
-static double beta_of(const cli *c, double weight, size_t d, size_t n)
-{
-    const char *scale = c->opt[OPT_LOSS_SCALE].set ? c->opt[OPT_LOSS_SCALE].text : "sum";
-    const char *kl = c->opt[OPT_KL_SCALE].set ? c->opt[OPT_KL_SCALE].text : "sum";
-    double beta = weight;
-    if (strcmp(scale, "mean") == 0) beta *= (double)d;
-    if (strcmp(scale, "half-sum") == 0) beta *= 2;
-    if (strcmp(scale, "half-mean") == 0) beta *= 2 * (double)d;
-    return strcmp(kl, "mean") == 0 ? beta / (double)n : beta;
-}
-
 /* Options that speak of a part that is not there. */
 static isovae_status check_parts(const cli *c, isovae_error *err)
 {
@@ -173,7 +160,9 @@ static isovae_status run_audit(cli *c, iv_onnx_vae *vae, const iv_dataset *data,
     o.analysis.progress = cli_progress(c);
     if (c->opt[OPT_IWAE].set) IV_TRY(cli_parse_iwae(c->opt[OPT_IWAE].text, &o.analysis, err));
     if (o.beta_known)
-        vae->model->beta = beta_of(c, c->opt[OPT_BETA].number, vae->model->d, vae->model->n);
+        IV_TRY(iv_audit_beta(c->opt[OPT_BETA].number, c->opt[OPT_LOSS_SCALE].text,
+                             c->opt[OPT_KL_SCALE].text, vae->model->d, vae->model->n,
+                             &vae->model->beta, err));
     else if (vae->model->metric.loss == IV_LOSS_BCE)
         vae->model->beta = 1;
     return iv_audit_run(vae->model, data, &o, audit, analysis, err);

@@ -2,6 +2,7 @@
 #include "onnx/vae.h"
 
 #include "base/memory.h"
+#include "model/live.h"
 #include "onnx/stack.h"
 
 #include <ctype.h>
@@ -124,7 +125,7 @@ static isovae_status stand_in_for_data(work *w)
     bool last = shape->rank == 3 && (dim[2] == 1 || dim[2] == 3);
     if (first && last) first = w->options->layout != IV_ONNX_NHWC;
     float zero = 0;
-    iv_data_view view = {.values = &zero, .single = true};
+    iv_data_view view = {.values = &zero, .element = IV_VIEW_F32};
     if (first || last) {
         view.channels = first ? dim[0] : dim[2];
         view.height = first ? dim[1] : dim[0];
@@ -598,6 +599,7 @@ static isovae_status make_scaling(work *w, iv_scaling *s)
     size_t d = data->cols, channels = data->channels ? data->channels : 1;
     double least, most = largest(data, &least), top = most > 1 ? 255 : 1;
     bool pictures = data->height > 0, ranged = !isnan(o->low) || o->n_channels > 0 || pictures;
+    if (o->as_is) ranged = false;
     double low = isnan(o->low) ? 0 : o->low, high = isnan(o->high) ? 1 : o->high;
     if (!pictures) top = 1;
     if (o->n_channels > 1 && o->n_channels != channels)
@@ -632,7 +634,6 @@ static isovae_status make_scaling(work *w, iv_scaling *s)
 
 static isovae_status describe(work *w, iv_model *model)
 {
-    const iv_dataset *data = w->data;
     char arch[400];
     if (w->options->encoder == NULL)
         snprintf(arch, sizeof arch, "%.300s", base(w->options->decoder));
@@ -641,20 +642,9 @@ static isovae_status describe(work *w, iv_model *model)
                  base(w->options->decoder));
     else
         snprintf(arch, sizeof arch, "%.300s", base(w->options->encoder));
-    IV_TRY(iv_strdup(&model->arch, arch, w->err));
-    IV_TRY(iv_strdup(&model->version, ISOVAE_VERSION, w->err));
-    IV_TRY(iv_strdup(&model->data_source, data->source ? data->source : "memory", w->err));
     model->beta = w->options->beta;
     model->own_order = true;
-    model->height = data->height;
-    model->width = data->width;
-    model->channels = data->channels;
-    model->named = data->named;
-    IV_TRY(iv_alloc((void **)&model->names, data->cols, sizeof *model->names, "names of features",
-                    w->err));
-    for (size_t i = 0; i < data->cols; i++)
-        IV_TRY(iv_strdup(&model->names[i], data->names[i], w->err));
-    return ISOVAE_OK;
+    return iv_model_describe(model, w->data, arch, w->err);
 }
 
 static isovae_status build(work *w)

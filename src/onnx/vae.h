@@ -36,6 +36,7 @@ typedef struct iv_onnx_vae_options {
     iv_onnx_layout layout;
     /* The network's values of a picture's 0 to 255 (of other data: of their 0 to 1). */
     double low, high; /* both NaN: 0 to 1 for pictures, other data as they are */
+    bool as_is;       /* rows are the network's values already, also of pictures */
     size_t n_channels;
     double mean[IV_ONNX_CHANNELS], sd[IV_ONNX_CHANNELS]; /* (x - mean)/sd per channel, after that */
     double out_low, out_high; /* the decoder's range where it is another than low to high; NaN */

@@ -370,6 +370,27 @@ static void judge(const iv_audit *audit, iv_analysis *a)
             audit->beta);
 }
 
+isovae_status iv_audit_beta(double weight, const char *loss_scale, const char *kl_scale, size_t d,
+                            size_t n, double *beta, isovae_error *err)
+{
+    const char *loss = loss_scale != NULL ? loss_scale : "sum";
+    const char *kl = kl_scale != NULL ? kl_scale : "sum";
+    bool half = strncmp(loss, "half-", 5) == 0, kl_mean = strcmp(kl, "mean") == 0;
+    const char *over = half ? loss + 5 : loss;
+    bool mean = strcmp(over, "mean") == 0;
+    if (!mean && strcmp(over, "sum") != 0)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--loss-scale: '%.40s' is not known; give sum, mean, half-sum or half-mean",
+                       loss);
+    if (!kl_mean && strcmp(kl, "sum") != 0)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--kl-scale: '%.40s' is not known; give sum or mean", kl);
+    if (!(weight > 0) || !isfinite(weight))
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--beta: %g is not a number above 0", weight);
+    *beta = weight * (half ? 2 : 1) * (mean ? (double)d : 1) / (kl_mean ? (double)n : 1);
+    return ISOVAE_OK;
+}
+
 isovae_status iv_audit_run(iv_model *model, const iv_dataset *data, const iv_audit_options *options,
                            iv_audit *audit, iv_analysis **out, isovae_error *err)
 {

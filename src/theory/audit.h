@@ -39,6 +39,12 @@ typedef struct iv_audit_options {
     iv_analysis_options analysis;
 } iv_audit_options;
 
+/* The weight of the KL term as a training had it, in our units: D summed over features, KL summed
+ * over latents (docs/theory.md, units of beta). loss_scale: "sum", "mean", "half-sum", "half-mean";
+ * kl_scale: "sum", "mean"; NULL: "sum". */
+isovae_status iv_audit_beta(double weight, const char *loss_scale, const char *kl_scale, size_t d,
+                            size_t n, double *beta, isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* Calibrates the model on the rows, sets its beta where it is not known, and analyses it. Verdicts
  * of the audit go into the analysis' warnings; those that need a known beta are taken out without
  * one. `data` may be NULL where the encoder is unknown. Release *out with iv_analysis_free, and
