@@ -53,7 +53,9 @@ class Graph:
         outputs = [self.name() for _ in range(n_out)]
         self.nodes.append(helper.make_node(op, inputs, outputs, name=f"{op}_{self.n}",
                                            **attributes))
-        self.used.append(op)
+        self.used.append(f"{op}-{attributes['mode']}" if op in ("Resize", "Upsample", "Pad") else
+                         f"{op}-{len(attributes['kernel_shape'])}D" if "kernel_shape" in attributes
+                         else op)
         return outputs[0] if n_out == 1 else outputs
 
     def normal(self, *shape, scale=1.0):
@@ -536,6 +538,27 @@ def gather(g, t):
     return T(g.node("Gather", [t.name, g.const(np.array(which, np.int64))], axis=said), row)
 
 
+@op(since=11)
+def gather_nd(g, t):
+    """Indices into the first axes behind the batch, which is moved behind them, as in jax2onnx."""
+    n = len(t.row)
+    depth = int(g.rng.integers(1, min(n, 2) + 1))
+    lead = g.pick((3,), (2, 2)) if n - depth < 2 else (2,)
+    which = np.stack([g.rng.integers(-d, d, lead) for d in t.row[:depth]], -1).astype(np.int64)
+    there = [*range(1, depth + 1), 0, *range(depth + 1, n + 1)]
+    y = g.node("Transpose", [t.name], perm=there)
+    y = g.node("GatherND", [y, g.const(which)])
+    back = [len(lead), *range(len(lead)), *range(len(lead) + 1, len(lead) + 1 + n - depth)]
+    return T(g.node("Transpose", [y], perm=back), lead + t.row[depth:])
+
+
+@op(since=10)
+def finite(g, t):
+    """As jax and tf2onnx guard a logarithm of a sum."""
+    bad = g.node("Or", [g.node("IsNaN", [t.name]), g.node("IsInf", [t.name])])
+    return T(g.node("Where", [bad, g.const(np.float32(0)), t.name]), t.row)
+
+
 @op(weight=1.5)
 def expand(g, t):
     if len(t.row) > 3:
@@ -794,6 +817,11 @@ def group_norm(g, t):
 
 # ---- images ----
 
+@op(until=9, weight=8)
+def upsample(g, t):
+    return resize(g, t)
+
+
 @op(weight=3)
 def resize(g, t):
     if len(t.row) not in (2, 3) or t.size > 600:
@@ -806,7 +834,8 @@ def resize(g, t):
     if g.opset == 9 or (g.opset == 10 and mode == "cubic"):
         if mode == "cubic" or any(s < 1 for s in scales):
             return None
-    if any(int(np.floor(np.float32(d) * np.float32(s))) != n
+    if any(int(np.floor(np.float32(d) * np.float32(s))) != n or
+           int(np.floor(d * float(np.float32(s)))) != n
            for d, s, n in zip(t.row[1:], scales[2:], shape)):
         return None
     row = [t.row[0], *shape]
@@ -834,7 +863,8 @@ def resize(g, t):
     if g.rng.random() < 0.5:
         sizes = g.node("Concat", [g.node("Slice", [g.node("Shape", [t.name]), g.ints(0),
                                                    g.ints(2)]), g.ints(*shape)], axis=0)
-        return T(g.node("Resize", [t.name, roi, "", sizes], **attributes), row)
+        none = "" if g.opset >= 13 else g.const(np.zeros(0, np.float32))
+        return T(g.node("Resize", [t.name, roi, none, sizes], **attributes), row)
     return T(g.node("Resize", [t.name, roi, scale], **attributes), row)
 
 
