@@ -5,7 +5,8 @@
 
 Each graph is made of a handful of operators behind each other, on vectors, sequences, signals,
 images or volumes, with a free or a fixed batch, in one of the opsets 9 to 21. Outputs are compared
-relative to the largest element of the output; every graph's tangent pass is checked against
+relative to the largest element of the output (limit 1e-5, or what the runtime's own output moves by
+where the last bit of its inputs changes, times 2: counted as "sensitive"); every graph's tangent pass is checked against
 differences and its reverse pass against the tangent, in double precision. Needs numpy, onnx and
 onnxruntime (scripts/onnx-setup.sh installs them into build/onnx-venv). Exit status 1 where a
 deviation is above its limit, or a graph is refused."""
@@ -948,6 +949,16 @@ def run(program, path, folder, x, flags):
     return np.fromfile(folder / "out.bin"), done.stdout
 
 
+def sensitivity(session, x, want):
+    """What a graph that subtracts nearly equal numbers makes of the last bit of its inputs."""
+    rng, most = np.random.default_rng(0), 0.0
+    for _ in range(3):
+        near = (x * (1 + rng.choice([-1, 1], x.shape) * 2.0 ** -23)).astype(np.float32)
+        got = session.run(None, {"x": near})[0].astype(np.float64).ravel()
+        most = max(most, float(np.abs(got - want).max() / max(1e-3, np.abs(want).max())))
+    return most
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser()
@@ -958,7 +969,7 @@ def main():
     options = parser.parse_args()
     counts, bad, skipped = collections.Counter(), 0, 0
     worst = {"f32": 0.0, "f64": 0.0, "tangent": 0.0, "reverse": 0.0}
-    kinked = 0
+    kinked, sensitive = 0, set()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for seed in range(options.seed, options.seed + options.graphs):
@@ -984,9 +995,13 @@ def main():
                     problem = said if got is None else f"{got.size} elements, not {want.size}"
                     break
                 off = float(np.abs(got - want).max() / max(1e-3, np.abs(want).max()))
-                worst[precision] = max(worst[precision], off)
-                if not off <= LIMIT:
-                    problem += f"{precision} {off:.3g} "
+                if not off <= LIMIT and off <= 2 * sensitivity(session, x, want):
+                    sensitive.add(seed)
+                    print(f"graph {seed}: {precision} {off:.3g}, which the runtime moves by itself")
+                else:
+                    worst[precision] = max(worst[precision], off)
+                    if not off <= LIMIT:
+                        problem += f"{precision} {off:.3g} "
                 if precision == "f64":
                     line = [i for i in said.splitlines() if i.startswith("tangent")][0].split()
                     tangent, reverse = float(line[1]), float(line[3])
@@ -1008,7 +1023,8 @@ def main():
                     onnx.save(model, pathlib.Path(options.keep) / f"random{seed}.onnx")
     done = options.graphs - skipped
     print("operators:", ", ".join(f"{o} {n}" for o, n in sorted(counts.items())))
-    print(f"{done} graphs compared, {skipped} left out, {bad} deviate, {kinked} with a kink; largest "
+    print(f"{done} graphs compared, {skipped} left out, {bad} deviate, {kinked} with a kink, "
+          f"{len(sensitive)} sensitive; largest "
           "deviations: " + ", ".join(f"{k} {v:.2g}" for k, v in worst.items()))
     sys.exit(1 if bad or kinked > options.graphs // 50 else 0)
 
