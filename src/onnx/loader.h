@@ -327,6 +327,7 @@ iv_onnx_reader iv_onnx_read_mod;
 iv_onnx_reader iv_onnx_read_unary;
 iv_onnx_reader iv_onnx_read_clip;
 iv_onnx_reader iv_onnx_read_erfc;
+iv_onnx_reader iv_onnx_read_expm1;
 iv_onnx_reader iv_onnx_read_gelu;
 iv_onnx_reader iv_onnx_read_prelu;
 iv_onnx_reader iv_onnx_read_where;

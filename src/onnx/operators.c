@@ -36,9 +36,10 @@ static const iv_onnx_operator_row table[] = {
     {"Elu", 6, 0, 1, 1, 1, R(unary)},
     {"Equal", 7, 0, 2, 2, 1, R(binary)},
     {"Erf", 9, 0, 1, 1, 1, R(unary)},
-    {"Erfc", 9, 0, 1, 1, 1, R(erfc)}, /* no operator of ONNX, but tf2onnx leaves it so */
+    {"Erfc", 9, 0, 1, 1, 1, R(erfc)}, /* of TensorFlow, where tf2onnx leaves it */
     {"Exp", 6, 0, 1, 1, 1, R(unary)},
     {"Expand", 8, 0, 2, 2, 1, R(expand)},
+    {"Expm1", 6, 0, 1, 1, 1, R(expm1)}, /* the same */
     {"EyeLike", 9, 0, 1, 1, 1, R(eye_like)},
     {"Flatten", 1, 0, 1, 1, 1, R(flatten)},
     {"Floor", 6, 0, 1, 1, 1, R(unary)},
@@ -80,7 +81,7 @@ static const iv_onnx_operator_row table[] = {
     {"Pow", 7, 0, 2, 2, 1, R(binary)},
     {"RandomNormal", 1, 0, 0, 0, 1, R(random)},
     {"RandomNormalLike", 1, 0, 1, 1, 1, R(random)},
-    {"RandomStandardNormal", 1, 0, 1, 1, 1, R(random)}, /* of TensorFlow, where tf2onnx leaves it */
+    {"RandomStandardNormal", 1, 0, 1, 1, 1, R(random)}, /* the same */
     {"RandomUniform", 1, 0, 0, 0, 1, R(random)},
     {"RandomUniformLike", 1, 0, 1, 1, 1, R(random)},
     {"Range", 11, 0, 3, 3, 1, R(range)},

@@ -37,6 +37,7 @@ FUNCTION(f_sqrt, sqrt(x))
 FUNCTION(f_reciprocal, 1 / x)
 FUNCTION(f_log, log(x))
 FUNCTION(f_exp, exp(x))
+FUNCTION(f_expm1, expm1(x))
 FUNCTION(f_erf, erf(x))
 FUNCTION(f_erfc, erfc(x))
 FUNCTION(f_sin, sin(x))
@@ -151,6 +152,17 @@ isovae_status iv_onnx_read_erfc(iv_onnx_context *c, iv_onnx_node *node)
     IV_TRY(iv_onnx_unary(c, f_erf, "erf", NAN, NAN, v, &erf));
     IV_TRY(iv_onnx_number(c, 1, &one));
     return iv_onnx_binary(c, IV_ONNX_SUB, &one, &erf, &node->out[0]);
+}
+
+isovae_status iv_onnx_read_expm1(iv_onnx_context *c, iv_onnx_node *node)
+{
+    const iv_onnx_value *v;
+    iv_onnx_value power, one;
+    IV_TRY(iv_onnx_input(c, 0, &v));
+    if (!v->live) return iv_onnx_fold1(c, f_expm1, NAN, NAN, v, &node->out[0]);
+    IV_TRY(iv_onnx_unary(c, f_exp, "exp", NAN, NAN, v, &power));
+    IV_TRY(iv_onnx_number(c, 1, &one));
+    return iv_onnx_binary(c, IV_ONNX_SUB, &power, &one, &node->out[0]);
 }
 
 isovae_status iv_onnx_read_gelu(iv_onnx_context *c, iv_onnx_node *node)

@@ -81,16 +81,24 @@ static const char *decoder_path(const work *w)
 
 /* ---- which tensors ---- */
 
+/* "var", but not of "variable" or "variational". */
+static bool says_variance(const char *low)
+{
+    for (const char *at = low; (at = strstr(at, "var")) != NULL; at += 3)
+        if (strncmp(at, "variab", 6) != 0 && strncmp(at, "variat", 6) != 0) return true;
+    return false;
+}
+
 /* What a name says of a width: "z_log_var", "fc_logvar", "posterior_std". */
 static iv_onnx_head head_by_name(const char *name)
 {
-    char low[128];
+    char low[512];
     size_t n = 0;
     for (; name[n] != '\0' && n + 1 < sizeof low; n++)
         low[n] = (char)tolower((unsigned char)name[n]);
     low[n] = '\0';
     bool log = strstr(low, "log") != NULL || strstr(low, "lv") != NULL;
-    if (strstr(low, "var") != NULL || strstr(low, "lv") != NULL)
+    if (says_variance(low) || strstr(low, "lv") != NULL)
         return log ? IV_ONNX_HEAD_LOGVAR : IV_ONNX_HEAD_VARIANCE;
     if (strstr(low, "sigma") != NULL || strstr(low, "std") != NULL ||
         strstr(low, "stddev") != NULL || strstr(low, "scale") != NULL)

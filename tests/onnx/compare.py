@@ -5,7 +5,8 @@
 
 Each graph is made of a handful of operators behind each other, on vectors, sequences, signals,
 images or volumes, with a free or a fixed batch, in one of the opsets 9 to 21. Outputs are compared
-relative to the largest element of the output; every graph's tangent pass is checked against
+relative to the largest element of the output (limit 1e-5, or what the runtime's own output moves by
+where the last bit of its inputs changes, times 2: counted as "sensitive"); every graph's tangent pass is checked against
 differences and its reverse pass against the tangent, in double precision. Needs numpy, onnx and
 onnxruntime (scripts/onnx-setup.sh installs them into build/onnx-venv). Exit status 1 where a
 deviation is above its limit, or a graph is refused."""
@@ -53,7 +54,9 @@ class Graph:
         outputs = [self.name() for _ in range(n_out)]
         self.nodes.append(helper.make_node(op, inputs, outputs, name=f"{op}_{self.n}",
                                            **attributes))
-        self.used.append(op)
+        self.used.append(f"{op}-{attributes['mode']}" if op in ("Resize", "Upsample", "Pad") else
+                         f"{op}-{len(attributes['kernel_shape'])}D" if "kernel_shape" in attributes
+                         else op)
         return outputs[0] if n_out == 1 else outputs
 
     def normal(self, *shape, scale=1.0):
@@ -536,6 +539,27 @@ def gather(g, t):
     return T(g.node("Gather", [t.name, g.const(np.array(which, np.int64))], axis=said), row)
 
 
+@op(since=11)
+def gather_nd(g, t):
+    """Indices into the first axes behind the batch, which is moved behind them, as in jax2onnx."""
+    n = len(t.row)
+    depth = int(g.rng.integers(1, min(n, 2) + 1))
+    lead = g.pick((3,), (2, 2)) if n - depth < 2 else (2,)
+    which = np.stack([g.rng.integers(-d, d, lead) for d in t.row[:depth]], -1).astype(np.int64)
+    there = [*range(1, depth + 1), 0, *range(depth + 1, n + 1)]
+    y = g.node("Transpose", [t.name], perm=there)
+    y = g.node("GatherND", [y, g.const(which)])
+    back = [len(lead), *range(len(lead)), *range(len(lead) + 1, len(lead) + 1 + n - depth)]
+    return T(g.node("Transpose", [y], perm=back), lead + t.row[depth:])
+
+
+@op(since=10)
+def finite(g, t):
+    """As jax and tf2onnx guard a logarithm of a sum."""
+    bad = g.node("Or", [g.node("IsNaN", [t.name]), g.node("IsInf", [t.name])])
+    return T(g.node("Where", [bad, g.const(np.float32(0)), t.name]), t.row)
+
+
 @op(weight=1.5)
 def expand(g, t):
     if len(t.row) > 3:
@@ -794,6 +818,11 @@ def group_norm(g, t):
 
 # ---- images ----
 
+@op(until=9, weight=8)
+def upsample(g, t):
+    return resize(g, t)
+
+
 @op(weight=3)
 def resize(g, t):
     if len(t.row) not in (2, 3) or t.size > 600:
@@ -806,7 +835,8 @@ def resize(g, t):
     if g.opset == 9 or (g.opset == 10 and mode == "cubic"):
         if mode == "cubic" or any(s < 1 for s in scales):
             return None
-    if any(int(np.floor(np.float32(d) * np.float32(s))) != n
+    if any(int(np.floor(np.float32(d) * np.float32(s))) != n or
+           int(np.floor(d * float(np.float32(s)))) != n
            for d, s, n in zip(t.row[1:], scales[2:], shape)):
         return None
     row = [t.row[0], *shape]
@@ -834,7 +864,8 @@ def resize(g, t):
     if g.rng.random() < 0.5:
         sizes = g.node("Concat", [g.node("Slice", [g.node("Shape", [t.name]), g.ints(0),
                                                    g.ints(2)]), g.ints(*shape)], axis=0)
-        return T(g.node("Resize", [t.name, roi, "", sizes], **attributes), row)
+        none = "" if g.opset >= 13 else g.const(np.zeros(0, np.float32))
+        return T(g.node("Resize", [t.name, roi, none, sizes], **attributes), row)
     return T(g.node("Resize", [t.name, roi, scale], **attributes), row)
 
 
@@ -918,6 +949,16 @@ def run(program, path, folder, x, flags):
     return np.fromfile(folder / "out.bin"), done.stdout
 
 
+def sensitivity(session, x, want):
+    """What a graph that subtracts nearly equal numbers makes of the last bit of its inputs."""
+    rng, most = np.random.default_rng(0), 0.0
+    for _ in range(3):
+        near = (x * (1 + rng.choice([-1, 1], x.shape) * 2.0 ** -23)).astype(np.float32)
+        got = session.run(None, {"x": near})[0].astype(np.float64).ravel()
+        most = max(most, float(np.abs(got - want).max() / max(1e-3, np.abs(want).max())))
+    return most
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser()
@@ -928,7 +969,7 @@ def main():
     options = parser.parse_args()
     counts, bad, skipped = collections.Counter(), 0, 0
     worst = {"f32": 0.0, "f64": 0.0, "tangent": 0.0, "reverse": 0.0}
-    kinked = 0
+    kinked, sensitive = 0, set()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for seed in range(options.seed, options.seed + options.graphs):
@@ -954,9 +995,13 @@ def main():
                     problem = said if got is None else f"{got.size} elements, not {want.size}"
                     break
                 off = float(np.abs(got - want).max() / max(1e-3, np.abs(want).max()))
-                worst[precision] = max(worst[precision], off)
-                if not off <= LIMIT:
-                    problem += f"{precision} {off:.3g} "
+                if not off <= LIMIT and off <= 2 * sensitivity(session, x, want):
+                    sensitive.add(seed)
+                    print(f"graph {seed}: {precision} {off:.3g}, which the runtime moves by itself")
+                else:
+                    worst[precision] = max(worst[precision], off)
+                    if not off <= LIMIT:
+                        problem += f"{precision} {off:.3g} "
                 if precision == "f64":
                     line = [i for i in said.splitlines() if i.startswith("tangent")][0].split()
                     tangent, reverse = float(line[1]), float(line[3])
@@ -978,7 +1023,8 @@ def main():
                     onnx.save(model, pathlib.Path(options.keep) / f"random{seed}.onnx")
     done = options.graphs - skipped
     print("operators:", ", ".join(f"{o} {n}" for o, n in sorted(counts.items())))
-    print(f"{done} graphs compared, {skipped} left out, {bad} deviate, {kinked} with a kink; largest "
+    print(f"{done} graphs compared, {skipped} left out, {bad} deviate, {kinked} with a kink, "
+          f"{len(sensitive)} sensitive; largest "
           "deviations: " + ", ".join(f"{k} {v:.2g}" for k, v in worst.items()))
     sys.exit(1 if bad or kinked > options.graphs // 50 else 0)
 

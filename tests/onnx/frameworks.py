@@ -274,7 +274,7 @@ def keras_cases(check):
                        L.Lambda(lambda x: tf.tile(x, [1, 1, 2, 1])),
                        L.Lambda(lambda x: tf.nn.l2_normalize(x, -1)),
                        L.Lambda(lambda x: tf.reduce_logsumexp(x, axis=[1, 2])),
-                       L.Lambda(lambda x: tf.clip_by_value(x, -1, 2))),
+                       L.Lambda(lambda x: tf.clip_by_value(x, -1, 20))),
     }
     for name, model in cases.items():
         if check.options.only and check.options.only not in name:
@@ -316,13 +316,13 @@ def keras_cases(check):
         x = keras.Input((8, 8, 3))
         h = L.Conv2D(8, 3, 2, padding="same", activation="relu")(x)
         h = L.Conv2D(16, 3, 2, padding="same")(h)
-        h = L.Flatten()(L.LeakyReLU(0.1)(L.BatchNormalization()(h)))
+        h = L.Flatten()(L.LeakyReLU(0.1)(L.BatchNormalization(momentum=0.9)(h)))
         h = L.Dense(16, activation="relu")(h)
         mean, width = L.Dense(3, name="z_mean")(h), L.Dense(3, name="z_log_var")(h)
         return keras.Model(x, [width, mean]), net(
             (3,), L.Dense(2 * 2 * 16, activation="relu"), L.Reshape((2, 2, 16)),
-            L.Conv2DTranspose(16, 3, 2, padding="same"), L.BatchNormalization(), L.ReLU(),
-            L.Conv2DTranspose(8, 3, 2, padding="same", activation="relu"),
+            L.Conv2DTranspose(16, 3, 2, padding="same"), L.BatchNormalization(momentum=0.9),
+            L.ReLU(), L.Conv2DTranspose(8, 3, 2, padding="same", activation="relu"),
             L.Conv2DTranspose(3, 3, padding="same", activation="sigmoid")), True
 
     for name, make, data, sampling in (("vae", table_nets, table(), Sampling),
