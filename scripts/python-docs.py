@@ -73,7 +73,7 @@ What holds everywhere:
   floats from 0 to 1 are taken as they are, as the command does it; other floats are centred. Results
   have the shape of the rows of `fit` and their units: bytes come back as floats from 0 to 255. A model
   that was loaded gives (n, h, w) or (n, h, w, c), and takes all shapes that fit. Arrays whose rows lie
-  in order are read in place, `fit` of bytes keeps bytes; channels first is rearranged part by part.
+  in order are read in place, and `fit` keeps bytes as bytes; channels first is rearranged on the way.
 - Words are one-hot as with `--categorical`: the values ascend by their bytes, "", "?", "NA", "NaN" and
   "null" are missing, and the model file knows the columns, so that the command and Python score the
   same table. `components_`, `inverse_transform` and `sample` then have a column for each value.

@@ -5,6 +5,7 @@
 #   scripts/python.sh test         that, and its tests; ends with "N passed, N failed, N skipped"
 #   scripts/python.sh wheel        dist/: a wheel with the libraries that it needs inside, tried in
 #                                  a fresh environment (make wheel)
+#   scripts/python.sh sdist        dist/: the sources, which must all be in the repository
 #
 # Environment: PYTHON (default python3).
 set -eu
@@ -67,11 +68,26 @@ wheel)
     rm -rf build/wheel-test-venv
     # shellcheck disable=SC2086 # a list of words
     make_venv build/wheel-test-venv pytest pandas matplotlib dist/isovae-*.whl
-    run_tests build/wheel-test-venv/bin/python build/wheel-test.log
+    # nothing of this folder or of the environment helps it
+    python=$PWD/build/wheel-test-venv/bin/python
+    (cd / && env -i "$python" -c 'import isovae; print("isovae", isovae.__version__, "loads")')
+    run_tests "$python" build/wheel-test.log
+    ls -l dist
+    ;;
+sdist)
+    make_venv build/wheel-venv scikit-build-core build
+    rm -f dist/isovae-*.tar.gz
+    build/wheel-venv/bin/python -m build --sdist --no-isolation --outdir dist . >build/sdist.log
+    git ls-files >build/sdist.known
+    echo PKG-INFO >>build/sdist.known
+    if tar tzf dist/isovae-*.tar.gz | sed 's,^[^/]*/,,' | grep -vxFf build/sdist.known; then
+        echo "the above is in the sources that are packed, but not in the repository" >&2
+        exit 1
+    fi
     ls -l dist
     ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

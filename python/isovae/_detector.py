@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._base import Base
 from ._estimator import adopt
 from ._model import Model
-from ._rows import FloatArray
+from ._rows import FloatArray, Rows
 
 
 class IsoVAEDetector(OutlierMixin, Base):
@@ -284,12 +284,16 @@ class IsoVAEDetector(OutlierMixin, Base):
                 f"contamination must be 'auto' or a number above 0 and at most 0.5; it is {share!r}"
             )
         rows = self._fit(X, fit_params, validation_data, callback)
+        self._find_offset(rows)
+        return self
+
+    def _find_offset(self, rows: Rows) -> None:
+        share = self.contamination
         if share == "auto":
             self.offset_ = self.model_.quantile(0.01)
         else:
             scores = self.model_.score(rows, self._threads())
             self.offset_ = float(np.percentile(scores, 100 * float(share)))
-        return self
 
     def score_samples(self, X: Any) -> FloatArray:
         """Log density of each row, in nats; higher is more normal.

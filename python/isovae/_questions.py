@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _library as lib
 from ._base import Base, _count, _number, _text, threads_of
+from ._detector import IsoVAEDetector
 from ._estimator import IsoVAE
 from ._model import Context, Data, Model, _take_text
 from ._rows import Form, Rows
@@ -225,16 +226,14 @@ def _prepare(X: Any, estimator: Any) -> tuple[Base, Rows, Form]:
     return estimator, rows, form
 
 
-def _adopt(estimator: Base, model: Model, form: Form, beta: float | None = None) -> Base:
+def _adopt(estimator: Base, model: Model, rows: Rows, form: Form) -> Base:
     """The estimator, fitted: with a model that was trained from its parameters."""
-    if beta is not None:
-        estimator.set_params(beta=beta)
     estimator._form = form
     estimator._take(model, None)
     estimator.notes_ = []
     estimator.seed_ = int(model.metadata["training"]["seed"])
-    if hasattr(estimator, "contamination"):
-        estimator.offset_ = model.quantile(0.01)
+    if isinstance(estimator, IsoVAEDetector):
+        estimator._find_offset(rows)
     return estimator
 
 
@@ -339,7 +338,9 @@ def sweep(
             raise ValueError(f"beta_range must be (largest, smallest); it is {beta_range!r}")
         config.beta_from, config.beta_to = (_number("beta_range", each) for each in beta_range)
     answer, model = _ask("isovae_sweep", config, estimator, rows, form, callback)
-    trained = None if model is None else _adopt(estimator, model, form, model.beta)
+    trained = (
+        None if model is None else _adopt(estimator.set_params(beta=model.beta), model, rows, form)
+    )
     return Sweep(answer, trained)
 
 
@@ -388,7 +389,7 @@ def stability(
         os.makedirs(folder, exist_ok=True)
     answer, model = _ask("isovae_stability", config, estimator, rows, form, callback)
     assert model is not None
-    return Stability(answer, _adopt(estimator, model, form))
+    return Stability(answer, _adopt(estimator, model, rows, form))
 
 
 def drift(

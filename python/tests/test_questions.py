@@ -109,6 +109,9 @@ def test_sweep_goes_on(plane, tmp_path):
 def test_stability(plane, tmp_path):
     est = IsoVAE(3, steps=500, random_state=4, arch="mlp:16")
     result = isovae.stability(plane, est, runs=2, folder=tmp_path / "runs")
+    detector = IsoVAEDetector(contamination=0.1, preset=None, steps=60, random_state=0)
+    central = isovae.stability(plane, detector, runs=2).estimator_
+    assert (central.predict(plane) == -1).sum() == 70
     assert result["n_runs"] == 2 and result.summary_ in result.text.replace("\n", " ")
     assert len(list((tmp_path / "runs").glob("run-*"))) == 2
     assert result.estimator_.transform(plane).shape == (700, 3)
