@@ -216,7 +216,9 @@ const cli_option cli_options[] = {
      "FILE.json",
      "Rows per step.", TRAINS | CLI_SWEEP, training_group},
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
-     "0.01 where the widest layer of mlp has at most 128 units, 0.0003 for conv64, else 0.001",
+     "0.01 where the widest layer of mlp has at most 128 units (0.002 for tables with heavy "
+     "tails), "
+     "0.0003 for conv64, else 0.001",
      "Learning rate of Adam.", TRAINS | CLI_SWEEP, training_group},
     {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant|linear", NULL, "cosine",
      "How the rate falls over the steps; linear: it stands for half of them, then falls to 0 in a "

@@ -264,6 +264,16 @@ static void find_undertrained_or_folded(finder *f)
                  loss.value, loss.limit);
             return;
         }
+        double total = a->pca.residual;
+        for (size_t i = 0; i < a->active; i++) total += a->pca.eigenvalues[i];
+        if (loss.value > loss.limit + 0.1 * total) { /* rows far out drown a network, too */
+            tell(f, "folded", false, loss.value, loss.limit,
+                 "transform loss %.3g (limit %.3g; R2 %.2f, PCA %.2f): two branches share one "
+                 "latent value: another --seed or --init multimodal; or rows far out kept the "
+                 "network from learning: a lower --lr or --scale minmax",
+                 loss.value, loss.limit, 1 - loss.value / total, 1 - a->pca.residual / total);
+            return;
+        }
         tell(f, "folded", false, loss.value, loss.limit,
              "transform loss %.3g (limit %.3g): two branches of the data share one latent value; "
              "train again with another --seed, with --init multimodal, or with more latents",
