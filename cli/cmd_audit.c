@@ -1,4 +1,4 @@
-/* isovae audit DATA --encoder FILE [--decoder FILE] */
+/* isovae audit DATA --encoder FILE [--decoder FILE], isovae audit [DATA] --decoder FILE */
 #include "cli.h"
 
 #include "base/file.h"
@@ -61,17 +61,52 @@ static isovae_status take_normalisation(const cli *c, iv_onnx_vae_options *o, is
     return ISOVAE_OK;
 }
 
-/* The weight of the KL term as the user's training had it, in our units: D summed over features,
- * KL summed over latents (docs/theory.md, units of beta). */
-static double beta_of(const cli *c, double weight, size_t d, size_t n)
+/* Options that speak of a part that is not there. */
+static isovae_status check_parts(const cli *c, isovae_error *err)
 {
-    const char *scale = c->opt[OPT_LOSS_SCALE].set ? c->opt[OPT_LOSS_SCALE].text : "sum";
-    const char *kl = c->opt[OPT_KL_SCALE].set ? c->opt[OPT_KL_SCALE].text : "sum";
-    double beta = weight;
-    if (strcmp(scale, "mean") == 0) beta *= (double)d;
-    if (strcmp(scale, "half-sum") == 0) beta *= 2;
-    if (strcmp(scale, "half-mean") == 0) beta *= 2 * (double)d;
-    return strcmp(kl, "mean") == 0 ? beta / (double)n : beta;
+    static const struct {
+        cli_slot slot;
+        const char *name;
+        bool of_encoder; /* else of the width alone */
+    } options[] = {{OPT_MU, "mu", true},
+                   {OPT_MEANS_ONLY, "means-only", true},
+                   {OPT_LOGVAR, "logvar", false},
+                   {OPT_HEAD, "head", false},
+                   {OPT_WIDTH_FIRST, "width-first", false},
+                   {OPT_BETA, "beta", false},
+                   {OPT_LOSS_SCALE, "loss-scale", false},
+                   {OPT_KL_SCALE, "kl-scale", false},
+                   {OPT_IWAE, "iwae", false},
+                   {OPT_OUTPUT, "output", false}};
+    bool no_encoder = !c->opt[OPT_ENCODER].set, means_only = c->opt[OPT_MEANS_ONLY].set;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (!c->opt[options[i].slot].set) continue;
+        if (no_encoder)
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--%s says nothing without --encoder",
+                           options[i].name);
+        if (means_only && !options[i].of_encoder)
+            return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                           "--%s needs the posterior's width, which --means-only leaves out",
+                           options[i].name);
+    }
+    return ISOVAE_OK;
+}
+
+/* The same where it was found that the encoder gives no width. */
+static isovae_status check_width(const cli *c, const iv_onnx_vae *vae, isovae_error *err)
+{
+    if (!vae->no_width) return ISOVAE_OK;
+    const char *option = c->opt[OPT_BETA].set         ? "beta"
+                         : c->opt[OPT_LOSS_SCALE].set ? "loss-scale"
+                         : c->opt[OPT_KL_SCALE].set   ? "kl-scale"
+                         : c->opt[OPT_IWAE].set       ? "iwae"
+                         : c->opt[OPT_OUTPUT].set     ? "output"
+                                                      : NULL;
+    if (option == NULL) return ISOVAE_OK;
+    return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                   "--%s needs the posterior's width, and the encoder gives means alone; if the "
+                   "file holds it under another name, say --mu NAME --logvar NAME",
+                   option);
 }
 
 static isovae_status vae_options(const cli *c, iv_onnx_vae_options *o, isovae_error *err)
@@ -83,10 +118,15 @@ static isovae_status vae_options(const cli *c, iv_onnx_vae_options *o, isovae_er
     o->width = c->opt[OPT_LOGVAR].text;
     o->z = c->opt[OPT_Z].text;
     o->out = c->opt[OPT_RECONSTRUCTION].text;
-    if (o->encoder == NULL)
+    o->means_only = c->opt[OPT_MEANS_ONLY].set;
+    if (o->encoder == NULL && o->decoder == NULL)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                        "--encoder FILE.onnx is required (with --decoder FILE.onnx, or one file "
-                       "with the sampling inside)");
+                       "with the sampling inside), or --decoder FILE.onnx alone");
+    if (o->encoder != NULL && c->n_arguments == 0)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "DATA is missing: only a decoder alone can do without");
+    IV_TRY(check_parts(c, err));
     if (o->width != NULL && o->mu == NULL)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--logvar names a tensor beside that of --mu");
     if (c->opt[OPT_HEAD].set) (void)iv_onnx_head_parse(c->opt[OPT_HEAD].text, &o->head);
@@ -106,7 +146,11 @@ static isovae_status vae_options(const cli *c, iv_onnx_vae_options *o, isovae_er
 static isovae_status run_audit(cli *c, iv_onnx_vae *vae, const iv_dataset *data, iv_audit *audit,
                                iv_analysis **analysis, isovae_error *err)
 {
-    iv_audit_options o = {.beta_known = c->opt[OPT_BETA].set};
+    iv_audit_options o = {.beta_known = c->opt[OPT_BETA].set,
+                          .unknown = vae->no_encoder ? IV_UNKNOWN_ENCODER
+                                     : vae->no_width ? IV_UNKNOWN_WIDTH
+                                                     : IV_UNKNOWN_NOTHING,
+                          .scores = c->opt[OPT_OUTPUT].set};
     iv_analysis_options_init(&o.analysis);
     o.analysis.rows = "all";
     o.analysis.seed = cli_seed(c);
@@ -116,7 +160,9 @@ static isovae_status run_audit(cli *c, iv_onnx_vae *vae, const iv_dataset *data,
     o.analysis.progress = cli_progress(c);
     if (c->opt[OPT_IWAE].set) IV_TRY(cli_parse_iwae(c->opt[OPT_IWAE].text, &o.analysis, err));
     if (o.beta_known)
-        vae->model->beta = beta_of(c, c->opt[OPT_BETA].number, vae->model->d, vae->model->n);
+        IV_TRY(iv_audit_beta(c->opt[OPT_BETA].number, c->opt[OPT_LOSS_SCALE].text,
+                             c->opt[OPT_KL_SCALE].text, vae->model->d, vae->model->n,
+                             &vae->model->beta, err));
     else if (vae->model->metric.loss == IV_LOSS_BCE)
         vae->model->beta = 1;
     return iv_audit_run(vae->model, data, &o, audit, analysis, err);
@@ -156,17 +202,21 @@ isovae_status cmd_audit(cli *c, isovae_error *err)
     IV_TRY(cli_report_places(&paths, err));
     if (c->opt[OPT_OUTPUT].set) IV_TRY(cli_check_writable(c->opt[OPT_OUTPUT].text, err));
     IV_TRY(cli_pool(c, err));
-    isovae_status status = cli_open_data(c, c->argument[0], NULL, &data, err);
+    isovae_status status = ISOVAE_OK;
+    if (c->n_arguments > 0) status = cli_open_data(c, c->argument[0], NULL, &data, err);
     if (!status) status = iv_onnx_vae_load(data, &options, &vae, err);
     for (size_t i = 0; !status && i < vae.n_notes; i++) {
         memcpy(audit.notes[i], vae.notes[i], sizeof audit.notes[i]);
         audit.n_notes++;
         cli_note(c, "%s", vae.notes[i]);
     }
+    if (!status) status = check_width(c, &vae, err);
     if (!status) status = run_audit(c, &vae, data, &audit, &analysis, err);
-    if (!status) status = put_out(c, &vae, data, &audit, analysis, err);
+    const iv_dataset *rows = audit.draws != NULL ? audit.draws : data;
+    if (!status) status = put_out(c, &vae, rows, &audit, analysis, err);
     iv_analysis_free(analysis);
     iv_model_free(vae.model);
+    iv_dataset_free(audit.draws);
     iv_dataset_free(data);
     return status;
 }

@@ -51,7 +51,8 @@ const cli_command cli_commands[] = {
     {CLI_SCORE, "score", "MODEL DATA", "a log density for each row: how probable it is",
      "Columns of the result: id; log_density in nats, in the units of the data, higher = more "
      "probable; residual, the squared distance from the reconstruction in the metric; latent, the "
-     "KL of the row in nats; tail_prob, the share of held-out training rows with a lower score; "
+     "KL of the row in nats; tail_prob, the share of held-out training rows (audited models: of "
+     "the audit's rows) with a lower score; "
      "flag, "
      "1 where tail_prob is below --fpr; status, ok or why a row has no score; with --explain also "
      "why: "
@@ -149,7 +150,7 @@ const cli_command cli_commands[] = {
      "isovae drift m.safetensors january.csv february.csv\tto the terminal\n"
      "isovae drift m.safetensors old.csv new.csv --alpha 0.001 -q || mail-the-team\tin a script",
      3, 3, cmd_drift},
-    {CLI_AUDIT, "audit", "DATA --encoder FILE --decoder FILE",
+    {CLI_AUDIT, "audit", "[DATA] [--encoder FILE] [--decoder FILE]",
      "what a VAE that was trained elsewhere learned",
      "Takes encoder and decoder as ONNX files and rows like those of the training, and reports on "
      "them as report does on own models: how important each latent is, what it moves, distortion "
@@ -160,13 +161,18 @@ const cli_command cli_commands[] = {
      "where it is part of the file; --mu, --logvar and --head tell what is not found. Without "
      "--beta the active latents say what beta was (docs/theory.md); whether training was long "
      "enough cannot be told then.\n\n"
+     "Where parts are missing, what rests on them is not told: of an encoder of means alone (a "
+     "plain "
+     "autoencoder) and of a decoder alone (DATA may be left out then) importance comes from the "
+     "decoder's Jacobian, and nothing is said of optimum, rate and densities.\n\n"
      "Not for discrete latents, hierarchies, flows as posterior or learned priors.",
      "isovae audit table.csv --encoder enc.onnx --decoder dec.onnx\tto the terminal\n"
      "isovae audit faces.zip --size 64 --encoder e.onnx --decoder d.onnx --input-range=-1:1 --html "
      "audit.html\tpictures, as a page\n"
      "isovae audit digits.idx --encoder vae.onnx --loss bce --beta 1 --loss-scale mean\tone file, "
-     "and the weight as its loss has it",
-     1, 1, cmd_audit},
+     "and the weight as its loss has it\n"
+     "isovae audit --decoder dec.onnx\ta decoder alone",
+     0, 1, cmd_audit},
     {CLI_EXPORT, "export", "MODEL --onnx DIR", "encoder, decoder and scorer as ONNX files",
      "Writes encoder.onnx (x to mu, logvar and the isometric coordinates y), decoder.onnx (z to x) "
      "and scorer.onnx (x to log_density, as score gives it, with the derivatives of the decoder "

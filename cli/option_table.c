@@ -87,10 +87,12 @@ const cli_option cli_options[] = {
 
     /* ---- audit ---- */
     {OPT_ENCODER, "encoder", 0, CLI_TEXT, "FILE", NULL, NULL,
-     "ONNX file of the encoder, which gives mean and width of the posterior. Required. Without "
-     "--decoder: of the whole VAE, which is cut at its sampling.",
+     "ONNX file of the encoder, which gives mean and width of the posterior. Without --decoder: of "
+     "the whole VAE, which is cut at its sampling.",
      CLI_AUDIT, networks_group},
-    {OPT_DECODER, "decoder", 0, CLI_TEXT, "FILE", NULL, NULL, "ONNX file of the decoder.",
+    {OPT_DECODER, "decoder", 0, CLI_TEXT, "FILE", NULL, NULL,
+     "ONNX file of the decoder. Without "
+     "--encoder: what the decoder alone says, on draws of N(0, I).",
      CLI_AUDIT, networks_group},
     {OPT_MU, "mu", 0, CLI_TEXT, "NAME", NULL, "found",
      "Tensor of the encoder that holds the posterior's mean; without --logvar one that holds mean "
@@ -107,6 +109,10 @@ const cli_option cli_options[] = {
      "by the tensor's name, else logvar", "What the width is.", CLI_AUDIT, networks_group},
     {OPT_WIDTH_FIRST, "width-first", 0, CLI_FLAG, NULL, NULL, NULL,
      "The width comes before the mean, where names do not tell.", CLI_AUDIT, networks_group},
+    {OPT_MEANS_ONLY, "means-only", 0, CLI_FLAG, NULL, NULL, NULL,
+     "Look at the means alone: importance from the decoder's Jacobian, nothing of the optimum. So "
+     "it is where the encoder gives no width.",
+     CLI_AUDIT, networks_group},
     {OPT_LAYOUT, "layout", 0, CLI_CHOICE, "NCHW|NHWC", NULL, "by the shapes, else the exporter's",
      "Order of a picture's values in the networks.", CLI_AUDIT, networks_group},
     {OPT_INPUT_RANGE, "input-range", 0, CLI_TEXT, "LOW:HIGH", NULL,
@@ -210,7 +216,9 @@ const cli_option cli_options[] = {
      "FILE.json",
      "Rows per step.", TRAINS | CLI_SWEEP, training_group},
     {OPT_LR, "lr", 0, CLI_POSITIVE, "RATE", NULL,
-     "0.01 where the widest layer of mlp has at most 128 units, 0.0003 for conv64, else 0.001",
+     "0.01 where the widest layer of mlp has at most 128 units (0.002 for tables with heavy "
+     "tails), "
+     "0.0003 for conv64, else 0.001",
      "Learning rate of Adam.", TRAINS | CLI_SWEEP, training_group},
     {OPT_LR_SCHEDULE, "lr-schedule", 0, CLI_CHOICE, "cosine|step|constant|linear", NULL, "cosine",
      "How the rate falls over the steps; linear: it stands for half of them, then falls to 0 in a "
@@ -435,7 +443,7 @@ const cli_option cli_options[] = {
      "bytes.",
      TRAINS | CLI_SWEEP | CLI_DEMO, general_group},
     {OPT_SEED, "seed", 's', CLI_NATURAL, "N", NULL, "0", "Of everything random.",
-     CLI_REPORT | CLI_SAMPLE, general_group},
+     CLI_REPORT | CLI_SAMPLE | CLI_AUDIT, general_group},
     {OPT_THREADS, "threads", 't', CLI_COUNT, "N", NULL, "one per processor",
      "Threads. The result does not depend on their number.", COMPUTES, general_group},
     {OPT_ISA, "isa", 0, CLI_TEXT, "NAME", NULL, "the best this processor has",

@@ -114,6 +114,7 @@ typedef enum cli_slot {
     OPT_RECONSTRUCTION,
     OPT_HEAD,
     OPT_WIDTH_FIRST,
+    OPT_MEANS_ONLY,
     OPT_LAYOUT,
     OPT_INPUT_RANGE,
     OPT_OUTPUT_RANGE,

@@ -268,9 +268,12 @@ def jobs(lab):
             settings = {"name": name, "seed": seed} | more
             common = {"full": large and seed > 1, "needs": (SETS[name][1],)}
             made.append(Job(f"{name}-{seed:02d}", evaluate, settings, **common))
-            if methods:
-                made.append(Job(f"peers-{name}-{seed:02d}", evaluate_peers,
-                                settings | {"methods": methods}, **common))
+            # the one that needs PyTorch apart, so that it can be added later
+            for kind, some in (("peers", [m for m in methods if m != peers.TORCH]),
+                               ("pyod-vae", [m for m in methods if m == peers.TORCH])):
+                if some:
+                    made.append(Job(f"{kind}-{name}-{seed:02d}", evaluate_peers,
+                                    settings | {"methods": some}, **common))
     # the longest first: two cores are then busy to the end
     return sorted(made, key=lambda job: job.settings["name"] not in ("kdd", "rev"))
 

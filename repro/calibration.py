@@ -91,7 +91,7 @@ def check(work, name, fit, draws, seed, quick=False):
 # ---- MNIST in nats ----
 
 def likelihood(work, epochs, draws, rows, seed, copies=0, arch="mlp:400", activation="relu",
-               latents=20, images=None):
+               latents=20, images=None, warmup=0):
     """Test bound and importance-weighted estimate; copies: binarised anew so many times, 0: grey."""
     train = work.lab.file("mnist/train-images-idx3-ubyte.gz")
     test = work.lab.file("mnist/t10k-images-idx3-ubyte.gz")
@@ -101,7 +101,7 @@ def likelihood(work, epochs, draws, rows, seed, copies=0, arch="mlp:400", activa
         more = ["--validation", held]
     model, seconds = work.fit(train, "-n", latents, "--arch", arch, "--activation", activation,
                               "--loss", "bce", "--beta", "1", "--seed", seed, "--batch-size", "128",
-                              "--epochs", epochs, *more)
+                              "--epochs", epochs, "--kl-warmup", warmup, *more)
     found = work.report(model, test, "--iwae", f"{draws},{rows}")
     iwae = found["density"]["iwae"]
     return {"fit seconds": seconds, "nll bound": -found["elbo_nats"], "bound se": found["elbo_se"],
@@ -156,7 +156,9 @@ def jobs(lab):
         made.append(Job(f"check-{name}", check, settings | ({"quick": True} if small else {}),
                         needs=tuple(files)))
     files = ("mnist/train-images-idx3-ubyte.gz", "mnist/t10k-images-idx3-ubyte.gz")
-    wide = {"arch": "mlp:200,200", "activation": "silu", "latents": 50, "seed": 1}
+    # without the warm-up of the KL 11 of 50 latents stay, with it twice as many, and the estimate of
+    # -log P(x) is 3 nats lower (60 passes)
+    wide = {"arch": "mlp:200,200", "activation": "silu", "latents": 50, "seed": 1, "warmup": 0.5}
     if small:
         made.append(Job("mnist-binary", likelihood, wide | {"copies": 2, "images": 500, "epochs": 2,
                                                             "draws": 16, "rows": 100}, needs=files))
@@ -196,7 +198,8 @@ def page(lab, records):
                   f"784-200-200-50 on binarised digits with 5,000 draws; published: {SOURCE}. There "
                   "every epoch draws the pixels anew; here 20 draws of 59,000 images lie in one file, "
                   "1,000 other images choose the weights, the test images are drawn once; activation "
-                  "SiLU instead of tanh, batch 128 instead of 20.")
+                  "SiLU instead of tanh, batch 128 instead of 20, and the KL's weight grows from 0 "
+                  "over the first half.")
     blocks.append(table_of_mnist(records))
     missing = [name for name in MNIST if name not in records]
     if missing and not lab.smoke:

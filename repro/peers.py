@@ -10,6 +10,7 @@ import numpy as np
 
 MOST_TRAIN = 10000  # rows that methods of quadratic cost are given
 CHUNK = 4096
+TORCH = "VAE of PyOD"  # the method that also needs PyTorch
 
 
 def here(package):
@@ -22,7 +23,7 @@ def available():
     for package, methods in (("sklearn", ["isolation forest", "one-class SVM", "k nearest"]),
                              ("pyod", ["HBOS"])):
         (found if here(package) else missing).extend(methods)
-    (found if here("pyod") and here("torch") else missing).append("VAE of PyOD")
+    (found if here("pyod") and here("torch") else missing).append(TORCH)
     return found, missing
 
 
@@ -71,7 +72,7 @@ def vae(train, test, seed):
 
 
 METHODS = {"isolation forest": isolation_forest, "one-class SVM": one_class_svm,
-           "k nearest": k_nearest, "HBOS": hbos, "VAE of PyOD": vae}
+           "k nearest": k_nearest, "HBOS": hbos, TORCH: vae}
 
 
 def scores(train, test, seed, methods):

@@ -21,6 +21,7 @@ HEAD = """# isovae for Python
     make wheel                         dist/: a wheel that needs nothing but numpy and scikit-learn
 
 ```python
+import isovae
 from isovae import IsoVAE, IsoVAEDetector
 
 model = IsoVAE(n_components=10, random_state=0).fit(X)   # X: rows of numbers, or a data frame
@@ -32,6 +33,8 @@ model.score_samples(X)              # log densities in nats, higher = more proba
 model.save("m.safetensors")         # the same file as of the command and the C library
 
 IsoVAEDetector(random_state=0).fit_predict(X)            # 1, and -1 for outliers
+
+print(isovae.audit(vae.encode, vae.decode, x_test))      # a VAE of PyTorch, JAX or Keras, or ONNX files
 ```
 
 Images and columns of words come as they are:
@@ -92,6 +95,8 @@ What holds everywhere:
   set.
 
 """
+
+FUNCTIONS = ("audit", "sweep", "stability", "drift", "prune", "export_onnx")
 
 
 def sections(doc):
@@ -180,7 +185,7 @@ def page():
     text = HEAD
     for name in ("IsoVAE", "IsoVAEDetector", "IsoVAEPyOD", "Report"):
         text += about(name)
-    for name in ("sweep", "stability", "drift", "prune", "export_onnx"):
+    for name in FUNCTIONS:
         function = getattr(isovae, name)
         text += f"## {name}{signature(function)}\n\n{render(function.__doc__, 3)}"
     for name in ("Sweep", "Stability", "Drift"):

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes build/repro-venv, the Python of the experiments (repro/requirements.txt; with "peers" also
-# scikit-learn and PyOD, to which they are compared).
+# scikit-learn and PyOD, to which they are compared, with "peers torch" also PyTorch, which only the VAE
+# of PyOD needs: gigabytes).
 set -eu
 cd "$(dirname "$0")/.." || exit 1
 
@@ -20,3 +21,4 @@ install() { # MODULE REQUIREMENTS
 }
 install "numpy, scipy, matplotlib, h5py" repro/requirements.txt
 if [ "${1-}" = peers ]; then install "sklearn, pyod" repro/requirements-peers.txt; fi
+if [ "${2-}" = torch ]; then install torch repro/requirements-torch.txt; fi

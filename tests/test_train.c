@@ -238,6 +238,92 @@ static void divergence_is_told(void **state)
     iv_dataset_free(data);
 }
 
+/* A table of eight columns of three factors, and eight flags that one row in a thousand has. */
+static iv_dataset *flagged_rows(size_t rows)
+{
+    enum { columns = 16 };
+    isovae_error err;
+    iv_dataset *data;
+    iv_key key = {.seed = 7, .purpose = IV_PURPOSE_TOY};
+    double *values = malloc(rows * columns * sizeof *values), draws[columns];
+    assert_non_null(values);
+    for (size_t r = 0; r < rows; r++) {
+        key.row = r;
+        iv_normals_f64(&key, columns, draws);
+        for (size_t i = 0; i < columns; i++) {
+            double flag = r % 1000 == 100 * i - 700 ? 1.0 : 0.0;
+            values[r * columns + i] = i < 8 ? draws[i % 3] + 0.2 * draws[i] : flag;
+        }
+    }
+    ok(iv_dataset_from_rows(values, rows, columns, NULL, &data, &err), &err);
+    free(values);
+    return data;
+}
+
+static void expect_rate(const iv_dataset *data, const iv_fit_options *options, double rate,
+                        double least_tails, double most_tails)
+{
+    isovae_error err;
+    iv_fit_plan plan;
+    iv_fit_result notes = {0};
+    ok(iv_fit_plan_make(data, options, &plan, &notes, &err), &err);
+    if (!(plan.tails > least_tails && plan.tails < most_tails)) fail_msg("kurtosis %g", plan.tails);
+    if (!(fabs(plan.rate - rate) < 1e-12)) fail_msg("rate %g, not %g", plan.rate, rate);
+    iv_fit_plan_free(&plan);
+}
+
+/* Tables with rows far out get a lower rate where none is given and the distance is squared. */
+static void heavy_tails_lower_the_rate(void **state)
+{
+    (void)state;
+    iv_dataset *flags = flagged_rows(3000), *toy = open_data("toy:mix,n=3000");
+    iv_fit_options options = quick(10);
+    /* flags of kurtosis 1000 and Gaussian columns, half and half, up to who trains */
+    expect_rate(flags, &options, 0.002, 350, 750);
+    expect_rate(toy, &options, 0.01, 1, 4);
+    options.scale = IV_SCALE_MINMAX; /* rare flags then count little */
+    expect_rate(flags, &options, 0.01, 2, 50);
+    options.scale = -1;
+    options.rate = 0.005;
+    expect_rate(flags, &options, 0.005, 350, 750);
+    options.rate = NAN;
+    options.loss = "student";
+    options.beta = NAN;
+    expect_rate(flags, &options, 0.01, 350, 750);
+    iv_dataset_free(flags);
+    iv_dataset_free(toy);
+}
+
+/* Also at a high rate such a table is learned; where nothing is, that is told, with what to do. */
+static void heavy_tails_are_learned(void **state)
+{
+    (void)state;
+    isovae_error err;
+    iv_dataset *data = flagged_rows(3000);
+    iv_fit_options options = quick(short_run() ? 50 : 3000);
+    options.latent_dim = 10;
+    options.beta = NAN;
+    options.rate = 0.01;
+    options.no_restart = true;
+    iv_fit_result result;
+    ok(iv_fit(data, &options, &result, &err), &err);
+    double share = result.model->train_loss / 16;
+    if (!short_run() && !(share < 0.3)) fail_msg("loss: %g of the variance", share);
+    iv_model_free(result.model);
+
+    options.rate = 1e-6;
+    options.steps = 10;
+    ok(iv_fit(data, &options, &result, &err), &err);
+    bool told = false;
+    for (size_t i = 0; i < result.n_notes; i++) {
+        told = told || (strstr(result.notes[i].text, "worse than PCA") != NULL &&
+                        strstr(result.notes[i].text, "--preset anomaly") != NULL);
+    }
+    assert_true(told);
+    iv_model_free(result.model);
+    iv_dataset_free(data);
+}
+
 /* A file may be sorted: its first rows must not stand for all where only a part is measured. */
 static void sorted_rows_are_measured_throughout(void **state)
 {
@@ -427,6 +513,8 @@ int main(void)
         cmocka_unit_test(threads_give_the_same_bytes),
         cmocka_unit_test(resumed_runs_end_in_the_same_bytes),
         cmocka_unit_test(divergence_is_told),
+        cmocka_unit_test(heavy_tails_lower_the_rate),
+        cmocka_unit_test(heavy_tails_are_learned),
         cmocka_unit_test(quantiles_come_from_the_validation_file),
         cmocka_unit_test(sorted_rows_are_measured_throughout),
         cmocka_unit_test(toy_norm_reaches_the_optimum),

@@ -419,6 +419,70 @@ ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_report_write(isovae_report *re
  * the rows; either may be NULL. NaN for latents that are not active. */
 ISOVAE_API void isovae_report_loadings(const isovae_report *report, double *mean, double *rms);
 
+/* ---- Audits: a VAE that was trained elsewhere (docs/audit.md) -------------------------------- */
+
+/* Networks as functions of the caller. Everything is in doubles, rows one behind the other; each
+ * returns 0, or else the audit ends with ISOVAE_ERR_DATA. They are called by one thread at a time,
+ * not always by the one that called the library. */
+/* x (rows x features) -> mean and log variance of the posterior (rows x latents each) */
+typedef int isovae_encode_fn(void *user, size_t rows, const double *x, double *mu, double *logvar);
+/* z (rows x latents) -> reconstruction (rows x features; logits with bce) */
+typedef int isovae_decode_fn(void *user, size_t rows, const double *z, double *out);
+/* g (rows x features) -> J^T g (rows x latents), J the Jacobian of decode at each row's z */
+typedef int isovae_pullback_fn(void *user, size_t rows, const double *z, const double *g,
+                               double *out);
+/* v (tangents x rows x latents) -> J v (tangents x rows x features) */
+typedef int isovae_pushforward_fn(void *user, size_t rows, const double *z, size_t tangents,
+                                  const double *v, double *out);
+
+/* Either `encoder` (and `decoder`), or the functions. NULL, 0 and NaN are the defaults. */
+typedef struct isovae_audit_config {
+    size_t struct_size;  /* set by the init function */
+    /* ONNX files. Encoder alone: one file with the sampling inside. Decoder alone: what it says by
+     * itself, on draws of N(0, I). */
+    const char *encoder, *decoder;
+    const char *mu, *logvar, *z, *reconstruction; /* names of tensors of the files */
+    const char *head;   /* what the width is: "logvar", "logsigma", "variance", "sigma" */
+    int width_first;    /* the width stands before the mean */
+    int means_only;     /* look at the means alone; so it is where a file gives no width */
+    const char *layout; /* of pictures in the networks: "NCHW" or "NHWC" */
+    int as_is;          /* rows are the networks' values already: else pictures go to 0..1, or */
+    double input_low, input_high;   /* the networks' values for 0 and 255 (or 1) of the data */
+    double output_low, output_high; /* the decoder's range, where it is another one */
+    size_t n_channels;              /* of mean and sd: 1, or as many as pictures have, 4 at most */
+    const double *mean, *sd;        /* (x - mean)/sd after that */
+    size_t latents;                 /* of the functions, which see rows as they are */
+    isovae_encode_fn *encode;
+    isovae_decode_fn *decode;
+    isovae_pullback_fn *pullback;
+    isovae_pushforward_fn *pushforward;
+    void *networks;           /* their first argument */
+    int convolutional;        /* they hold convolutions: what PCA keeps is no bar for such */
+    const char *const *notes; /* of how the networks were read, for the report */
+    size_t n_notes;
+    const char *loss;       /* "sse" (NULL), "bce", ... */
+    double beta;            /* the weight of the KL term in the training's loss; NaN: estimated */
+    const char *loss_scale; /* of that loss: "sum" (NULL), "mean", "half-sum", "half-mean" */
+    const char *kl_scale;   /* "sum" (NULL), "mean" */
+    uint64_t seed;          /* of draws from the posterior */
+    size_t iwae_draws;      /* of the importance-weighted estimate, 64, */
+    size_t iwae_rows;       /* on so many rows, 1000 */
+    int no_iwae;            /* leave it out */
+    const char *command;    /* for the provenance, or NULL */
+} isovae_audit_config;
+
+ISOVAE_API void isovae_audit_config_init_(isovae_audit_config *config, size_t struct_size);
+#define isovae_audit_config_init(config) isovae_audit_config_init_((config), sizeof *(config))
+
+/* Rows like those of the training; of a decoder alone may be NULL. Context and data are borrowed, and functions too (a page with
+ * pictures decodes some): free them after the report. Texts are only read during the call. Errors:
+ * ISOVAE_ERR_ARGUMENT; ISOVAE_ERR_FORMAT and ISOVAE_ERR_UNSUPPORTED name file and node;
+ * ISOVAE_ERR_DATA, ISOVAE_ERR_MEMORY, ISOVAE_ERR_CANCELLED. */
+ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_audit(isovae_context *context,
+                                                        const isovae_data *data,
+                                                        const isovae_audit_config *config,
+                                                        isovae_report **out, isovae_error *err);
+
 /* The report as JSON text ("isovae-report/1") or as one HTML page; release with
  * isovae_string_free. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_report_json(isovae_context *context,

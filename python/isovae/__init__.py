@@ -4,6 +4,7 @@ What an eigenvalue plot does for PCA: how important each latent is, which featur
 probable a row is in nats, and how far the model is from the optimum.
 """
 
+from ._audit import audit
 from ._detector import IsoVAEDetector, IsoVAEPyOD
 from ._estimator import IsoVAE
 from ._library import (
@@ -32,6 +33,7 @@ __all__ = [
     "Report",
     "Stability",
     "Sweep",
+    "audit",
     "drift",
     "export_onnx",
     "prune",

@@ -68,6 +68,13 @@ TEXT, JSON, HTML = 0, 1, 2
 
 ProgressFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_char_p, c_double, c_double)
 NoteFn = ctypes.CFUNCTYPE(None, c_void_p, c_char_p)
+_DOUBLES = POINTER(c_double)
+EncodeFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, _DOUBLES, _DOUBLES)
+DecodeFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, _DOUBLES)
+PullbackFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, _DOUBLES, _DOUBLES)
+PushforwardFn = ctypes.CFUNCTYPE(
+    c_int, c_void_p, c_size_t, _DOUBLES, c_size_t, _DOUBLES, _DOUBLES
+)
 
 
 class Error(ctypes.Structure):
@@ -210,6 +217,48 @@ class Pruned(ctypes.Structure):
     ]
 
 
+class AuditConfig(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("encoder", c_char_p),
+        ("decoder", c_char_p),
+        ("mu", c_char_p),
+        ("logvar", c_char_p),
+        ("z", c_char_p),
+        ("reconstruction", c_char_p),
+        ("head", c_char_p),
+        ("width_first", c_int),
+        ("means_only", c_int),
+        ("layout", c_char_p),
+        ("as_is", c_int),
+        ("input_low", c_double),
+        ("input_high", c_double),
+        ("output_low", c_double),
+        ("output_high", c_double),
+        ("n_channels", c_size_t),
+        ("mean", _DOUBLES),
+        ("sd", _DOUBLES),
+        ("latents", c_size_t),
+        ("encode", EncodeFn),
+        ("decode", DecodeFn),
+        ("pullback", PullbackFn),
+        ("pushforward", PushforwardFn),
+        ("networks", c_void_p),
+        ("convolutional", c_int),
+        ("notes", POINTER(c_char_p)),
+        ("n_notes", c_size_t),
+        ("loss", c_char_p),
+        ("beta", c_double),
+        ("loss_scale", c_char_p),
+        ("kl_scale", c_char_p),
+        ("seed", c_uint64),
+        ("iwae_draws", c_size_t),
+        ("iwae_rows", c_size_t),
+        ("no_iwae", c_int),
+        ("command", c_char_p),
+    ]
+
+
 _ERR = POINTER(Error)
 _OUT = POINTER(c_void_p)
 _ARRAY = [c_void_p, c_int, c_size_t, c_ssize_t, c_ssize_t]  # values, dtype, rows, strides
@@ -268,6 +317,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         c_int,
         [c_void_p, c_void_p, c_void_p, POINTER(ReportConfig), _OUT, _ERR],
     ),
+    "isovae_audit_config_init_": (None, [POINTER(AuditConfig), c_size_t]),
+    "isovae_audit": (c_int, [c_void_p, c_void_p, POINTER(AuditConfig), _OUT, _ERR]),
     "isovae_report_free": (None, [c_void_p]),
     "isovae_report_write": (c_int, [c_void_p, c_int, _OUT, _ERR]),
     "isovae_report_loadings": (None, [c_void_p, c_void_p, c_void_p]),
@@ -320,11 +371,14 @@ _PARAMETERS = {
     "no-retrain": "retrain=False",
     "seeds": "seeds",
     "explain": "explain",
+    "encoder": "encode",
+    "decoder": "decode",
 }
 _SAME = (
     "activation arch batch-size beta beta-floor beta-start denoise ensemble epochs init kl-warmup "
-    "init-from loss match noise noise-floor noise-start objective patience points preset quick scale "
-    "steps target weight-decay"
+    "head init-from input-range kl-scale layout logvar loss loss-scale match mean mu noise "
+    "noise-floor noise-start objective output-range patience points preset quick reconstruction "
+    "scale std steps target weight-decay width-first z"
 )
 _PARAMETERS.update({name: name.replace("-", "_") for name in _SAME.split()})
 

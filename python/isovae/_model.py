@@ -342,14 +342,22 @@ class Model:
             byref(handle),
         )
         try:
-            forms = []
-            for form in (lib.TEXT, lib.JSON, lib.HTML):
-                text = c_void_p()
-                lib.call("isovae_report_write", handle, form, byref(text))
-                forms.append(_take_text(text))
-            mean = np.empty((self.latents, self.features))
-            rms = np.empty_like(mean)
-            lib.library.isovae_report_loadings(handle, mean.ctypes.data, rms.ctypes.data)
+            return read_report(handle)
         finally:
             lib.library.isovae_report_free(handle)
-        return forms[0], json.loads(forms[1]), forms[2], mean, rms
+
+
+def read_report(
+    handle: c_void_p,
+) -> tuple[str, dict[str, Any], str, FloatArray, FloatArray]:
+    """Text, JSON, page, and the loadings: means and root mean squares."""
+    forms = []
+    for form in (lib.TEXT, lib.JSON, lib.HTML):
+        text = c_void_p()
+        lib.call("isovae_report_write", handle, form, byref(text))
+        forms.append(_take_text(text))
+    content = json.loads(forms[1])
+    mean = np.empty((content["latent_dim"], content["input_dim"]))
+    rms = np.empty_like(mean)
+    lib.library.isovae_report_loadings(handle, mean.ctypes.data, rms.ctypes.data)
+    return forms[0], content, forms[2], mean, rms

@@ -37,6 +37,11 @@ class Watch:
         self._tenth = -1
         self._terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
 
+    @property
+    def stopped(self) -> bool:
+        """The call is to end: callbacks of Python need not go on."""
+        return self._stop
+
     def run(self, work: Callable[[], T]) -> T:
         """The result of work()."""
         results: list[T] = []

@@ -1,5 +1,5 @@
-#include "report/report.h"
 #include "api/handles.h"
+#include "api/report_handle.h"
 #include "base/memory.h"
 #include "data/labels.h"
 #include "model/file.h"
@@ -7,13 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct isovae_report {
-    iv_analysis *analysis;
-    iv_labels *labels; /* which the analysis looks into */
-    iv_report_context context;
-    char *command;
-};
 
 void isovae_report_config_init_(isovae_report_config *config, size_t struct_size)
 {
@@ -101,6 +94,9 @@ void isovae_report_free(isovae_report *report)
     if (!report) return;
     iv_analysis_free(report->analysis);
     iv_labels_free(report->labels);
+    iv_dataset_free(report->audit.draws);
+    iv_model_free(report->model);
+    iv_live_free(report->live);
     iv_free(report->command);
     iv_free(report);
 }
@@ -130,6 +126,7 @@ isovae_status isovae_report_write(isovae_report *report, isovae_report_form form
     default:
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "form %d of a report is not known", (int)form);
     }
+    if (report->live && iv_live_failed(report->live)) status = iv_live_error(report->live, err);
     if (!status) status = iv_text_check(&text, err);
     if (!status) status = iv_strndup(out, text.data, text.length, err);
     iv_text_free(&text);

@@ -57,6 +57,7 @@ typedef struct iv_attributes {
      * has its own copy; the builder's is read while the node is added. */
     const int32_t *map;
     size_t n_map;
+    struct iv_live *live; /* live: the functions behind it (live.h), borrowed; in no file */
 } iv_attributes;
 enum { IV_MAP_LIMIT = 1 << 22 }; /* entries of a map */
 

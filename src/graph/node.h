@@ -381,6 +381,12 @@ void iv_shuffle_forward(const iv_node_call *call);
 void iv_shuffle_reverse(const iv_node_call *call);
 void iv_shuffle_tangent(const iv_node_call *call);
 
+/* live */
+isovae_status iv_live_shape(iv_node_shapes *shapes, isovae_error *err);
+void iv_live_forward(const iv_node_call *call);
+void iv_live_reverse(const iv_node_call *call);
+void iv_live_tangent(const iv_node_call *call);
+
 /* softmax */
 isovae_status iv_softmax_shape(iv_node_shapes *shapes, isovae_error *err);
 void iv_softmax_forward(const iv_node_call *call);

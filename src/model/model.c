@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include "base/memory.h"
+#include "graph/live.h"
 #include "graph/node.h"
 #include "model/safetensors.h"
 
@@ -244,7 +245,10 @@ iv_metric_use iv_model_metric_use(const iv_model *model, size_t lanes)
 static bool convolves(const iv_graph *graph)
 {
     for (size_t i = 0; i < graph->n_nodes; i++)
-        if (strncmp(graph->nodes[i].kind->name, "conv", 4) == 0) return true;
+        if (strncmp(graph->nodes[i].kind->name, "conv", 4) == 0 ||
+            (graph->nodes[i].attributes.live != NULL &&
+             iv_live_convolutional(graph->nodes[i].attributes.live)))
+            return true;
     return false;
 }
 

@@ -164,6 +164,7 @@ static isovae_status find_maker(iv_onnx_context *c, iv_onnx_graph *out, size_t o
 {
     const Onnx__GraphProto *g = c->model->graph;
     const char *name = out->output_names[output], *op = "", *source = "";
+    char beside[512] = "";
     for (size_t i = g->n_node; i-- > 0;) { /* makers stand before readers */
         const Onnx__NodeProto *node = g->node[i];
         bool makes = node->n_output > 0 && strcmp(node->output[0], name) == 0;
@@ -174,8 +175,15 @@ static isovae_status find_maker(iv_onnx_context *c, iv_onnx_graph *out, size_t o
             continue;
         }
         op = node->op_type == NULL ? "" : node->op_type;
+        size_t n = 0;
+        for (size_t k = 0; k < node->n_input && k < 4 && n < sizeof beside; k++) {
+            const char *text = k == 0 ? node->name : node->input[k];
+            n += (size_t)snprintf(beside + n, sizeof beside - n, "%s%.120s", k == 0 ? "" : " ",
+                                  text == NULL ? "" : text);
+        }
         break;
     }
+    IV_TRY(copy(c, &out->output_makers[output], beside));
     IV_TRY(copy(c, &out->output_ops[output], op));
     return copy(c, &out->output_sources[output], op[0] == '\0' ? "" : source);
 }
@@ -293,6 +301,7 @@ void iv_onnx_free(iv_onnx_graph *graph)
         iv_free(graph->output_names[i]);
         iv_free(graph->output_ops[i]);
         iv_free(graph->output_sources[i]);
+        iv_free(graph->output_makers[i]);
     }
     for (size_t i = 0; i < graph->n_samplings; i++) {
         iv_onnx_sampling *s = &graph->samplings[i];

@@ -52,6 +52,9 @@ typedef struct iv_onnx_graph {
      * Sigmoid can be cut off by naming that one); "" where it is an input, or made in another way.
      */
     char *output_ops[IV_MAX_PORTS], *output_sources[IV_MAX_PORTS];
+    /* What is written beside it: the node's name and those of what else it reads, which mostly tell
+     * the layer where the output's own name does not. */
+    char *output_makers[IV_MAX_PORTS];
     size_t fixed_batch; /* that the file was exported for; 0: free */
     int64_t opset;
     char *producer; /* "pytorch 2.1"; empty where the file does not say */

@@ -32,16 +32,19 @@ static const iv_onnx_operator_row table[] = {
     {"DepthToSpace", 1, 0, 1, 1, 1, R(depth_to_space)},
     {"Div", 7, 0, 2, 2, 1, R(binary)},
     {"Dropout", 7, 0, 1, 3, 2, R(dropout)},
-    {"Einsum", 12, 0, 1, 2, 1, R(einsum)},
+    {"Einsum", 12, 0, 1, ANY, 1, R(einsum)},
     {"Elu", 6, 0, 1, 1, 1, R(unary)},
     {"Equal", 7, 0, 2, 2, 1, R(binary)},
     {"Erf", 9, 0, 1, 1, 1, R(unary)},
+    {"Erfc", 9, 0, 1, 1, 1, R(erfc)}, /* of TensorFlow, where tf2onnx leaves it */
     {"Exp", 6, 0, 1, 1, 1, R(unary)},
     {"Expand", 8, 0, 2, 2, 1, R(expand)},
+    {"Expm1", 6, 0, 1, 1, 1, R(expm1)}, /* the same */
     {"EyeLike", 9, 0, 1, 1, 1, R(eye_like)},
     {"Flatten", 1, 0, 1, 1, 1, R(flatten)},
     {"Floor", 6, 0, 1, 1, 1, R(unary)},
     {"Gather", 1, 0, 2, 2, 1, R(gather)},
+    {"GatherND", 11, 0, 2, 2, 1, R(gather_nd)},
     {"Gelu", 20, 0, 1, 1, 1, R(gelu)},
     {"Gemm", 7, 0, 2, 3, 1, R(gemm)},
     {"GlobalAveragePool", 1, 0, 1, 1, 1, R(global_pool)},
@@ -53,6 +56,8 @@ static const iv_onnx_operator_row table[] = {
     {"HardSwish", 14, 0, 1, 1, 1, R(unary)},
     {"Identity", 1, 0, 1, 1, 1, R(identity)},
     {"InstanceNormalization", 6, 0, 3, 3, 1, R(instance_norm)},
+    {"IsInf", 10, 0, 1, 1, 1, R(is_inf)},
+    {"IsNaN", 9, 0, 1, 1, 1, R(is_nan)},
     {"LayerNormalization", 17, 0, 2, 3, 3, R(layer_norm)},
     {"LeakyRelu", 6, 0, 1, 1, 1, R(unary)},
     {"Less", 7, 0, 2, 2, 1, R(binary)},
@@ -76,6 +81,7 @@ static const iv_onnx_operator_row table[] = {
     {"Pow", 7, 0, 2, 2, 1, R(binary)},
     {"RandomNormal", 1, 0, 0, 0, 1, R(random)},
     {"RandomNormalLike", 1, 0, 1, 1, 1, R(random)},
+    {"RandomStandardNormal", 1, 0, 1, 1, 1, R(random)}, /* the same */
     {"RandomUniform", 1, 0, 0, 0, 1, R(random)},
     {"RandomUniformLike", 1, 0, 1, 1, 1, R(random)},
     {"Range", 11, 0, 3, 3, 1, R(range)},
@@ -109,6 +115,7 @@ static const iv_onnx_operator_row table[] = {
     {"Split", 2, 0, 1, 2, ANY, R(split)},
     {"Sqrt", 6, 0, 1, 1, 1, R(unary)},
     {"Squeeze", 1, 0, 1, 2, 1, R(squeeze)},
+    {"StatelessRandomNormalV2", 1, 0, 1, 4, 1, R(random)}, /* the same */
     {"Sub", 7, 0, 2, 2, 1, R(binary)},
     {"Sum", 6, 0, 1, ANY, 1, R(variadic)},
     {"Tan", 7, 0, 1, 1, 1, R(unary)},
@@ -140,7 +147,8 @@ const iv_onnx_operator_row *iv_onnx_find_operator(const char *name, int64_t opse
 
 bool iv_onnx_is_random(const char *op)
 {
-    return strncmp(op, "RandomNormal", 12) == 0 || strncmp(op, "RandomUniform", 13) == 0 ||
+    return strncmp(op, "RandomNormal", 12) == 0 || strcmp(op, "RandomStandardNormal") == 0 ||
+           strcmp(op, "StatelessRandomNormalV2") == 0 || strncmp(op, "RandomUniform", 13) == 0 ||
            strcmp(op, "Bernoulli") == 0 || strcmp(op, "Multinomial") == 0;
 }
 

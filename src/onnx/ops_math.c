@@ -1,6 +1,7 @@
 /* Operators that compute element by element, and sums. */
 #include "onnx/loader.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -36,7 +37,9 @@ FUNCTION(f_sqrt, sqrt(x))
 FUNCTION(f_reciprocal, 1 / x)
 FUNCTION(f_log, log(x))
 FUNCTION(f_exp, exp(x))
+FUNCTION(f_expm1, expm1(x))
 FUNCTION(f_erf, erf(x))
+FUNCTION(f_erfc, erfc(x))
 FUNCTION(f_sin, sin(x))
 FUNCTION(f_cos, cos(x))
 FUNCTION(f_tan, tan(x))
@@ -140,6 +143,28 @@ isovae_status iv_onnx_read_logical_not(iv_onnx_context *c, iv_onnx_node *node)
     return ISOVAE_OK;
 }
 
+isovae_status iv_onnx_read_erfc(iv_onnx_context *c, iv_onnx_node *node)
+{
+    const iv_onnx_value *v;
+    iv_onnx_value erf, one;
+    IV_TRY(iv_onnx_input(c, 0, &v));
+    if (!v->live) return iv_onnx_fold1(c, f_erfc, NAN, NAN, v, &node->out[0]);
+    IV_TRY(iv_onnx_unary(c, f_erf, "erf", NAN, NAN, v, &erf));
+    IV_TRY(iv_onnx_number(c, 1, &one));
+    return iv_onnx_binary(c, IV_ONNX_SUB, &one, &erf, &node->out[0]);
+}
+
+isovae_status iv_onnx_read_expm1(iv_onnx_context *c, iv_onnx_node *node)
+{
+    const iv_onnx_value *v;
+    iv_onnx_value power, one;
+    IV_TRY(iv_onnx_input(c, 0, &v));
+    if (!v->live) return iv_onnx_fold1(c, f_expm1, NAN, NAN, v, &node->out[0]);
+    IV_TRY(iv_onnx_unary(c, f_exp, "exp", NAN, NAN, v, &power));
+    IV_TRY(iv_onnx_number(c, 1, &one));
+    return iv_onnx_binary(c, IV_ONNX_SUB, &power, &one, &node->out[0]);
+}
+
 isovae_status iv_onnx_read_gelu(iv_onnx_context *c, iv_onnx_node *node)
 {
     const iv_onnx_value *v;
@@ -229,6 +254,33 @@ isovae_status iv_onnx_read_binary(iv_onnx_context *c, iv_onnx_node *node)
     IV_TRY(iv_onnx_input(c, 0, &a));
     IV_TRY(iv_onnx_input(c, 1, &b));
     return iv_onnx_binary(c, pairs[i].f, a, b, &node->out[0]);
+}
+
+/* What is not equal to itself. */
+isovae_status iv_onnx_read_is_nan(iv_onnx_context *c, iv_onnx_node *node)
+{
+    const iv_onnx_value *v;
+    iv_onnx_value equal;
+    IV_TRY(iv_onnx_input(c, 0, &v));
+    IV_TRY(iv_onnx_binary(c, IV_ONNX_EQUAL, v, v, &equal));
+    IV_TRY(iv_onnx_unary(c, f_not, "not", NAN, NAN, &equal, &node->out[0]));
+    node->out[0].type = IV_ONNX_BOOL;
+    return ISOVAE_OK;
+}
+
+isovae_status iv_onnx_read_is_inf(iv_onnx_context *c, iv_onnx_node *node)
+{
+    const iv_onnx_value *v;
+    int64_t up, down;
+    iv_onnx_value x, most;
+    IV_TRY(iv_onnx_input(c, 0, &v));
+    IV_TRY(iv_onnx_get_int(c, "detect_positive", 1, &up));
+    IV_TRY(iv_onnx_get_int(c, "detect_negative", 1, &down));
+    x = *v;
+    if (up == 0) IV_TRY(iv_onnx_unary(c, f_neg, "negate", NAN, NAN, v, &x));
+    if (up != 0 && down != 0) IV_TRY(iv_onnx_unary(c, f_abs, "abs", NAN, NAN, v, &x));
+    IV_TRY(iv_onnx_number(c, up == 0 && down == 0 ? (double)INFINITY : (double)FLT_MAX, &most));
+    return iv_onnx_binary(c, IV_ONNX_GREATER, &x, &most, &node->out[0]);
 }
 
 isovae_status iv_onnx_read_mod(iv_onnx_context *c, iv_onnx_node *node)

@@ -39,9 +39,10 @@ static int64_t clamp(double at, size_t extent)
     return !(at > 0) ? 0 : at > (double)(extent - 1) ? (int64_t)extent - 1 : (int64_t)at;
 }
 
-static int64_t nearest(const resizing *r, float at, size_t in)
+static int64_t nearest(const resizing *r, float at, size_t in, float scale)
 {
     double x = (double)at;
+    if (is(r->nearest, "simple")) return clamp(scale < 1 ? ceil(x) : floor(x), in);
     if (is(r->nearest, "floor")) return clamp(floor(x), in);
     if (is(r->nearest, "ceil")) return clamp(ceil(x), in);
     if (is(r->nearest, "round_prefer_ceil")) return clamp(floor(x + 0.5), in);
@@ -153,7 +154,7 @@ static isovae_status apply(iv_onnx_context *c, const iv_onnx_value *v, const res
             IV_TRY(iv_onnx_work(c, out[i]));
             IV_TRY(IV_ONNX_NEW(c, map, out[i]));
             for (size_t k = 0; k < out[i]; k++) {
-                map[k] = nearest(r, source(r, k, scale[i], in, out[i]), in);
+                map[k] = nearest(r, source(r, k, scale[i], in, out[i]), in, scale[i]);
                 plain = plain && (size_t)map[k] == k / factor;
             }
             maps[i] = map;
@@ -244,7 +245,9 @@ isovae_status iv_onnx_read_resize(iv_onnx_context *c, iv_onnx_node *node)
     IV_TRY(iv_onnx_get_ints(c, "axes", &axes, &n_axes));
     r.mode = mode == NULL ? "nearest" : mode;
     r.where = where != NULL ? where : old ? "asymmetric" : "half_pixel";
-    r.nearest = how != NULL ? how : old ? "floor" : "round_prefer_floor";
+    /* "simple": opset 10 does not say how it rounds; as the example in it and ONNX Runtime have it
+     */
+    r.nearest = how != NULL ? how : old ? "simple" : "round_prefer_floor";
     r.exclude_outside = exclude != 0;
     static const char *const places[] = {"half_pixel",           "pytorch_half_pixel",
                                          "align_corners",        "asymmetric",

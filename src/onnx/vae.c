@@ -2,6 +2,7 @@
 #include "onnx/vae.h"
 
 #include "base/memory.h"
+#include "model/live.h"
 #include "onnx/stack.h"
 
 #include <ctype.h>
@@ -45,12 +46,13 @@ void iv_onnx_vae_options_init(iv_onnx_vae_options *options)
 
 typedef struct work {
     const iv_dataset *data;
+    iv_dataset *stand_in; /* a row of zeros, where there are no data */
     const iv_onnx_vae_options *options;
     iv_onnx_vae *out;
     iv_onnx_graph *encoder, *decoder;
     char *mu, *width, *sample; /* names of tensors where they were found by the sampling */
     iv_onnx_head head;
-    bool width_first, split;
+    bool width_first, split, no_width;
     size_t n;
     iv_onnx_layout layout; /* of what is one axis, or says nothing by its shape */
     isovae_error *err;
@@ -79,16 +81,24 @@ static const char *decoder_path(const work *w)
 
 /* ---- which tensors ---- */
 
+/* "var", but not of "variable" or "variational". */
+static bool says_variance(const char *low)
+{
+    for (const char *at = low; (at = strstr(at, "var")) != NULL; at += 3)
+        if (strncmp(at, "variab", 6) != 0 && strncmp(at, "variat", 6) != 0) return true;
+    return false;
+}
+
 /* What a name says of a width: "z_log_var", "fc_logvar", "posterior_std". */
 static iv_onnx_head head_by_name(const char *name)
 {
-    char low[128];
+    char low[512];
     size_t n = 0;
     for (; name[n] != '\0' && n + 1 < sizeof low; n++)
         low[n] = (char)tolower((unsigned char)name[n]);
     low[n] = '\0';
     bool log = strstr(low, "log") != NULL || strstr(low, "lv") != NULL;
-    if (strstr(low, "var") != NULL || strstr(low, "lv") != NULL)
+    if (says_variance(low) || strstr(low, "lv") != NULL)
         return log ? IV_ONNX_HEAD_LOGVAR : IV_ONNX_HEAD_VARIANCE;
     if (strstr(low, "sigma") != NULL || strstr(low, "std") != NULL ||
         strstr(low, "stddev") != NULL || strstr(low, "scale") != NULL)
@@ -109,6 +119,31 @@ static size_t size_of(const iv_onnx_graph *g, size_t output)
     return g->graph->values[g->graph->outputs[output]].size;
 }
 
+/* Without data the decoder's largest output says what rows are: pictures where it has the shape of
+ * some. */
+static isovae_status stand_in_for_data(work *w)
+{
+    const iv_graph *g = w->decoder->graph;
+    size_t most = 0;
+    for (size_t i = 1; i < w->decoder->graph->n_outputs; i++)
+        if (size_of(w->decoder, i) > size_of(w->decoder, most)) most = i;
+    const iv_shape *shape = &g->values[g->outputs[most]].shape;
+    const size_t *dim = shape->dim;
+    bool first = shape->rank == 3 && (dim[0] == 1 || dim[0] == 3);
+    bool last = shape->rank == 3 && (dim[2] == 1 || dim[2] == 3);
+    if (first && last) first = w->options->layout != IV_ONNX_NHWC;
+    float zero = 0;
+    iv_data_view view = {.values = &zero, .element = IV_VIEW_F32};
+    if (first || last) {
+        view.channels = first ? dim[0] : dim[2];
+        view.height = first ? dim[1] : dim[0];
+        view.width = first ? dim[2] : dim[1];
+    }
+    IV_TRY(iv_dataset_from_view(&view, 1, size_of(w->decoder, most), &w->stand_in, w->err));
+    w->data = w->stand_in;
+    return ISOVAE_OK;
+}
+
 static isovae_status load_decoder(work *w)
 {
     const iv_onnx_vae_options *o = w->options;
@@ -124,6 +159,7 @@ static isovae_status load_decoder(work *w)
     }
     const char *path = decoder_path(w);
     IV_TRY(load(w, path, &options, &w->decoder));
+    if (w->data == NULL) IV_TRY(stand_in_for_data(w));
     size_t chosen = SIZE_MAX;
     for (size_t i = 0; i < w->decoder->graph->n_outputs && chosen == SIZE_MAX; i++)
         if (size_of(w->decoder, i) == w->data->cols) chosen = i;
@@ -172,7 +208,29 @@ static isovae_status by_sampling(work *w, bool *found)
     w->head = IV_ONNX_HEAD_SIGMA;
     note(w, "the posterior was found at the sampling: mean '%.60s', deviation '%.60s'", w->mu,
          w->width);
-    return load_encoder(w, w->mu, w->width);
+    w->no_width = w->options->means_only;
+    return load_encoder(w, w->mu, w->no_width ? NULL : w->width);
+}
+
+/* The encoder is to give means alone, or gives nothing else. */
+static isovae_status means_alone(work *w, const char *mu)
+{
+    w->no_width = true;
+    w->split = false;
+    note(w,
+         "'%.60s' is taken as the mean of the posterior, without a width: --logvar NAME tells one",
+         mu);
+    return load_encoder(w, mu, NULL);
+}
+
+/* Whether a width was spoken of, or an output is called one. */
+static bool width_is_meant(const work *w)
+{
+    const iv_onnx_vae_options *o = w->options;
+    if (o->head != IV_ONNX_HEAD_UNKNOWN || o->width_first) return true;
+    for (size_t i = 0; i < w->encoder->graph->n_outputs; i++)
+        if (head_by_name(w->encoder->output_names[i]) != IV_ONNX_HEAD_UNKNOWN) return true;
+    return false;
 }
 
 static isovae_status no_width(const work *w)
@@ -180,8 +238,46 @@ static isovae_status no_width(const work *w)
     return iv_fail(w->err, ISOVAE_ERR_UNSUPPORTED,
                    "%s: gives one tensor of %zu numbers and no width of the posterior: without it "
                    "nothing can be said of beta and the optimum; if the file holds it under "
-                   "another name, say --mu NAME --logvar NAME",
+                   "another name, say --mu NAME --logvar NAME; --means-only goes on without",
                    base(w->options->encoder), w->n);
+}
+
+/* The only one of n names that speaks of a width behind what they all begin with; SIZE_MAX: none.
+ */
+static size_t only_width(char *const *names, const size_t *which, size_t n)
+{
+    size_t same = 0, width = SIZE_MAX;
+    const char *first = names[which[0]];
+    for (bool all = n > 1; all && first[same] != '\0'; same += all ? 1 : 0)
+        for (size_t i = 1; i < n; i++) all = all && names[which[i]][same] == first[same];
+    for (size_t i = 0; i < n; i++) {
+        if (head_by_name(names[which[i]] + same) == IV_ONNX_HEAD_UNKNOWN) continue;
+        if (width != SIZE_MAX) return SIZE_MAX;
+        width = i;
+    }
+    return width;
+}
+
+/* Which of the encoder's n outputs `found` is the width: by their names, or by those of the layers
+ * that make them (exporters number the outputs often), else by their order. */
+static size_t find_width(work *w, const size_t *found, size_t n)
+{
+    const iv_onnx_graph *e = w->encoder;
+    size_t width = only_width(e->output_names, found, n);
+    if (width != SIZE_MAX) return width;
+    for (size_t i = 0; i < n; i++)
+        if (head_by_name(e->output_names[found[i]]) != IV_ONNX_HEAD_UNKNOWN) return i;
+    width = only_width(e->output_makers, found, n);
+    if (width != SIZE_MAX) {
+        note(w, "'%.60s' is taken as the width by the name of its layer, '%.100s'",
+             e->output_names[found[width]], e->output_makers[found[width]]);
+        return width;
+    }
+    width = w->width_first ? 0 : 1;
+    note(w,
+         "no name tells which output is the mean: '%.60s' is taken for it, '%.60s' for the width",
+         e->output_names[found[1 - width]], e->output_names[found[width]]);
+    return width;
 }
 
 /* By the outputs: two of as many numbers as the decoder takes, or one of twice as many. */
@@ -195,6 +291,7 @@ static isovae_status by_outputs(work *w)
         for (size_t i = 0; i < e->graph->n_outputs; i++) {
             if (size_of(e, i) != 2 * w->n) continue;
             w->split = true;
+            w->no_width = w->options->means_only;
             note(w, "'%.60s' was split in two: %s", e->output_names[i],
                  w->width_first ? "the width, then the mean" : "the mean, then the width");
             IV_TRY(iv_strdup(&w->mu, e->output_names[i], w->err));
@@ -205,27 +302,55 @@ static isovae_status by_outputs(work *w)
                        "--mu NAME --logvar NAME",
                        base(w->options->encoder), w->n, base(decoder_path(w)));
     }
-    if (n == 1) return no_width(w);
-    size_t width = w->width_first ? 0 : 1;
-    for (size_t i = 0; i < n; i++) {
-        if (head_by_name(e->output_names[found[i]]) == IV_ONNX_HEAD_UNKNOWN) continue;
-        width = i;
-        break;
+    if (n == 1 || w->options->means_only) {
+        size_t mean = found[0];
+        for (size_t i = 0; i < n; i++) {
+            if (head_by_name(e->output_names[found[i]]) != IV_ONNX_HEAD_UNKNOWN) continue;
+            mean = found[i];
+            break;
+        }
+        if (!w->options->means_only && width_is_meant(w)) return no_width(w);
+        IV_TRY(iv_strdup(&w->mu, e->output_names[mean], w->err));
+        return means_alone(w, w->mu);
     }
+    size_t width = find_width(w, found, n);
     size_t mu = width == 0 ? 1 : 0;
     IV_TRY(iv_strdup(&w->mu, e->output_names[found[mu]], w->err));
     IV_TRY(iv_strdup(&w->width, e->output_names[found[width]], w->err));
     return load_encoder(w, w->mu, w->width);
 }
 
+/* Of what the encoder gives. */
+static isovae_status check_sizes(const work *w)
+{
+    size_t want = w->split ? 2 * w->n : w->n;
+    for (size_t i = 0; i < w->encoder->graph->n_outputs; i++) {
+        if (size_of(w->encoder, i) == want) continue;
+        if (w->split && size_of(w->encoder, i) == w->n) return no_width(w);
+        return iv_fail(
+            w->err, ISOVAE_ERR_DATA, "%s: '%.80s' has %zu numbers a row, the decoder takes %zu",
+            base(w->options->encoder), w->encoder->output_names[i], size_of(w->encoder, i), w->n);
+    }
+    return ISOVAE_OK;
+}
+
 static isovae_status find_posterior(work *w)
 {
     const iv_onnx_vae_options *o = w->options;
-    bool found = false;
+    bool found = false, width_meant = false;
     w->head = o->head;
     w->width_first = o->width_first;
+    if (o->encoder == NULL) {
+        IV_TRY(load_decoder(w));
+        w->n = w->decoder->graph->values[w->decoder->graph->inputs[0]].size;
+        return ISOVAE_OK;
+    }
     if (o->mu != NULL) {
         w->split = o->width == NULL;
+        if (w->split && !o->means_only) {
+            IV_TRY(load_encoder(w, NULL, NULL)); /* what else the file gives */
+            width_meant = width_is_meant(w);
+        }
         IV_TRY(load_encoder(w, o->mu, o->width));
         if (o->width != NULL && w->head == IV_ONNX_HEAD_UNKNOWN) w->head = head_by_name(o->width);
     } else {
@@ -241,20 +366,16 @@ static isovae_status find_posterior(work *w)
     const iv_graph *d = w->decoder->graph;
     w->n = d->values[d->inputs[0]].size;
     if (o->mu == NULL && !found) IV_TRY(by_outputs(w));
+    if (w->split && size_of(w->encoder, 0) == w->n && (o->means_only || !width_meant))
+        IV_TRY(means_alone(w, o->mu));
+    w->no_width = w->no_width || o->means_only;
+    if (w->no_width) return check_sizes(w);
     if (w->head == IV_ONNX_HEAD_UNKNOWN && w->width != NULL) w->head = head_by_name(w->width);
     if (w->head == IV_ONNX_HEAD_UNKNOWN) {
         w->head = IV_ONNX_HEAD_LOGVAR;
         note(w, "the width of the posterior is taken as a log variance; --head tells otherwise");
     }
-    size_t want = w->split ? 2 * w->n : w->n;
-    for (size_t i = 0; i < w->encoder->graph->n_outputs; i++) {
-        if (size_of(w->encoder, i) == want) continue;
-        if (w->split && size_of(w->encoder, i) == w->n) return no_width(w);
-        return iv_fail(w->err, ISOVAE_ERR_DATA,
-                       "%s: '%.80s' has %zu numbers a row, the decoder takes %zu", base(o->encoder),
-                       w->encoder->output_names[i], size_of(w->encoder, i), w->n);
-    }
-    return ISOVAE_OK;
+    return check_sizes(w);
 }
 
 /* ---- the order of a picture's values ---- */
@@ -276,12 +397,17 @@ static iv_onnx_layout layout_of(const work *w, const iv_shape *shape)
 
 static void find_layout(work *w)
 {
-    const iv_graph *e = w->encoder->graph, *d = w->decoder->graph;
-    w->layout = layout_of(w, &e->values[e->inputs[0]].shape);
+    const iv_onnx_graph *any = w->encoder != NULL ? w->encoder : w->decoder;
+    const iv_graph *d = w->decoder->graph;
+    w->layout = IV_ONNX_LAYOUT_FOUND;
+    if (w->encoder != NULL) {
+        const iv_graph *e = w->encoder->graph;
+        w->layout = layout_of(w, &e->values[e->inputs[0]].shape);
+    }
     if (w->layout == IV_ONNX_LAYOUT_FOUND)
         w->layout = layout_of(w, &d->values[d->outputs[0]].shape);
     if (w->layout != IV_ONNX_LAYOUT_FOUND) return;
-    const char *producer = w->encoder->producer;
+    const char *producer = any->producer;
     if (strncmp(producer, "isovae", 6) == 0) { /* our own files take rows of the data */
         w->layout = IV_ONNX_NHWC;
         return;
@@ -331,11 +457,38 @@ static isovae_status as_logvar(const work *w, iv_stack *s, size_t *value)
     return twice ? constant(s, "multiply", *value, 2, value) : ISOVAE_OK;
 }
 
-static isovae_status build_encoder(work *w, iv_graph **out)
+/* Where there is no encoder: mu and logvar are 0, whatever the row. */
+static isovae_status build_ignorance(work *w, iv_graph **out)
 {
     iv_stack s = {.prefix = "enc.", .err = w->err};
+    iv_shape row = {1, {w->data->cols}};
+    size_t value, mu, logvar;
+    iv_attributes mean = {.reduction = IV_REDUCE_MEAN, .keepdims = 1};
+    iv_attributes zero = {.number = {0, 0}, .given = {true, true}};
+    IV_TRY(iv_graph_new(out, w->err));
+    s.graph = *out;
+    IV_TRY(iv_graph_input(s.graph, "x", &row, &value, w->err));
+    IV_TRY(iv_stack_node(&s, "reduce", value, &mean, NULL, &value));
+    iv_node_spec dense = {.kind = "dense", /* its weights stay 0 */
+                          .name = "enc.isovae.none",
+                          .n_inputs = 1,
+                          .inputs = {value},
+                          .n_outputs = 1,
+                          .outputs = {"mu"},
+                          .units = w->n,
+                          .attributes = {.act = IV_ACT_NONE}};
+    IV_TRY(iv_graph_node(s.graph, &dense, &mu, w->err));
+    IV_TRY(iv_graph_output(s.graph, mu, w->err));
+    IV_TRY(iv_stack_node(&s, "clip", mu, &zero, "logvar", &logvar));
+    return iv_graph_output(s.graph, logvar, w->err);
+}
+
+static isovae_status build_encoder(work *w, iv_graph **out)
+{
+    if (w->encoder == NULL) return build_ignorance(w, out);
+    iv_stack s = {.prefix = "enc.", .err = w->err};
     iv_shape row = {1, {w->data->cols}}, code = {1, {w->n}};
-    size_t value, outputs[IV_MAX_PORTS], mu, width;
+    size_t value, outputs[IV_MAX_PORTS], mu, width = 0;
     bool cut;
     const iv_graph *from = w->encoder->graph;
     const iv_shape *shape = &from->values[from->inputs[0]].shape;
@@ -365,11 +518,15 @@ static isovae_status build_encoder(work *w, iv_graph **out)
         IV_TRY(iv_graph_node(s.graph, &split, halves, w->err));
         mu = halves[w->width_first ? 1 : 0];
         width = halves[w->width_first ? 0 : 1];
-    } else {
+    } else if (!w->no_width) {
         width = outputs[1];
     }
-    IV_TRY(as_logvar(w, &s, &width));
+    if (!w->no_width) IV_TRY(as_logvar(w, &s, &width));
     IV_TRY(iv_stack_shape(&s, mu, &code, "mu", &mu));
+    if (w->no_width) { /* sigma 1, whatever the mean */
+        iv_attributes zero = {.number = {0, 0}, .given = {true, true}};
+        IV_TRY(iv_stack_node(&s, "clip", mu, &zero, NULL, &width));
+    }
     IV_TRY(iv_graph_output(s.graph, mu, w->err)); /* so that logvar does not take its name */
     IV_TRY(iv_stack_shape(&s, width, &code, "logvar", &width));
     return iv_graph_output(s.graph, width, w->err);
@@ -450,6 +607,7 @@ static isovae_status make_scaling(work *w, iv_scaling *s)
     size_t d = data->cols, channels = data->channels ? data->channels : 1;
     double least, most = largest(data, &least), top = most > 1 ? 255 : 1;
     bool pictures = data->height > 0, ranged = !isnan(o->low) || o->n_channels > 0 || pictures;
+    if (o->as_is) ranged = false;
     double low = isnan(o->low) ? 0 : o->low, high = isnan(o->high) ? 1 : o->high;
     if (!pictures) top = 1;
     if (o->n_channels > 1 && o->n_channels != channels)
@@ -484,27 +642,17 @@ static isovae_status make_scaling(work *w, iv_scaling *s)
 
 static isovae_status describe(work *w, iv_model *model)
 {
-    const iv_dataset *data = w->data;
     char arch[400];
-    if (w->options->decoder != NULL)
+    if (w->options->encoder == NULL)
+        snprintf(arch, sizeof arch, "%.300s", base(w->options->decoder));
+    else if (w->options->decoder != NULL)
         snprintf(arch, sizeof arch, "%.150s + %.150s", base(w->options->encoder),
                  base(w->options->decoder));
     else
         snprintf(arch, sizeof arch, "%.300s", base(w->options->encoder));
-    IV_TRY(iv_strdup(&model->arch, arch, w->err));
-    IV_TRY(iv_strdup(&model->version, ISOVAE_VERSION, w->err));
-    IV_TRY(iv_strdup(&model->data_source, data->source ? data->source : "memory", w->err));
     model->beta = w->options->beta;
     model->own_order = true;
-    model->height = data->height;
-    model->width = data->width;
-    model->channels = data->channels;
-    model->named = data->named;
-    IV_TRY(iv_alloc((void **)&model->names, data->cols, sizeof *model->names, "names of features",
-                    w->err));
-    for (size_t i = 0; i < data->cols; i++)
-        IV_TRY(iv_strdup(&model->names[i], data->names[i], w->err));
-    return ISOVAE_OK;
+    return iv_model_describe(model, w->data, arch, w->err);
 }
 
 static isovae_status build(work *w)
@@ -522,11 +670,11 @@ static isovae_status build(work *w)
     }
     model = w->out->model;
     IV_TRY(iv_model_set_network(model, encoder, decoder, IV_F32, w->err));
-    iv_stack_params(model->encoder, "enc.", w->encoder, model->params);
+    if (w->encoder != NULL) iv_stack_params(model->encoder, "enc.", w->encoder, model->params);
     iv_stack_params(model->decoder, "dec.", w->decoder, model->params);
     IV_TRY(make_scaling(w, &model->scaling));
     IV_TRY(iv_model_set_metric(model, &w->options->metric, w->err));
-    for (size_t i = 0; i < w->encoder->n_notes; i++)
+    for (size_t i = 0; w->encoder != NULL && i < w->encoder->n_notes; i++)
         note(w, "encoder: %.180s", w->encoder->notes[i]);
     for (size_t i = 0; i < w->decoder->n_notes; i++)
         note(w, "decoder: %.180s", w->decoder->notes[i]);
@@ -537,9 +685,12 @@ isovae_status iv_onnx_vae_load(const iv_dataset *data, const iv_onnx_vae_options
                                iv_onnx_vae *out, isovae_error *err)
 {
     work w = {.data = data, .options = options, .out = out, .err = err};
-    *out = (iv_onnx_vae){0};
+    *out = (iv_onnx_vae){.no_encoder = options->encoder == NULL};
+    if (data == NULL && options->encoder != NULL)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "an encoder needs data");
     isovae_status status = find_posterior(&w);
     if (!status) status = build(&w);
+    out->no_width = w.no_width;
     if (status) {
         iv_model_free(out->model);
         out->model = NULL;
@@ -549,5 +700,6 @@ isovae_status iv_onnx_vae_load(const iv_dataset *data, const iv_onnx_vae_options
     iv_free(w.mu);
     iv_free(w.width);
     iv_free(w.sample);
+    iv_dataset_free(w.stand_in);
     return status;
 }

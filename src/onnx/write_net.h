@@ -42,6 +42,19 @@ const iv_shape *iv_net_shape(const iv_net *net, size_t value);
 const char *iv_net_activation(iv_net *net, iv_act act, double parameter, const char *x);
 double iv_net_number(const iv_node *node, size_t i); /* of a function, given or not */
 
+/* Tangents (rows * n, ...) as (rows, n, ...), and back; slope (rows, ...) times tangents. */
+const char *iv_net_unfold(iv_net *net, const char *t, const iv_shape *shape);
+const char *iv_net_fold(iv_net *net, const char *t, const iv_shape *shape);
+const char *iv_net_times(iv_net *net, const char *slope, const char *t, const iv_shape *shape);
+/* Of a node whose outputs each depend on several elements: its derivative; t[i] is NULL where an
+ * input does not move. NULL: the node is not of that sort. */
+typedef void iv_tangent_fn(iv_net *net, const iv_node *node, const char *const *t,
+                           const char **out);
+iv_tangent_fn *iv_net_mixed_tangent(const iv_node *node);
+/* The two operands of a matmul with the axes that ONNX's MatMul wants. */
+void iv_net_matrices(iv_net *net, const iv_node *node, const char *const *in, const char **x,
+                     iv_shape *shape);
+
 /* Operands of arithmetic and where: tensors, and where they are inputs, which one. */
 typedef struct iv_net_operand {
     bool constant;

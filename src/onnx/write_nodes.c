@@ -314,33 +314,43 @@ static iv_shape as_matrix(const iv_shape *shape, bool right, size_t leading)
     return out;
 }
 
+void iv_net_matrices(iv_net *net, const iv_node *node, const char *const *in, const char **x,
+                     iv_shape *shape)
+{
+    const iv_shape *own[2];
+    bool constant[2];
+    size_t param = has(node, 0) ? node->params[0] : iv_net_role(node, 1), input = 0, leading = 0;
+    for (size_t i = 0; i < 2; i++) {
+        constant[i] = param != SIZE_MAX && i == (node->attributes.constant_first ? 0 : 1);
+        own[i] = constant[i] ? &net->graph->params[param].shape : in_shape(net, node, input);
+        x[i] = constant[i] ? iv_net_param(net, param) : in[input++];
+        if (own[i]->rank > leading + 2) leading = own[i]->rank - 2;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        shape[i] = as_matrix(own[i], i == 1, leading);
+        const iv_shape *m = &shape[i];
+        if (constant[i] && own[i]->rank == 1) {
+            int64_t dims[2] = {(int64_t)m->dim[m->rank - 2], (int64_t)m->dim[m->rank - 1]};
+            x[i] = OP("Reshape", x[i], iv_writer_whole(net->w, 2, dims));
+        } else if (!constant[i] && !iv_shape_equal(m, own[i])) {
+            x[i] = iv_writer_reshape(net->w, x[i], 0, 0, m);
+        }
+    }
+}
+
 static void matmul(iv_net *net, const iv_node *node, bool linear, const char *const *in,
                    const char **out)
 {
-    const iv_shape *shape[2];
     const char *x[2];
-    bool constant[2] = {false, false};
-    size_t param = has(node, 0) ? node->params[0] : iv_net_role(node, 1), input = 0, leading = 0;
+    iv_shape shape[2];
+    size_t param = has(node, 0) ? node->params[0] : iv_net_role(node, 1);
     (void)linear;
-    for (size_t i = 0; i < 2; i++) {
-        constant[i] = param != SIZE_MAX && i == (node->attributes.constant_first ? 0 : 1);
-        shape[i] = constant[i] ? &net->graph->params[param].shape : in_shape(net, node, input);
-        x[i] = constant[i] ? iv_net_param(net, param) : in[input++];
-        if (shape[i]->rank > leading + 2) leading = shape[i]->rank - 2;
-    }
-    if (constant[1] && shape[1]->rank == 2) { /* ONNX has it so */
-        out[0] = OP("MatMul", x[0], x[1]);
+    if (param != SIZE_MAX && !node->attributes.constant_first &&
+        net->graph->params[param].shape.rank == 2) { /* ONNX has it so */
+        out[0] = OP("MatMul", in[0], iv_net_param(net, param));
         return;
     }
-    for (size_t i = 0; i < 2; i++) {
-        iv_shape m = as_matrix(shape[i], i == 1, leading);
-        if (constant[i] && shape[i]->rank == 1) {
-            int64_t dims[2] = {(int64_t)m.dim[m.rank - 2], (int64_t)m.dim[m.rank - 1]};
-            x[i] = OP("Reshape", x[i], iv_writer_whole(net->w, 2, dims));
-        } else if (!constant[i] && !iv_shape_equal(&m, shape[i])) {
-            x[i] = iv_writer_reshape(net->w, x[i], 0, 0, &m);
-        }
-    }
+    iv_net_matrices(net, node, in, x, shape);
     out[0] = iv_writer_reshape(net->w, OP("MatMul", x[0], x[1]), 0, 0, out_shape(net, node));
 }
 

@@ -1,6 +1,7 @@
-/* Derivatives as operators: tangents lie behind one another in the batch axis, (rows * n, ...), so
- * that layers take them as they are; what is multiplied by something of each row goes through
- * (rows, n, ...). */
+/* Derivatives as operators, of nodes that are linear and of those that compute element by element
+ * (write_mixed.c has the others): tangents lie behind one another in the batch axis, (rows * n,
+ * ...), so that layers take them as they are; what is multiplied by something of each row goes
+ * through (rows, n, ...). */
 #include "onnx/write_net.h"
 
 #include "graph/node.h"
@@ -15,21 +16,20 @@ static const char *number(iv_net *net, double value)
     return iv_writer_number(net->w, value);
 }
 
-static const char *unfold(iv_net *net, const char *t, const iv_shape *shape)
+const char *iv_net_unfold(iv_net *net, const char *t, const iv_shape *shape)
 {
     return iv_writer_reshape(net->w, t, -1, net->tangents, shape);
 }
 
-static const char *fold(iv_net *net, const char *t, const iv_shape *shape)
+const char *iv_net_fold(iv_net *net, const char *t, const iv_shape *shape)
 {
     return iv_writer_reshape(net->w, t, -1, 0, shape);
 }
 
-/* slope (rows, ...) times t (rows * n, ...), of one shape. */
-static const char *times(iv_net *net, const char *slope, const char *t, const iv_shape *shape)
+const char *iv_net_times(iv_net *net, const char *slope, const char *t, const iv_shape *shape)
 {
-    const char *y = OP("Mul", unfold(net, t, shape), iv_writer_unsqueeze(net->w, slope, 1));
-    return fold(net, y, shape);
+    const char *y = OP("Mul", iv_net_unfold(net, t, shape), iv_writer_unsqueeze(net->w, slope, 1));
+    return iv_net_fold(net, y, shape);
 }
 
 static const char *mask(iv_net *net, const char *op, const char *x, double limit)
@@ -90,6 +90,17 @@ static const char *scaled(iv_net *net, const char *x, double factor)
     return OP("Mul", x, number(net, factor));
 }
 
+/* Of x s(2 u) with u = c (x + 0.044715 x^3): s + x s (1 - s) 2 u'. */
+static const char *gelu_tanh_slope(iv_net *net, const char *x)
+{
+    const char *square = OP("Mul", x, x), *cubic = scaled(net, square, 0.044715);
+    const double c = 2 * 0.79788456080286535588;
+    const char *u = scaled(net, OP("Mul", x, OP("Add", cubic, number(net, 1))), c);
+    const char *s = OP("Sigmoid", u);
+    const char *inner = scaled(net, OP("Add", scaled(net, cubic, 3), number(net, 1)), c);
+    return OP("Add", s, OP("Mul", OP("Mul", x, inner), logistic_slope(net, s)));
+}
+
 /* Within low to high: 1. */
 static const char *inside(iv_net *net, const char *x, double low, double high)
 {
@@ -126,6 +137,11 @@ static const char *function_slope(iv_net *net, const iv_node *node, const char *
     case IV_FUNCTION_HARD_SIGMOID:
         return scaled(net, inside(net, OP("Add", scaled(net, x, p), number(net, q)), 0, 1), p);
     case IV_FUNCTION_LOG_SIGMOID: return OP("Sigmoid", OP("Neg", x));
+    case IV_FUNCTION_HARD_SWISH: /* 0 up to -3, 1 from 3 on, (2 x + 3) / 6 between */
+        s = scaled(net, OP("Add", scaled(net, x, 2), number(net, 3)), 1.0 / 6);
+        s = OP("Mul", s, OP("Mul", mask(net, "Greater", x, -3), mask(net, "Less", x, 3)));
+        return OP("Add", s, mask(net, "GreaterOrEqual", x, 3));
+    case IV_FUNCTION_GELU_TANH: return gelu_tanh_slope(net, x);
     case IV_FUNCTION_SOFTSIGN: /* 1 / (1 + |x|)^2 */
         u = OP("Reciprocal", OP("Add", OP("Abs", x), number(net, 1)));
         return OP("Mul", u, u);
@@ -182,7 +198,7 @@ static void operands(iv_net *net, const iv_node *node, const char *const *t, con
             size_t missing = shape->rank - own->rank;
             padded.dim[k] = k < missing ? 1 : own->dim[k - missing];
         }
-        const char *v = unfold(net, t[o[i].input], &padded), *slope;
+        const char *v = iv_net_unfold(net, t[o[i].input], &padded), *slope;
         bool constant = false;
         if (where) {
             slope = iv_writer_cast(net->w, x[0], IV_TENSOR_BOOL);
@@ -209,80 +225,7 @@ static void operands(iv_net *net, const iv_node *node, const char *const *t, con
         full = full || (!o[i].constant && t[o[i].input] != NULL &&
                         iv_shape_equal(iv_net_shape(net, node->inputs[o[i].input]), shape));
     if (!full) sum = OP("Expand", sum, iv_writer_whole(net->w, 2 + shape->rank, dims));
-    out[0] = fold(net, sum, shape);
-}
-
-/* ---- softmax, normalisations, gdn ---- */
-
-static const char *mean_over(iv_net *net, const char *x, size_t n, const int64_t *axes)
-{
-    const char *y = OP("ReduceMean", x);
-    iv_writer_ints(net->w, "axes", n, axes);
-    iv_writer_int(net->w, "keepdims", 1);
-    return y;
-}
-
-static const char *sum_kept(iv_net *net, const char *x, int64_t axis)
-{
-    const char *y = OP("ReduceSum", x, iv_writer_whole(net->w, 1, &axis));
-    iv_writer_int(net->w, "keepdims", 1);
-    return y;
-}
-
-/* softmax: y (t - sum t y); log_softmax: t - sum t exp(y). */
-static void softmax(iv_net *net, const iv_node *node, const char *const *t, const char **out)
-{
-    const iv_shape *shape = iv_net_shape(net, node->outputs[0]);
-    bool log = strcmp(node->kind->name, "log_softmax") == 0;
-    const char *y = net->value[node->outputs[0]], *v = unfold(net, t[0], shape);
-    if (log) y = OP("Exp", y);
-    y = iv_writer_unsqueeze(net->w, y, 1);
-    v = OP("Sub", v, sum_kept(net, OP("Mul", v, y), (int64_t)node->attributes.axis + 1));
-    out[0] = fold(net, log ? v : OP("Mul", v, y), shape);
-}
-
-/* weight rstd (t - mean t - xhat mean(t xhat)) over the axes from `axis` on. */
-static void layer_norm(iv_net *net, const iv_node *node, const char *const *t, const char **out)
-{
-    const iv_shape *shape = iv_net_shape(net, node->outputs[0]);
-    int64_t axes[IV_MAX_RANK], behind[IV_MAX_RANK];
-    size_t n = 0;
-    for (size_t i = node->attributes.axis; i <= shape->rank; i++, n++) {
-        axes[n] = (int64_t)i;
-        behind[n] = (int64_t)i + 1;
-    }
-    const char *x = net->value[node->inputs[0]], *v = unfold(net, t[0], shape);
-    x = OP("Sub", x, mean_over(net, x, n, axes));
-    const char *var = mean_over(net, OP("Mul", x, x), n, axes);
-    const char *rstd =
-        OP("Reciprocal", OP("Sqrt", OP("Add", var, number(net, node->attributes.eps))));
-    const char *xhat = iv_writer_unsqueeze(net->w, OP("Mul", x, rstd), 1);
-    const char *along = OP("Mul", xhat, mean_over(net, OP("Mul", v, xhat), n, behind));
-    v = OP("Sub", OP("Sub", v, mean_over(net, v, n, behind)), along);
-    v = OP("Mul", v, iv_writer_unsqueeze(net->w, rstd, 1));
-    if (iv_net_role(node, 0) != SIZE_MAX) v = OP("Mul", v, iv_net_param(net, node->params[0]));
-    out[0] = fold(net, v, shape);
-}
-
-/* r t + x q (gamma (x t)), with q = -r^3, of the inverse 1/r. */
-static void gdn(iv_net *net, const iv_node *node, const char *const *t, const char **out)
-{
-    const iv_shape *shape = iv_net_shape(net, node->outputs[0]);
-    const char *x = net->value[node->inputs[0]], *square = OP("Mul", x, x), *mixed, *r, *q;
-    bool inverse = strcmp(node->kind->name, "gdn_inverse") == 0;
-    /* s = beta + gamma x^2, as forward has it */
-    const char *gamma_x;
-    iv_emit_of(node)(net, node, true, &square, &gamma_x);
-    int64_t dims[IV_MAX_RANK];
-    for (size_t i = 0; i < shape->rank; i++) dims[i] = i == 0 ? (int64_t)shape->dim[0] : 1;
-    const char *beta = OP("Reshape", iv_net_param(net, node->params[0]),
-                          iv_writer_whole(net->w, shape->rank, dims));
-    const char *root = OP("Sqrt", OP("Add", gamma_x, beta));
-    r = inverse ? root : OP("Reciprocal", root);
-    q = inverse ? OP("Reciprocal", root) : OP("Neg", OP("Mul", OP("Mul", r, r), r));
-    const char *xt = times(net, x, t[0], shape);
-    iv_emit_of(node)(net, node, true, &xt, &mixed);
-    out[0] = OP("Add", times(net, r, t[0], shape), times(net, OP("Mul", x, q), mixed, shape));
+    out[0] = iv_net_fold(net, sum, shape);
 }
 
 /* ---- all kinds ---- */
@@ -325,6 +268,7 @@ static void tangent_of(iv_net *net, size_t place, const char *const *t, const ch
     const iv_shape *shape = iv_net_shape(net, node->outputs[0]);
     const char *kind = node->kind->name, *x = net->value[node->inputs[0]], *slope = NULL;
     const char *y = net->value[node->outputs[0]];
+    iv_tangent_fn *mixed;
     bool zero = false;
     if (is_linear(node)) {
         for (size_t k = 0; k < node->n_inputs; k++)
@@ -336,18 +280,14 @@ static void tangent_of(iv_net *net, size_t place, const char *const *t, const ch
         if (net->before[place] == NULL) return;
         slope = activation_slope(net, node->attributes.act, node->attributes.parameter,
                                  net->before[place], y);
-        out[0] = times(net, slope, out[0], shape);
+        out[0] = iv_net_times(net, slope, out[0], shape);
     } else if (node->kind->operands >= 2 && strcmp(kind, "matmul") != 0) {
         operands(net, node, t, out);
-    } else if (strcmp(kind, "softmax") == 0 || strcmp(kind, "log_softmax") == 0) {
-        softmax(net, node, t, out);
-    } else if (strcmp(kind, "layer_norm") == 0) {
-        layer_norm(net, node, t, out);
-    } else if (strcmp(kind, "gdn") == 0 || strcmp(kind, "gdn_inverse") == 0) {
-        gdn(net, node, t, out);
+    } else if ((mixed = iv_net_mixed_tangent(node)) != NULL) {
+        mixed(net, node, t, out);
     } else if (node->kind->act != IV_ACT_NONE) {
         slope = activation_slope(net, node->kind->act, node->attributes.parameter, x, y);
-        out[0] = times(net, slope, t[0], shape);
+        out[0] = iv_net_times(net, slope, t[0], shape);
     } else if (node->kind->forward == iv_function_forward) {
         slope = function_slope(net, node, x, y, &zero);
         if (zero) return;
@@ -359,7 +299,7 @@ static void tangent_of(iv_net *net, size_t place, const char *const *t, const ch
                  isinf(iv_net_number(node, 1)))
             out[0] = t[0];
         else
-            out[0] = times(net, slope, t[0], shape);
+            out[0] = iv_net_times(net, slope, t[0], shape);
     } else {
         refuse(net, node);
     }

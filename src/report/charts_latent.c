@@ -19,6 +19,12 @@ static bool always(const iv_report_context *context, const iv_facts *facts)
     return context->analysis->n > 0;
 }
 
+/* What needs a posterior's width. */
+static bool has_width(const iv_report_context *context, const iv_facts *facts)
+{
+    return always(context, facts) && context->analysis->unknown == IV_UNKNOWN_NOTHING;
+}
+
 static double smaller(double a, double b)
 {
     return b < a ? b : a;
@@ -55,14 +61,17 @@ static double pca_value(const iv_analysis *a, size_t rank)
 static void importance_range(const iv_report_context *context, size_t n, iv_axis *axis)
 {
     const iv_analysis *a = context->analysis;
-    double lo = a->beta / 2, hi = a->beta / 2;
+    double floor = isfinite(a->beta) ? a->beta / 2 : 0;
+    double lo = floor > 0 ? floor : (double)INFINITY, hi = floor;
     for (size_t j = 0; j < n; j++) {
         double v = a->latents[j].variance_y, p = pca_value(a, j);
         if (v > 0) lo = smaller(lo, v);
         hi = larger(hi, v + a->latents[j].variance_y_se);
         hi = larger(hi, p);
-        if (p > a->beta / 20) lo = smaller(lo, p);
+        if (p > floor / 10) lo = smaller(lo, p);
     }
+    if (!(hi > 0)) hi = 1;
+    if (!(floor > 0)) lo = larger(smaller(lo, hi), hi * 1e-6); /* no floor: six decades at most */
     *axis = (iv_axis){.lo = lo / 1.5, .hi = hi * 1.15, .log = true};
     iv_axis_nice(axis, 5);
 }
@@ -77,8 +86,9 @@ static void importance_marks(iv_svg *svg, const iv_analysis *a, size_t n)
         double p = pca_value(a, j), truth = true_variance(a, j);
         double left = isnan(p) ? x - bar / 2 : x - bar - 1;
         tip_text(tip, sizeof tip, "variance_y", j, l->variance_y);
-        iv_svg_rect(svg, l->active ? "f1" : "off", left, y, bar, svg->bottom - y, tip);
-        if (l->variance_y > l->variance_y_se) {
+        bool seen = l->variance_y > svg->y.lo;
+        if (seen) iv_svg_rect(svg, l->active ? "f1" : "off", left, y, bar, svg->bottom - y, tip);
+        if (seen && l->variance_y > l->variance_y_se) {
             iv_svg_line(svg, "bar", left + bar / 2,
                         iv_axis_at(&svg->y, l->variance_y - l->variance_y_se), left + bar / 2,
                         iv_axis_at(&svg->y, l->variance_y + l->variance_y_se));
@@ -109,7 +119,8 @@ static void draw_importance(const iv_report_context *context, const iv_facts *fa
     if (a->truth.known && a->truth.n_factors > 0) {
         legend[entries++] = (iv_legend){'r', "ring", "true variance"};
     }
-    legend[entries++] = (iv_legend){'d', "limit", "noise floor, beta/2"};
+    bool floor = isfinite(a->beta);
+    if (floor) legend[entries++] = (iv_legend){'d', "limit", "noise floor, beta/2"};
     iv_svg_open(&svg, out, canvas->width, 340, canvas->key, canvas->title, canvas->alt,
                 canvas->standalone);
     double used = iv_svg_legend(&svg, legend, entries);
@@ -118,8 +129,10 @@ static void draw_importance(const iv_report_context *context, const iv_facts *fa
     snprintf(label, sizeof label, "%s, log scale", a->unit != NULL ? a->unit : "metric units");
     iv_svg_axis_y(&svg, 6, label);
     importance_marks(&svg, a, n);
-    double floor_y = iv_axis_at(&svg.y, a->beta / 2);
-    iv_svg_line(&svg, "limit", svg.left, floor_y, svg.right, floor_y);
+    if (floor) {
+        double floor_y = iv_axis_at(&svg.y, a->beta / 2);
+        iv_svg_line(&svg, "limit", svg.left, floor_y, svg.right, floor_y);
+    }
     iv_svg_slots_x(&svg, n, "latent, by importance");
     iv_svg_close(&svg);
 }
@@ -145,15 +158,24 @@ static void csv_importance(const iv_report_context *context, const iv_facts *fac
 static void says_importance(const iv_report_context *context, const iv_facts *facts, iv_text *out)
 {
     const iv_analysis *a = context->analysis;
+    const char *hold = a->active == 1 ? "it holds" : "together they hold";
+    bool floor = isfinite(a->beta);
     if (a->active == 0) {
-        iv_text_puts(out, "No bar rises above the noise floor: no latent carries information.");
+        iv_text_puts(out, floor ? "No bar rises above the noise floor: no latent carries "
+                                  "information."
+                                : "No latent moves the decoder's output.");
         return;
     }
-    iv_text_printf(out, a->active == 1 ? "%zu latent rises" : "%zu latents rise", a->active);
-    iv_text_printf(out, " above the noise floor of %.3g; %s ", a->beta / 2,
-                   a->active == 1 ? "it holds" : "together they hold");
+    if (floor) {
+        iv_text_printf(out, a->active == 1 ? "%zu latent rises" : "%zu latents rise", a->active);
+        iv_text_printf(out, " above the noise floor of %.3g; %s ", a->beta / 2, hold);
+    } else {
+        iv_text_printf(out, a->active == 1 ? "%zu latent moves" : "%zu latents move", a->active);
+        iv_text_printf(out, " the decoder's output; %s ", hold);
+    }
     iv_put_fixed(out, 100 * facts->share, 1);
-    iv_text_puts(out, " % of importance and residual");
+    iv_text_puts(out, a->unknown == IV_UNKNOWN_ENCODER ? " % of importance"
+                                                       : " % of importance and residual");
     if (a->pca.comparable && a->pca.n > 0) {
         double ratio = a->latents[0].variance_y / a->pca.eigenvalues[0];
         iv_text_puts(out, ", and the first is ");
@@ -276,7 +298,7 @@ static void says_optimality(const iv_report_context *context, const iv_facts *fa
 }
 
 const iv_chart_kind iv_chart_optimality = {"optimality",   "Optimality and stationarity",
-                                           always,         draw_optimality,
+                                           has_width,      draw_optimality,
                                            csv_optimality, says_optimality};
 
 /* ---- rate ---- */
@@ -334,7 +356,7 @@ static void says_rate(const iv_report_context *context, const iv_facts *facts, i
 }
 
 const iv_chart_kind iv_chart_rate = {
-    "rate", "Information in each latent", always, draw_rate, csv_rate, says_rate};
+    "rate", "Information in each latent", has_width, draw_rate, csv_rate, says_rate};
 
 /* ---- cosines ---- */
 
@@ -441,9 +463,12 @@ static void says_cosines(const iv_report_context *context, const iv_facts *facts
     iv_put_fixed(out, a->orthogonality.mean_abs_cosine, 3);
     iv_text_puts(out, ", the largest ");
     iv_put_fixed(out, a->orthogonality.max_abs_cosine, 3);
-    iv_text_puts(out, ", and what is lost to it ");
-    iv_put_number(out, a->orthogonality.cost_nats, 2);
-    iv_text_puts(out, " nats a row.");
+    if (a->unknown == IV_UNKNOWN_NOTHING) {
+        iv_text_puts(out, ", and what is lost to it ");
+        iv_put_number(out, a->orthogonality.cost_nats, 2);
+        iv_text_puts(out, " nats a row");
+    }
+    iv_text_puts(out, ".");
 }
 
 const iv_chart_kind iv_chart_cosines = {

@@ -59,7 +59,9 @@ static void latents_csv(const iv_report_context *context, iv_text *out)
     iv_text_puts(out, "rank,index,active,variance_y,variance_y_se,importance,importance_se,share,"
                       "degenerate_group,kl_nats,sigma2_mean,norm_mean,norm_sd,optimality_mean,"
                       "optimality_sd,stationarity_mean,stationarity_se,isometry_rms,rotation,"
-                      "pca_eigenvalue\n");
+                      "pca_eigenvalue");
+    bool columns = a->unknown != IV_UNKNOWN_NOTHING;
+    iv_text_puts(out, columns ? ",column_square,column_cv,column_straight\n" : "\n");
     for (size_t j = 0; j < a->n; j++) {
         const iv_latent_report *l = &a->latents[j];
         iv_csv_count(out, true, j);
@@ -82,8 +84,12 @@ static void latents_csv(const iv_report_context *context, iv_text *out)
                                  l->stationarity_se,
                                  l->spline_rms,
                                  l->rotation,
-                                 j < a->pca.n ? a->pca.eigenvalues[j] : (double)NAN};
-        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+                                 j < a->pca.n ? a->pca.eigenvalues[j] : (double)NAN,
+                                 l->column_square,
+                                 l->column_cv,
+                                 l->column_straight};
+        size_t count = sizeof values / sizeof *values - (columns ? 0 : 3);
+        for (size_t i = 0; i < count; i++) {
             iv_csv_number(out, false, values[i]);
         }
         iv_csv_end(out);

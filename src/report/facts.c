@@ -88,14 +88,58 @@ static bool near_one(double value)
     return fabs(value - 1) <= 0.05;
 }
 
-void iv_facts_check(const iv_audit *audit, iv_text *out)
+static void check_draws(const iv_audit *audit, iv_text *out)
 {
+    if (!isfinite(audit->data_variance)) {
+        iv_text_puts(out,
+                     "no data were given: nothing to hold Dec(z) against; its total variance ");
+        iv_put_number(out, audit->variance, 3);
+        return;
+    }
+    iv_text_puts(out, "the mean of Dec(z) is ");
+    iv_put_fixed(out, audit->mean_distance, 2);
+    iv_text_puts(out, " SD of the data off theirs; its total variance ");
+    iv_put_number(out, audit->variance, 3);
+    iv_text_puts(out, ", that of the data ");
+    iv_put_number(out, audit->data_variance, 3);
+}
+
+void iv_facts_check(const iv_report_context *context, iv_text *out)
+{
+    const iv_audit *audit = context->audit;
+    if (context->analysis->unknown == IV_UNKNOWN_ENCODER) {
+        check_draws(audit, out);
+        return;
+    }
     iv_text_puts(out, "squared error ");
     iv_put_number(out, audit->error, 3);
     iv_text_puts(out, " a row of Dec(mu); of the mean of the data ");
     iv_put_number(out, audit->mean_error, 3);
     iv_text_printf(out, ", of PCA with %zu ", audit->pca_components);
     iv_put_number(out, audit->pca_error, 3);
+}
+
+void iv_facts_jacobian(const iv_report_context *context, iv_text *out)
+{
+    enum { SHOWN = 6 };
+    const iv_analysis *a = context->analysis;
+    size_t shown = a->n < SHOWN ? a->n : SHOWN;
+    iv_text_puts(out, "spectrum");
+    for (size_t i = 0; i < shown && a->jacobian.spectrum != NULL; i++) {
+        iv_text_puts(out, " ");
+        iv_put_number(out, a->jacobian.spectrum[i], 3);
+    }
+    if (shown < a->n) iv_text_puts(out, " ...");
+    if (a->active > 1) {
+        iv_text_puts(out, "; |cosine| ");
+        iv_put_fixed(out, a->orthogonality.mean_abs_cosine, 3);
+    }
+    if (a->active == 0) return;
+    iv_text_puts(out, "; lengths of columns vary by ");
+    iv_put_fixed(out, 100 * a->jacobian.cv, 0);
+    iv_text_puts(out, " %, straight ");
+    iv_put_fixed(out, a->jacobian.straight, 2);
+    iv_text_puts(out, " (1 = a linear decoder)");
 }
 
 void iv_facts_beta(const iv_report_context *context, iv_text *out)
@@ -204,10 +248,37 @@ static iv_mood put_optimum(const iv_report_context *context, const iv_facts *f, 
     return IV_MOOD_CAUTION;
 }
 
+/* Of parts of a model: how many latents move the output. Nothing is called good or at its optimum
+ * that cannot be told. */
+static iv_mood put_partial(const iv_report_context *context, iv_text *out)
+{
+    const iv_analysis *a = context->analysis;
+    iv_mood mood = IV_MOOD_CAUTION;
+    if (a->active == 0) {
+        iv_text_puts(out, "No latent moves the decoder's output: the model has collapsed.");
+        return IV_MOOD_BAD;
+    }
+    if (a->active < a->n)
+        iv_text_printf(out, "%zu of %zu latents move the decoder's output; ", a->active, a->n);
+    else
+        iv_text_printf(out,
+                       a->n == 1 ? "The one latent moves the decoder's output; "
+                                 : "All %zu latents move the decoder's output; ",
+                       a->n);
+    if (put_misread(a, out, &mood)) return mood;
+    iv_text_puts(out, a->unknown == IV_UNKNOWN_WIDTH
+                          ? "without the posterior's width whether the model is at its optimum "
+                            "cannot be told."
+                          : "of the model's fit to data and of its optimum nothing can be told "
+                            "without an encoder.");
+    return mood;
+}
+
 iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts, iv_text *out)
 {
     const iv_analysis *a = context->analysis;
     const iv_warning *warning;
+    if (a->unknown != IV_UNKNOWN_NOTHING) return put_partial(context, out);
     if (a->active == 0) {
         iv_text_puts(out, "No latent carries information: the model has collapsed.");
         return IV_MOOD_BAD;

@@ -25,8 +25,10 @@ typedef enum iv_mood { IV_MOOD_GOOD = 0, IV_MOOD_CAUTION = 1, IV_MOOD_BAD = 2 } 
 iv_mood iv_facts_verdict(const iv_report_context *context, const iv_facts *facts, iv_text *out);
 const iv_warning *iv_facts_warning(const iv_analysis *analysis, const char *code);
 
-/* Of an audit: the reconstruction beside the mean's and PCA's, and what beta the latents have. */
-void iv_facts_check(const iv_audit *audit, iv_text *out);
+/* Of an audit: the reconstruction beside the mean's and PCA's (without encoder: draws beside the
+ * data), what beta the latents have, and of parts of a model what the Jacobian says. */
+void iv_facts_check(const iv_report_context *context, iv_text *out);
+void iv_facts_jacobian(const iv_report_context *context, iv_text *out);
 void iv_facts_beta(const iv_report_context *context, iv_text *out);
 
 /* The letter that marks a latent's near-degenerate group in tables, or 0. A group of all active

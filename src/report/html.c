@@ -68,8 +68,10 @@ static void put_sub(const iv_page *p)
         iv_put_escaped(p->out, m->arch);
         iv_text_puts(p->out, ", ");
     }
-    iv_text_printf(p->out, "%s, beta %.4g, %s objective", p->facts.loss, p->a->beta,
-                   m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional");
+    iv_text_puts(p->out, p->facts.loss);
+    if (p->a->unknown == IV_UNKNOWN_NOTHING)
+        iv_text_printf(p->out, ", beta %.4g, %s objective", p->a->beta,
+                       m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional");
     if (m->steps > 0) {
         iv_text_puts(p->out, ", ");
         iv_put_count(p->out, m->steps);
@@ -116,11 +118,15 @@ static void put_audit(const iv_page *p)
     const iv_audit *audit = p->context->audit;
     iv_text check = {0}, beta = {0};
     if (audit == NULL) return;
-    iv_facts_check(audit, &check);
-    iv_facts_beta(p->context, &beta);
+    bool whole = p->a->unknown == IV_UNKNOWN_NOTHING;
+    iv_facts_check(p->context, &check);
+    if (whole)
+        iv_facts_beta(p->context, &beta);
+    else
+        iv_facts_jacobian(p->context, &beta);
     iv_text_puts(p->out, "<p class=\"key\"><b>Check.</b> ");
     iv_put_escaped(p->out, check.data != NULL ? check.data : "");
-    iv_text_puts(p->out, "</p><p class=\"key\"><b>beta.</b> ");
+    iv_text_printf(p->out, "</p><p class=\"key\"><b>%s.</b> ", whole ? "beta" : "Jacobian");
     iv_put_escaped(p->out, beta.data != NULL ? beta.data : "");
     iv_text_puts(p->out, "</p>");
     for (size_t i = 0; i < audit->n_notes; i++) {
@@ -163,9 +169,46 @@ static void picture_card(const iv_page *p)
     card(p, "Pictures", &v, &n);
 }
 
+/* Of parts of a model: what rests on the decoder's Jacobian alone. */
+static void put_partial_cards(const iv_page *p)
+{
+    iv_text v = {0}, n = {0};
+    iv_text_puts(p->out, "<dl class=\"cards\">");
+    iv_text_printf(&v, "%zu of %zu", p->a->active, p->a->n);
+    iv_text_puts(&n, "move the output: importance above 0.001 of the largest");
+    card(p, "Active latents", &v, &n);
+    iv_put_number(&v, p->a->active > 0 ? p->a->jacobian.spectrum[0] : (double)NAN, 3);
+    iv_text_puts(&n, "largest of the Jacobian's spectrum");
+    if (p->a->pca.n > 0 && p->a->pca.comparable) {
+        iv_text_puts(&n, "; of PCA ");
+        iv_put_number(&n, p->a->pca.eigenvalues[0], 3);
+    }
+    card(p, "Spectrum", &v, &n);
+    iv_put_fixed(&v, p->a->jacobian.straight, 2);
+    iv_text_puts(&n, "1 for a linear decoder; lengths of columns vary by ");
+    iv_put_fixed(&n, 100 * p->a->jacobian.cv, 0);
+    iv_text_puts(&n, " %");
+    card(p, "Straightness", &v, &n);
+    iv_put_fixed(&v, p->a->orthogonality.mean_abs_cosine, 3);
+    iv_text_puts(&n, "mean |cosine| of columns, largest ");
+    iv_put_fixed(&n, p->a->orthogonality.max_abs_cosine, 3);
+    card(p, "Angles", &v, &n);
+    if (p->a->unknown == IV_UNKNOWN_WIDTH) {
+        iv_put_number(&v, p->a->distortion.transform, 3);
+        iv_text_puts(&n, "of Dec(mu) a row");
+        card(p, "Reconstruction", &v, &n);
+    }
+    if (p->a->image_quality.rows > 0) picture_card(p);
+    iv_text_puts(p->out, "</dl>");
+}
+
 static void put_cards(const iv_page *p)
 {
     iv_text v = {0}, n = {0};
+    if (p->a->unknown != IV_UNKNOWN_NOTHING) {
+        put_partial_cards(p);
+        return;
+    }
     iv_text_puts(p->out, "<dl class=\"cards\">");
     iv_text_printf(&v, "%zu of %zu", p->a->active, p->a->n);
     if (p->a->pca.comparable) {
@@ -396,6 +439,13 @@ static isovae_status put_body(const iv_page *p, isovae_error *err)
         iv_text_puts(p->out, "</div></section>");
     }
     iv_labels_html(p);
+    if (p->a->unknown != IV_UNKNOWN_NOTHING) {
+        open_section(p, "angles", "Angles",
+                     "Directions in which the latents move the data, from the decoder's Jacobian.");
+        chart(p, "cosines", 540, "");
+        iv_text_puts(p->out, "</section></main>");
+        return ISOVAE_OK;
+    }
     open_section(p, "optimum", "Is the model at its optimum?",
                  "At the optimum every latent meets the same equations, whatever the data.");
     iv_text_puts(p->out, "<div class=\"pair\">");
@@ -441,6 +491,10 @@ static void put_nav(const iv_page *p)
         iv_text_puts(p->out, "<a href=\"#truth\">Truth</a>");
     }
     if (p->a->labels.of != NULL) iv_text_puts(p->out, "<a href=\"#labels\">Labels</a>");
+    if (p->a->unknown != IV_UNKNOWN_NOTHING) {
+        iv_text_puts(p->out, "<a href=\"#angles\">Angles</a></nav>");
+        return;
+    }
     iv_text_puts(p->out, "<a href=\"#optimum\">Optimum</a>");
     if (p->a->noise.n > 0) iv_text_puts(p->out, "<a href=\"#noise\">Noise</a>");
     iv_text_printf(p->out, "<a href=\"#density\">%s</a>",

@@ -15,13 +15,17 @@ static isovae_status reconstructions(const iv_page *p, isovae_error *err)
     IV_TRY(iv_reconstruction_picture(p->context, &p->facts, count, &sheet, rows, err));
     iv_text_puts(p->out, "<figure><h3>Reconstructions</h3><img class=\"pixels\" src=\"");
     isovae_status status = iv_put_png(p->out, &sheet, err);
+    bool ordered = p->a->density.values != NULL;
     iv_text_printf(p->out,
                    "\" width=\"%zu\" height=\"%zu\" alt=\"%zu inputs above their "
-                   "reconstructions, from the least to the most probable row\">",
-                   sheet.width, sheet.height, count);
+                   "reconstructions%s\">",
+                   sheet.width, sheet.height, count,
+                   ordered ? ", from the least to the most probable row" : "");
     iv_free(sheet.pixels);
     iv_text_puts(p->out, "<figcaption>Above the inputs, below what the decoder makes of their code "
-                         "mu; from left to right from the least to the most probable row");
+                         "mu");
+    if (ordered)
+        iv_text_puts(p->out, "; from left to right from the least to the most probable row");
     if (p->a->density.values != NULL) {
         iv_text_puts(p->out, " (");
         iv_put_fixed(p->out, p->a->density.values[rows[0]], 1);
@@ -212,7 +216,8 @@ static isovae_status traversals(const iv_page *p, isovae_error *err)
 
 isovae_status iv_html_images(const iv_page *p, isovae_error *err)
 {
-    IV_TRY(reconstructions(p, err));
-    IV_TRY(samples(p, err));
+    /* without a width it is not known whether codes lie as the prior says */
+    if (p->a->unknown != IV_UNKNOWN_ENCODER) IV_TRY(reconstructions(p, err));
+    if (p->a->unknown != IV_UNKNOWN_WIDTH) IV_TRY(samples(p, err));
     return traversals(p, err);
 }

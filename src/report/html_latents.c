@@ -34,15 +34,20 @@ static void cell_pm(const iv_page *p, double value, double spread, int decimals)
 
 static void table_head(const iv_page *p, const char *class)
 {
-    iv_text_printf(p->out,
-                   "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of "
-                   "latents\"><table class=\"%s\"><thead><tr><th scope=\"col\">latent</th>"
-                   "<th scope=\"col\">variance_y</th><th scope=\"col\">share</th>"
-                   "<th scope=\"col\">nats</th><th scope=\"col\">optimality</th>"
-                   "<th scope=\"col\">stationarity</th><th scope=\"col\">sigma\xC2\xB2</th>"
-                   "<th scope=\"col\">%s</th><th scope=\"col\" class=\"text\">moves most</th></tr>"
-                   "</thead><tbody>",
-                   class, p->a->pca.comparable ? "PCA" : "PCA*");
+    iv_text_printf(
+        p->out,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of "
+        "latents\"><table class=\"%s\"><thead><tr><th scope=\"col\">latent</th>"
+        "<th scope=\"col\">variance_y</th><th scope=\"col\">share</th>"
+        "%s<th scope=\"col\">%s</th><th scope=\"col\" class=\"text\">moves most</th></tr>"
+        "</thead><tbody>",
+        class,
+        p->a->unknown == IV_UNKNOWN_NOTHING
+            ? "<th scope=\"col\">nats</th><th scope=\"col\">optimality</th>"
+              "<th scope=\"col\">stationarity</th><th scope=\"col\">sigma\xC2\xB2</th>"
+            : "<th scope=\"col\">length</th><th scope=\"col\">varies</th>"
+              "<th scope=\"col\">straight</th><th scope=\"col\">|cosine|</th>",
+        p->a->pca.comparable ? "PCA" : "PCA*");
 }
 
 static void table_row(const iv_page *p, size_t rank, int decimals, int pca_decimals)
@@ -63,10 +68,21 @@ static void table_row(const iv_page *p, size_t rank, int decimals, int pca_decim
                    " %%<span class=\"share\" aria-hidden=\"true\"><i style=\"width:%.1f%%\">"
                    "</i></span></td>",
                    100 * (isnan(share) ? 0 : share));
-    cell(p, l->kl, 2);
-    cell_pm(p, l->optimality_mean, l->optimality_sd, 2);
-    cell_pm(p, l->stationarity_mean, l->stationarity_se, 3);
-    cell(p, l->sigma2_mean, 3);
+    if (p->a->unknown == IV_UNKNOWN_NOTHING) {
+        cell(p, l->kl, 2);
+        cell_pm(p, l->optimality_mean, l->optimality_sd, 2);
+        cell_pm(p, l->stationarity_mean, l->stationarity_se, 3);
+        cell(p, l->sigma2_mean, 3);
+    } else {
+        open_cell(p, sqrt(l->column_square));
+        iv_put_number(p->out, sqrt(l->column_square), 3);
+        iv_text_puts(p->out, "</td>");
+        open_cell(p, l->column_cv);
+        iv_put_fixed(p->out, 100 * l->column_cv, 0);
+        iv_text_puts(p->out, " %</td>");
+        cell(p, l->column_straight, 2);
+        cell(p, l->rotation, 3);
+    }
     cell(p, pca, pca_decimals);
     iv_text_puts(p->out, "<td class=\"text\">");
     iv_facts_moves(p->context, &p->facts, rank, 3, 60, &moves);
@@ -122,8 +138,14 @@ void iv_html_latents(const iv_page *p)
     iv_put_escaped(p->out, p->a->unit != NULL ? p->a->unit : "metric units");
     iv_text_puts(p->out,
                  " (\xC2\xB1 standard error). share: of the sum over active latents and the "
-                 "residual. optimality and stationarity: 1 at the optimum (\xC2\xB1 SD over "
-                 "rows, \xC2\xB1 standard error).");
+                 "residual.");
+    iv_text_puts(p->out, p->a->unknown == IV_UNKNOWN_NOTHING
+                             ? " optimality and stationarity: 1 at the optimum (\xC2\xB1 SD over "
+                               "rows, \xC2\xB1 standard error)."
+                             : " length: of the latent's column of the Jacobian (root mean "
+                               "square); varies: its SD over the rows by its mean; straight: the "
+                               "part of the column that is the same for all rows; |cosine|: mean "
+                               "of the worst pair.");
     if (p->facts.image) {
         iv_text_puts(p->out,
                      " moves most: row,column, counted from 0, where brightness rises (+) and "

@@ -6,6 +6,8 @@
 #include "report/noise.h"
 #include "report/values.h"
 
+#include <math.h>
+
 static json_t *provenance(const iv_report_context *context)
 {
     json_t *o = json_object();
@@ -36,6 +38,16 @@ static json_t *loading(const iv_report_context *context, const iv_loading *l)
     return iv_json_done(o, ok);
 }
 
+/* Of the decoder's Jacobian, where parts of the model are missing. */
+static json_t *column(const iv_latent_report *l)
+{
+    json_t *o = json_object();
+    bool ok = iv_json_put(o, "square_mean", iv_json_number(l->column_square));
+    ok = ok && iv_json_put(o, "length_cv", iv_json_number(l->column_cv));
+    ok = ok && iv_json_put(o, "straight", iv_json_number(l->column_straight));
+    return iv_json_done(o, ok);
+}
+
 static json_t *latent(const iv_report_context *context, const iv_latent_report *l)
 {
     json_t *o = json_object(), *loadings = json_array();
@@ -59,6 +71,8 @@ static json_t *latent(const iv_report_context *context, const iv_latent_report *
     ok = ok && iv_json_put(o, "stationarity_se", iv_json_number(l->stationarity_se));
     ok = ok && iv_json_put(o, "isometry_rms", iv_json_number(l->spline_rms));
     ok = ok && iv_json_put(o, "rotation", iv_json_number(l->rotation));
+    if (ok && context->analysis->unknown != IV_UNKNOWN_NOTHING)
+        ok = iv_json_put(o, "column", column(l));
     for (size_t i = 0; ok && i < l->n_top; i++)
         ok = iv_json_append(loadings, loading(context, &l->top[i]));
     if (ok) {
@@ -116,6 +130,7 @@ static json_t *iwae(const iv_analysis *a)
 static json_t *density(const iv_analysis *a)
 {
     static const char *const at[] = {"0.01", "0.25", "0.5", "0.75", "0.99"};
+    if (a->density.values == NULL) return json_null();
     json_t *o = json_object(), *q = json_object();
     bool ok = iv_json_put(o, "estimator", json_string(iv_estimate_name(a->density.estimate)));
     ok = ok && iv_json_put(o, "absolute", json_boolean(a->density.absolute));
@@ -138,9 +153,10 @@ static json_t *pca(const iv_analysis *a)
     json_t *o = json_object();
     bool ok = iv_json_put(o, "eigenvalues", iv_json_numbers(a->pca.eigenvalues, a->pca.n));
     ok = ok && iv_json_put(o, "comparable", json_boolean(a->pca.comparable));
-    ok =
-        ok && iv_json_put(o, "active_predicted",
-                          a->pca.comparable ? iv_json_count(a->pca.active_predicted) : json_null());
+    ok = ok &&
+         iv_json_put(o, "active_predicted",
+                     a->pca.comparable && isfinite(a->beta) ? iv_json_count(a->pca.active_predicted)
+                                                            : json_null());
     ok = ok && iv_json_put(o, "residual", iv_json_number(a->pca.residual));
     return iv_json_done(o, ok);
 }
@@ -256,8 +272,28 @@ static json_t *ensemble(const iv_report_context *context)
     return iv_json_done(o, ok);
 }
 
-static json_t *audit(const iv_audit *audit)
+static json_t *jacobian(const iv_analysis *a)
 {
+    json_t *o = json_object();
+    bool ok = iv_json_put(o, "spectrum", iv_json_numbers(a->jacobian.spectrum, a->n));
+    ok = ok && iv_json_put(o, "length_cv", iv_json_number(a->jacobian.cv));
+    ok = ok && iv_json_put(o, "straight", iv_json_number(a->jacobian.straight));
+    return iv_json_done(o, ok);
+}
+
+static json_t *draws(const iv_audit *audit)
+{
+    json_t *o = json_object();
+    bool ok = iv_json_put(o, "variance", iv_json_number(audit->variance));
+    ok = ok && iv_json_put(o, "data_variance", iv_json_number(audit->data_variance));
+    ok = ok && iv_json_put(o, "mean_distance", iv_json_number(audit->mean_distance));
+    return iv_json_done(o, ok);
+}
+
+static json_t *audit(const iv_audit *audit, const iv_analysis *a)
+{
+    static const char *const unknown[] = {
+        [IV_UNKNOWN_WIDTH] = "width", [IV_UNKNOWN_ENCODER] = "encoder"};
     json_t *o = json_object(), *check = json_object(), *notes = json_array();
     bool ok = notes != NULL;
     for (size_t i = 0; ok && i < audit->n_notes; i++)
@@ -273,6 +309,10 @@ static json_t *audit(const iv_audit *audit)
     ok = ok && iv_json_put(o, "beta_estimate", iv_json_number(audit->beta));
     ok = ok && iv_json_put(o, "beta_spread", iv_json_number(audit->beta_spread));
     ok = ok && iv_json_put(o, "width_slope", iv_json_number(audit->width_slope));
+    if (a->unknown == IV_UNKNOWN_NOTHING) return iv_json_done(o, ok);
+    ok = ok && iv_json_put(o, "unknown", json_string(unknown[a->unknown]));
+    ok = ok && iv_json_put(o, "jacobian", jacobian(a));
+    if (ok && a->unknown == IV_UNKNOWN_ENCODER) ok = iv_json_put(o, "draws", draws(audit));
     return iv_json_done(o, ok);
 }
 
@@ -283,7 +323,7 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     json_t *o = json_object();
     bool ok = iv_json_put(o, "format", json_string("isovae-report/1"));
     ok = ok && iv_json_put(o, "provenance", provenance(context));
-    if (ok && context->audit != NULL) ok = iv_json_put(o, "audit", audit(context->audit));
+    if (ok && context->audit != NULL) ok = iv_json_put(o, "audit", audit(context->audit, a));
     ok = ok && iv_json_put(o, "n_samples", iv_json_count(a->rows));
     ok = ok && iv_json_put(o, "input_dim", iv_json_count(a->d));
     ok = ok && iv_json_put(o, "latent_dim", iv_json_count(a->n));
@@ -291,9 +331,9 @@ isovae_status iv_report_json(const iv_report_context *context, json_t **out, iso
     ok = ok && iv_json_put(o, "loss", json_string(iv_facts_loss(m)));
     ok = ok && iv_json_put(o, "beta", iv_json_number(a->beta));
     ok = ok && iv_json_put(o, "beta_estimate", iv_json_number(a->beta_estimate));
-    ok = ok && iv_json_put(o, "objective",
-                           json_string(m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed"
-                                                                               : "conventional"));
+    const char *objective = m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional";
+    if (a->unknown != IV_UNKNOWN_NOTHING) objective = NULL;
+    ok = ok && iv_json_put(o, "objective", iv_json_string(objective));
     ok = ok && iv_json_put(o, "space", iv_json_string(a->space));
     ok = ok && iv_json_put(o, "unit", iv_json_string(a->unit));
     ok = ok && iv_json_put(o, "latents", latents(context));

@@ -72,13 +72,13 @@ static size_t sheet_channels(const iv_facts *f)
 static void y_moments(const iv_analysis *a, size_t rank, double *mean, double *sd)
 {
     const iv_latent_report *l = &a->latents[rank];
-    double spread = l->variance_y - a->beta / 2;
+    double floor = isfinite(a->beta) ? a->beta / 2 : 0, spread = l->variance_y - floor;
     *mean = 0;
-    if (!l->active) { /* sigma = 1: y = sqrt(beta/2) mu over the prior */
-        *sd = sqrt(a->beta / 2);
+    if (!l->active && floor > 0) { /* sigma = 1: y = sqrt(beta/2) mu over the prior */
+        *sd = sqrt(floor);
         return;
     }
-    *sd = spread > 0 ? sqrt(spread) : sqrt(a->beta / 2);
+    *sd = spread > 0 ? sqrt(spread) : sqrt(floor);
     if (a->y == NULL || a->rows == 0) return;
     for (size_t r = 0; r < a->rows; r++) *mean += a->y[r * a->n + rank];
     *mean /= (double)a->rows;
@@ -90,7 +90,8 @@ static double mu_at(const iv_report_context *context, size_t rank, double y)
 {
     const iv_model *m = context->model;
     const iv_latent_report *l = &context->analysis->latents[rank];
-    if (l->active && m->splines != NULL && m->splines[l->index].n > 0) {
+    bool fitted = l->active || context->analysis->unknown != IV_UNKNOWN_NOTHING;
+    if (fitted && m->splines != NULL && m->splines[l->index].n > 0) {
         return iv_spline_mu(&m->splines[l->index], m->beta, y);
     }
     double sigma = l->active ? sqrt(l->sigma2_mean) : 1;

@@ -60,7 +60,7 @@ static void line(const page *p, const char *label, iv_text *value)
 static void line_check(const page *p)
 {
     iv_text t = {0};
-    iv_facts_check(p->context->audit, &t);
+    iv_facts_check(p->context, &t);
     line(p, "check", &t);
 }
 
@@ -71,14 +71,25 @@ static void line_beta(const page *p)
     line(p, "beta", &t);
 }
 
+static void line_jacobian(const page *p)
+{
+    iv_text t = {0};
+    iv_facts_jacobian(p->context, &t);
+    line(p, "Jacobian", &t);
+}
+
 static void line_rows(const page *p)
 {
     iv_text t = {0};
     const char *source = p->context->data->source;
-    iv_put_count(&t, p->a->rows);
-    if (strcmp(p->a->row_set, "all") != 0) iv_text_printf(&t, " %s", p->a->row_set);
-    iv_text_puts(&t, " rows of ");
-    iv_put_clean(&t, source != NULL ? iv_facts_base(source) : "memory", 40, true);
+    if (p->a->unknown == IV_UNKNOWN_ENCODER) {
+        iv_text_puts(&t, source != NULL ? source : "draws");
+    } else {
+        iv_put_count(&t, p->a->rows);
+        if (strcmp(p->a->row_set, "all") != 0) iv_text_printf(&t, " %s", p->a->row_set);
+        iv_text_puts(&t, " rows of ");
+        iv_put_clean(&t, source != NULL ? iv_facts_base(source) : "memory", 40, true);
+    }
     if (p->facts.image) {
         iv_text_printf(&t, ", %zux%zu images", p->facts.height, p->facts.width);
     } else {
@@ -102,8 +113,10 @@ static void line_model(const page *p)
         iv_put_clean(&t, m->arch, 24, true);
         iv_text_puts(&t, ", ");
     }
-    iv_text_printf(&t, "%s, beta %.4g, %s", p->facts.loss, p->a->beta,
-                   m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional");
+    iv_text_puts(&t, p->facts.loss);
+    if (p->a->unknown == IV_UNKNOWN_NOTHING)
+        iv_text_printf(&t, ", beta %.4g, %s", p->a->beta,
+                       m->objective == IV_OBJECTIVE_DECOMPOSED ? "decomposed" : "conventional");
     if (m->steps > 0) {
         iv_text_puts(&t, ", ");
         iv_put_count(&t, m->steps);
@@ -121,9 +134,12 @@ static void line_importance(const page *p)
         iv_text_printf(&t, p->a->active == 1 ? "1 latent holds " : "%zu latents hold ",
                        p->a->active);
         iv_put_fixed(&t, 100 * p->facts.share, 1);
-        iv_text_puts(&t, " %, residual ");
-        iv_put_number(&t, p->a->distortion.residual, 3);
-        if (p->a->pca.comparable) {
+        iv_text_puts(&t, " %");
+        if (p->a->unknown != IV_UNKNOWN_ENCODER) {
+            iv_text_puts(&t, ", residual ");
+            iv_put_number(&t, p->a->distortion.residual, 3);
+        }
+        if (p->a->pca.comparable && p->a->unknown != IV_UNKNOWN_ENCODER) {
             iv_text_printf(&t, " (PCA with %zu: ", p->a->active);
             /* Rounding is not variance. */
             double left = p->a->pca.residual;
@@ -291,6 +307,25 @@ static double pca_beside(const page *p, size_t rank)
     return rank < p->a->pca.n ? p->a->pca.eigenvalues[rank] : (double)NAN;
 }
 
+/* What stands between share and PCA: nats and optimality, or of parts of a model the column of the
+ * Jacobian. */
+static void middle_cells(const page *p, const iv_latent_report *l)
+{
+    if (p->a->unknown == IV_UNKNOWN_NOTHING) {
+        cell_fixed(p, 7, l->kl, 2);
+        cell_fixed(p, 6, l->optimality_mean, 2);
+        iv_text_puts(p->out, " +- ");
+        cell_fixed(p, 4, l->optimality_sd, 2);
+        return;
+    }
+    iv_text length = {0};
+    iv_put_number(&length, sqrt(l->column_square), 3);
+    cell(p, 8, &length);
+    cell_fixed(p, 6, 100 * l->column_cv, 0);
+    iv_text_puts(p->out, "%");
+    cell_fixed(p, 9, l->column_straight, 2);
+}
+
 static void table_row(const page *p, size_t rank, int decimals, int pca_decimals)
 {
     const iv_latent_report *l = &p->a->latents[rank];
@@ -302,12 +337,10 @@ static void table_row(const page *p, size_t rank, int decimals, int pca_decimals
     cell_fixed(p, 10, l->variance_y, decimals);
     cell_fixed(p, 7, 100 * l->share, 1);
     iv_text_puts(p->out, "%");
-    cell_fixed(p, 7, l->kl, 2);
-    cell_fixed(p, 6, l->optimality_mean, 2);
-    iv_text_puts(p->out, " +- ");
-    cell_fixed(p, 4, l->optimality_sd, 2);
+    middle_cells(p, l);
     cell_fixed(p, 9, pca_beside(p, rank), pca_decimals);
-    size_t used = 58, room = p->width > used + 8 ? p->width - used : 8;
+    size_t used = p->a->unknown == IV_UNKNOWN_NOTHING ? 58 : 61,
+           room = p->width > used + 8 ? p->width - used : 8;
     iv_facts_moves(p->context, &p->facts, rank, 3, room, &moves);
     if (moves.length > 0) iv_text_printf(p->out, "  %s", moves.data);
     if (moves.failed) p->out->failed = true;
@@ -332,8 +365,10 @@ static void put_table(const page *p)
         int decimals = iv_decimals(variance, shown, 4, 6);
         int pca_decimals = iv_decimals(pca, shown, 4, 6);
         style(p, "1");
-        iv_text_printf(p->out, "%7s %10s%8s%7s%14s%9s  %s\n", "latent", "variance_y", "share",
-                       "nats", "optimality  ", p->a->pca.comparable ? "PCA" : "PCA*",
+        bool whole = p->a->unknown == IV_UNKNOWN_NOTHING;
+        iv_text_printf(p->out, "%7s %10s%8s%s%9s  %s\n", "latent", "variance_y", "share",
+                       whole ? "   nats  optimality  " : "  length varies straight",
+                       p->a->pca.comparable ? "PCA" : "PCA*",
                        p->facts.image ? "at row,col" : "moves most");
         style(p, "0");
         for (size_t j = 0; j < shown; j++) table_row(p, j, decimals, pca_decimals);
@@ -344,6 +379,10 @@ static void put_table(const page *p)
     if (off > 0) iv_text_printf(&t, "%zu not active; ", off);
     iv_text_puts(&t, p->a->pca.comparable ? "variance_y and PCA in " : "variance_y in ");
     iv_text_puts(&t, p->a->unit != NULL ? p->a->unit : "metric units");
+    if (p->a->unknown == IV_UNKNOWN_ENCODER) {
+        bool given = isfinite(p->context->audit->data_variance);
+        iv_text_puts(&t, given ? "; PCA of the data" : "; PCA of Dec(z)");
+    }
     if (groups) iv_text_puts(&t, "; same letter: may rotate into each other");
     if (!p->a->pca.comparable && p->a->pca.n > 0) {
         iv_text_puts(&t, "; * plain PCA of the inputs, not comparable in scale");
@@ -399,12 +438,17 @@ isovae_status iv_report_text(const iv_report_context *context, iv_text *out, iso
     if (context->audit != NULL) line_check(&p);
     line_rows(&p);
     line_model(&p);
-    if (context->audit != NULL) line_beta(&p);
-    line_importance(&p);
-    line_optimality(&p);
-    line_distortion(&p);
-    line_rate(&p);
-    line_density(&p);
+    if (p.a->unknown != IV_UNKNOWN_NOTHING) {
+        line_importance(&p);
+        line_jacobian(&p);
+    } else {
+        if (context->audit != NULL) line_beta(&p);
+        line_importance(&p);
+        line_optimality(&p);
+        line_distortion(&p);
+        line_rate(&p);
+        line_density(&p);
+    }
     if (context->ensemble != NULL && context->ensemble->n_more > 0) line_members(&p);
     if (p.a->noise.n > 0) line_noise(&p);
     if (p.a->image_quality.rows > 0) line_pictures(&p);

@@ -235,23 +235,25 @@ static isovae_status run_passes(parts *p, const iv_model *model, const iv_datase
 
 /* --- the report --- */
 
-static isovae_status keep_rows(iv_analysis *a, const parts *p, bool latents, isovae_error *err)
+isovae_status iv_summarise_rows(iv_summary *s, isovae_error *err)
 {
-    size_t count = p->rows->rows, n = a->n;
+    iv_analysis *a = s->analysis;
+    const iv_rows *rows = s->rows;
+    size_t count = rows->rows, n = a->n;
     IV_TRY(IV_NEW(a->row_index, count, "the rows", err));
     IV_TRY(IV_NEW(a->transform_rows, count, "the rows", err));
-    memcpy(a->row_index, p->rows->index, count * sizeof *a->row_index);
-    memcpy(a->transform_rows, p->rows->transform, count * sizeof *a->transform_rows);
-    if (!latents) return ISOVAE_OK;
+    memcpy(a->row_index, rows->index, count * sizeof *a->row_index);
+    memcpy(a->transform_rows, rows->transform, count * sizeof *a->transform_rows);
+    if (!s->options->keep_rows) return ISOVAE_OK;
     IV_TRY(IV_NEW(a->mu, count * n, "the rows", err));
-    IV_TRY(IV_NEW(a->sigma, count * n, "the rows", err));
+    if (a->unknown == IV_UNKNOWN_NOTHING) IV_TRY(IV_NEW(a->sigma, count * n, "the rows", err));
     IV_TRY(IV_NEW(a->y, count * n, "the rows", err));
     for (size_t r = 0; r < count; r++) {
         for (size_t j = 0; j < n; j++) {
-            size_t from = r * n + p->order[j];
-            a->mu[r * n + j] = p->rows->mu[from];
-            a->sigma[r * n + j] = exp(p->rows->logvar[from] / 2);
-            a->y[r * n + j] = p->y[from];
+            size_t from = r * n + s->order[j];
+            a->mu[r * n + j] = rows->mu[from];
+            if (a->sigma != NULL) a->sigma[r * n + j] = exp(rows->logvar[from] / 2);
+            a->y[r * n + j] = s->y[from];
         }
     }
     return ISOVAE_OK;
@@ -338,7 +340,7 @@ static isovae_status analyse(iv_analysis *a, parts *p, const iv_model *model,
     IV_TRY(iv_summarise_quality(&summary, p->pass, err));
     IV_TRY(iv_summarise_truth(&summary, err));
     IV_TRY(iv_summarise_labels(&summary, err));
-    IV_TRY(keep_rows(a, p, options->keep_rows, err));
+    IV_TRY(iv_summarise_rows(&summary, err));
     return warn(a, p, &summary, err);
 }
 
@@ -373,6 +375,7 @@ void iv_analysis_free(iv_analysis *a)
     iv_free(a->latents);
     iv_free(a->cosine);
     iv_free(a->noise.features);
+    iv_free(a->jacobian.spectrum);
     iv_free(a->pca.eigenvalues);
     iv_free(a->row_index);
     iv_free(a->mu);

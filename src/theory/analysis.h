@@ -11,6 +11,14 @@
 
 enum { IV_TOP_LOADINGS = 10 };
 
+/* What an analysis had to do without: it is one of parts of a model (theory/partial.h), and what
+ * needs them is NaN, NULL or 0. */
+typedef enum iv_unknown {
+    IV_UNKNOWN_NOTHING = 0,
+    IV_UNKNOWN_WIDTH,  /* no sigma: the encoder gives means alone */
+    IV_UNKNOWN_ENCODER /* nor means: the rows are draws of z ~ N(0, I), decoded */
+} iv_unknown;
+
 typedef struct iv_loading {
     size_t feature;
     double mean;  /* E[d x_i / d y_j] sd(y_j), in data units of the feature */
@@ -32,6 +40,10 @@ typedef struct iv_latent_report {
     double optimality_mean, optimality_sd;     /* E1 */
     double stationarity_mean, stationarity_se; /* E0 */
     double spline_rms;                         /* E3 */
+    /* Of the decoder's column x_j = d Dec/dz_j, where something is unknown: mean of its squared
+     * length in G; SD of the length over rows by its mean; |E x_j|^2 / E |x_j|^2, 1 where the
+     * column is the same everywhere. */
+    double column_square, column_cv, column_straight;
     double rotation; /* largest mean |cosine| with another active latent */
     size_t n_top;
     iv_loading top[IV_TOP_LOADINGS];
@@ -82,6 +94,7 @@ typedef struct iv_analysis {
     size_t rows, bad_rows, d, n, active;
     const char *row_set; /* "all", "validation", "training": static text */
     bool data_is_training_set;
+    iv_unknown unknown;
     double beta;
     const char *unit;  /* of importance: "squared data units", "squared standard deviations", ... */
     const char *space; /* "data", "standardised", "min-max", "unit", "logits" */
@@ -159,6 +172,14 @@ typedef struct iv_analysis {
     double encoder_gap_nats;
     iv_image_quality image_quality;
     double beta_estimate; /* the beta for which E1 holds best over active latents */
+
+    /* Where something is unknown: eigenvalues of C^(1/2) E[J^T G J] C^(1/2), C the covariance of
+     * the codes, whatever axes the latents have (n, descending); and means of column_cv and
+     * column_straight over the active latents, weighted by their importance. */
+    struct {
+        double *spectrum;
+        double cv, straight;
+    } jacobian;
 
     struct {
         bool known, density_known;

@@ -1,11 +1,12 @@
 #include "theory/audit.h"
 
-#include "base/locale.h"
 #include "base/memory.h"
 #include "data/split.h"
+#include "theory/partial.h"
 #include "theory/rows.h"
 #include "theory/score.h"
 #include "theory/statistics.h"
+#include "theory/summary.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -147,9 +148,9 @@ static isovae_status first_look(look *l, iv_model *model, const iv_dataset *data
 
 /* ---- whether the networks see the data as they should ---- */
 
-static isovae_status reconstruct(iv_audit *audit, const iv_model *model, const iv_dataset *data,
-                                 const size_t *rows, size_t n_rows, iv_pool *pool, const char *isa,
-                                 isovae_error *err)
+isovae_status iv_audit_reconstruct(iv_audit *audit, const iv_model *model, const iv_dataset *data,
+                                   const size_t *rows, size_t n_rows, iv_pool *pool,
+                                   const char *isa, isovae_error *err)
 {
     enum { AT_ONCE = 200 };
     const iv_scaling *s = &model->scaling;
@@ -192,7 +193,7 @@ static isovae_status reconstruct(iv_audit *audit, const iv_model *model, const i
 }
 
 /* PCA was taken of the rows of the analysis; its share of what is left, of the mean's error. */
-static void beside_pca(iv_audit *audit, const iv_analysis *a)
+void iv_audit_beside_pca(iv_audit *audit, const iv_analysis *a)
 {
     double kept = 0, whole = a->pca.residual;
     audit->pca_components = a->n < a->pca.n ? a->n : a->pca.n;
@@ -211,12 +212,8 @@ static void say(iv_analysis *a, const char *code, bool note, double value, doubl
                 const char *format, ...)
 {
     va_list arguments;
-    if (a->n_warnings == IV_MOST_WARNINGS) return;
-    iv_warning *w = &a->warnings[a->n_warnings++];
-    *w = (iv_warning){.value = value, .limit = limit, .note = note};
-    snprintf(w->code, sizeof w->code, "%s", code);
     va_start(arguments, format);
-    (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+    iv_warn(a, code, note, value, limit, format, arguments);
     va_end(arguments);
 }
 
@@ -285,7 +282,7 @@ static void find_told_beta_wrong(iv_analysis *a)
              w->value, w->limit);
 }
 
-static bool find_misread(const iv_audit *audit, iv_analysis *a)
+bool iv_audit_misread(const iv_audit *audit, iv_analysis *a)
 {
     static const double limit = 0.9;
     double share = audit->error / audit->mean_error;
@@ -361,7 +358,7 @@ static void judge(const iv_audit *audit, iv_analysis *a)
         withhold(a, "undertrained");
         withhold(a, "beta_above_smallest");
     }
-    if (find_misread(audit, a)) return; /* of numbers that mean nothing nothing more is said */
+    if (iv_audit_misread(audit, a)) return; /* of numbers that mean nothing nothing more is said */
     if (!find_width(audit, a)) find_autoencoder(audit, a);
     if (!isfinite(audit->beta))
         say(a, "beta_unknown", false, audit->beta, 0,
@@ -373,12 +370,36 @@ static void judge(const iv_audit *audit, iv_analysis *a)
             audit->beta);
 }
 
+isovae_status iv_audit_beta(double weight, const char *loss_scale, const char *kl_scale, size_t d,
+                            size_t n, double *beta, isovae_error *err)
+{
+    const char *loss = loss_scale != NULL ? loss_scale : "sum";
+    const char *kl = kl_scale != NULL ? kl_scale : "sum";
+    bool half = strncmp(loss, "half-", 5) == 0, kl_mean = strcmp(kl, "mean") == 0;
+    const char *over = half ? loss + 5 : loss;
+    bool mean = strcmp(over, "mean") == 0;
+    if (!mean && strcmp(over, "sum") != 0)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--loss-scale: '%.40s' is not known; give sum, mean, half-sum or half-mean",
+                       loss);
+    if (!kl_mean && strcmp(kl, "sum") != 0)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--kl-scale: '%.40s' is not known; give sum or mean", kl);
+    if (!(weight > 0) || !isfinite(weight))
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "--beta: %g is not a number above 0", weight);
+    *beta = weight * (half ? 2 : 1) * (mean ? (double)d : 1) / (kl_mean ? (double)n : 1);
+    return ISOVAE_OK;
+}
+
 isovae_status iv_audit_run(iv_model *model, const iv_dataset *data, const iv_audit_options *options,
                            iv_audit *audit, iv_analysis **out, isovae_error *err)
 {
     size_t *good = NULL, n_good = 0, *rows = NULL, n_rows = 0;
     const iv_analysis_options *o = &options->analysis;
     look l = {.audit = audit};
+    audit->draws = NULL;
+    if (options->unknown != IV_UNKNOWN_NOTHING)
+        return iv_audit_partial(model, data, options, audit, out, err);
     audit->beta_known = options->beta_known;
     audit->width_slope = audit->width_r2 = audit->beta = (double)NAN;
     *out = NULL;
@@ -393,11 +414,17 @@ isovae_status iv_audit_run(iv_model *model, const iv_dataset *data, const iv_aud
         model->beta = audit->beta;
         status = iv_calibrate_latents(model, data, rows, n_rows, o->pool, o->isa, err);
     }
-    if (!status) status = reconstruct(audit, model, data, rows, n_rows, o->pool, o->isa, err);
+    if (!status)
+        status = iv_audit_reconstruct(audit, model, data, rows, n_rows, o->pool, o->isa, err);
     if (!status) status = iv_analyse(model, data, o, out, err);
+    if (!status && options->scores)
+        status = iv_calibrate_scores(model, data, rows, n_rows, o->pool, o->isa, err);
     if (!status) {
-        beside_pca(audit, *out);
+        iv_audit_beside_pca(audit, *out);
         judge(audit, *out);
+    } else {
+        iv_analysis_free(*out);
+        *out = NULL;
     }
     iv_free(rows);
     iv_free(good);

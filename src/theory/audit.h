@@ -23,18 +23,32 @@ typedef struct iv_audit {
      * many components as there are latents, on `rows` rows. */
     double error, mean_error, pca_error;
     size_t pca_components, rows;
+    /* Without an encoder: the draws that were decoded, data units, to be released by the caller
+     * with iv_dataset_free (else NULL); their total variance, that of the data, and the distance of
+     * the means, in root total variances of the data (NaN without data). Network units. */
+    iv_dataset *draws;
+    double variance, data_variance, mean_distance;
     size_t n_notes; /* of how the files were read */
     char notes[16][200];
 } iv_audit;
 
 typedef struct iv_audit_options {
     bool beta_known;
+    iv_unknown unknown; /* what the model lacks: then as in theory/partial.h */
+    bool scores;        /* give the model the scores of the rows as well, for a tail_prob later */
     iv_analysis_options analysis;
 } iv_audit_options;
 
+/* The weight of the KL term as a training had it, in our units: D summed over features, KL summed
+ * over latents (docs/theory.md, units of beta). loss_scale: "sum", "mean", "half-sum", "half-mean";
+ * kl_scale: "sum", "mean"; NULL: "sum". */
+isovae_status iv_audit_beta(double weight, const char *loss_scale, const char *kl_scale, size_t d,
+                            size_t n, double *beta, isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* Calibrates the model on the rows, sets its beta where it is not known, and analyses it. Verdicts
  * of the audit go into the analysis' warnings; those that need a known beta are taken out without
- * one. Release *out with iv_analysis_free. */
+ * one. `data` may be NULL where the encoder is unknown. Release *out with iv_analysis_free, and
+ * audit->draws, which is zeroed before as all of *audit but its notes may be. */
 isovae_status iv_audit_run(iv_model *model, const iv_dataset *data, const iv_audit_options *options,
                            iv_audit *audit, iv_analysis **out, isovae_error *err) ISOVAE_MUST_CHECK;
 

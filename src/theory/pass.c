@@ -80,6 +80,7 @@ static isovae_status make_jacobian(iv_pass *pass, iv_lane *lane, isovae_error *e
     IV_TRY(host(&lane->scratch, n * n, err));
     if (pass->data_gram) IV_TRY(host(&lane->gram_data, chunk * n * n, err));
     if (pass->full_gram) IV_TRY(host(&lane->abs_cosine, n * n, err));
+    if (pass->full_gram) IV_TRY(host(&lane->gram_sum, n * n, err));
     if (pass->loadings) {
         IV_TRY(host(&lane->loading, n * d, err));
         IV_TRY(host(&lane->loading_square, n * d, err));
@@ -196,10 +197,11 @@ static void free_lane(const iv_kernels *k, iv_lane *lane)
 {
     void *device_memory[] = {lane->xhat, lane->sink,     lane->mu,        lane->logvar,
                              lane->eps,  lane->jacobian, lane->g_jacobian};
-    void *host_memory[] = {lane->stage_f32,  lane->stage,   lane->column,         lane->gram,
-                           lane->gram_data,  lane->factor,  lane->eps_host,       lane->gz,
-                           lane->g_mu,       lane->row,     lane->scratch,        lane->slope,
-                           lane->abs_cosine, lane->loading, lane->loading_square, lane->residual};
+    void *host_memory[] = {lane->stage_f32,  lane->stage,    lane->column,   lane->gram,
+                           lane->gram_data,  lane->factor,   lane->eps_host, lane->gz,
+                           lane->g_mu,       lane->row,      lane->scratch,  lane->slope,
+                           lane->abs_cosine, lane->gram_sum, lane->loading,  lane->loading_square,
+                           lane->residual};
     for (size_t i = 0; i < sizeof device_memory / sizeof *device_memory; i++) {
         if (device_memory[i] != NULL) k->release(device_memory[i]);
     }

@@ -34,7 +34,7 @@ typedef struct iv_lane {
     double *scratch;              /* n x n */
     double *slope; /* tile x d: what turns a change of the decoder's output into one of xhat */
     /* Sums over the rows of the current chunk, merged after each wave. */
-    double *abs_cosine;               /* n x n */
+    double *abs_cosine, *gram_sum;    /* n x n */
     double *loading, *loading_square; /* n x d */
     double *residual;                 /* d: (x - Dec(z))^2, with draws and learned noise */
 } iv_lane;

@@ -126,7 +126,7 @@ void iv_rows_free(iv_rows *rows)
         rows->dropped, rows->mu,          rows->logvar,     rows->transform, rows->coding_jacobian,
         rows->norm,    rows->e0,          rows->e0_plain,   rows->total,     rows->coding,
         rows->volume,  rows->cosine_cost, rows->abs_cosine, rows->loading,   rows->loading_square,
-        rows->shift,   rows->residual};
+        rows->shift,   rows->residual,    rows->gram};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) iv_free(arrays[i]);
     for (size_t i = 0; i < IV_ESTIMATES; i++) iv_free(rows->estimate[i]);
     iv_free(rows->active);
@@ -217,6 +217,7 @@ static void finish_row(const work *w, iv_lane *lane, size_t place, size_t r)
         fmax(iv_density_laplace(&row, lane->scratch) + volume, -1e300);
     rows->cosine_cost[place] = iv_cosine_cost(&row, lane->scratch);
     add_cosines(lane, n, row.gram);
+    for (size_t i = 0; i < n * n; i++) lane->gram_sum[i] += row.gram[i];
 }
 
 static void evaluate_chunk(void *user, iv_lane *lane, size_t first, size_t count)
@@ -229,7 +230,10 @@ static void evaluate_chunk(void *user, iv_lane *lane, size_t first, size_t count
     iv_lane_decode(lane, count, mu);
     iv_lane_distance(lane, count, rows->transform + first);
     if (rows->norm == NULL) return;
-    if (lane->abs_cosine != NULL) memset(lane->abs_cosine, 0, n * n * sizeof *lane->abs_cosine);
+    if (lane->abs_cosine != NULL) {
+        memset(lane->abs_cosine, 0, n * n * sizeof *lane->abs_cosine);
+        memset(lane->gram_sum, 0, n * n * sizeof *lane->gram_sum);
+    }
     if (lane->loading != NULL) {
         memset(lane->loading, 0, n * d * sizeof *lane->loading);
         memset(lane->loading_square, 0, n * d * sizeof *lane->loading_square);
@@ -250,7 +254,10 @@ static void merge_chunk(void *user, iv_lane *lane)
     const work *w = user;
     iv_rows *rows = w->rows;
     size_t n = rows->n, d = rows->d;
-    if (rows->abs_cosine != NULL) add_to(n * n, rows->abs_cosine, lane->abs_cosine);
+    if (rows->abs_cosine != NULL) {
+        add_to(n * n, rows->abs_cosine, lane->abs_cosine);
+        add_to(n * n, rows->gram, lane->gram_sum);
+    }
     if (rows->loading != NULL) {
         add_to(n * d, rows->loading, lane->loading);
         add_to(n * d, rows->loading_square, lane->loading_square);
@@ -274,6 +281,7 @@ static isovae_status make_room(iv_rows *rows, const iv_pass *pass, const iv_rows
         IV_TRY(take(&rows->volume, count, 1, err));
         IV_TRY(take(&rows->cosine_cost, count, 1, err));
         IV_TRY(take(&rows->abs_cosine, n, n, err));
+        IV_TRY(take(&rows->gram, n, n, err));
     }
     if (pass->loadings) {
         IV_TRY(take(&rows->loading, n, rows->d, err));

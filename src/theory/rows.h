@@ -40,7 +40,7 @@ typedef struct iv_rows {
     double *volume;      /* rows: 1/2 logdet(J^T G J) - 1/2 logdet(J^T S^2 J), over active */
     double *cosine_cost; /* rows */
     /* Sums over rows. */
-    double *abs_cosine;               /* n x n */
+    double *abs_cosine, *gram;        /* n x n; of J^T G J */
     double *loading, *loading_square; /* n x d: of sigma_j x_j, metric-independent network units */
     double *residual; /* d: of (x - Dec(z))^2, over the mean draws too; with learned noise only */
 } iv_rows;

@@ -5,6 +5,8 @@
 #include "theory/analysis.h"
 #include "theory/rows.h"
 
+#include <stdarg.h>
+
 typedef struct iv_summary {
     const iv_model *model;
     const iv_dataset *data;
@@ -50,6 +52,9 @@ isovae_status iv_summarise_noise(iv_summary *s, isovae_error *err) ISOVAE_MUST_C
 isovae_status iv_summarise_pca(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 isovae_status iv_summarise_truth(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
 
+/* The rows themselves, for pictures and tables; those of the latents with options->keep_rows. */
+isovae_status iv_summarise_rows(iv_summary *s, isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* What the warnings look at beside the analysis itself. */
 typedef struct iv_warning_facts {
     iv_loss loss;
@@ -65,6 +70,9 @@ typedef struct iv_warning_facts {
     double log_volume;        /* of the scaling: densities in metric units = in data units + this */
     const double *e0, *e0_se; /* n, in the order of latents[]: E0 on training rows; NULL: unknown */
 } iv_warning_facts;
+/* Puts a warning into the analysis, which has room for IV_MOST_WARNINGS; more are left out. */
+void iv_warn(iv_analysis *analysis, const char *code, bool note, double value, double limit,
+             const char *format, va_list arguments) __attribute__((format(printf, 6, 0)));
 isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 

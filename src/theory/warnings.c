@@ -21,6 +21,16 @@ enum { FEW_ROWS = 30 };
 /* Adam at a constant rate alone leaves E0 some 0.06 off on average. */
 static const double e0_limit = 0.07;
 
+void iv_warn(iv_analysis *a, const char *code, bool note, double value, double limit,
+             const char *format, va_list arguments)
+{
+    if (a->n_warnings == IV_MOST_WARNINGS) return;
+    iv_warning *w = &a->warnings[a->n_warnings++];
+    *w = (iv_warning){.value = value, .limit = limit, .note = note};
+    (void)snprintf(w->code, sizeof w->code, "%s", code);
+    (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+}
+
 typedef struct finder {
     iv_analysis *a;
     const iv_warning_facts *facts;
@@ -34,13 +44,9 @@ static void tell(finder *f, const char *code, bool note, double value, double li
 static void tell(finder *f, const char *code, bool note, double value, double limit,
                  const char *format, ...)
 {
-    if (f->a->n_warnings == IV_MOST_WARNINGS) return;
-    iv_warning *w = &f->a->warnings[f->a->n_warnings++];
-    *w = (iv_warning){.value = value, .limit = limit, .note = note};
-    (void)snprintf(w->code, sizeof w->code, "%s", code);
     va_list arguments;
     va_start(arguments, format);
-    (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+    iv_warn(f->a, code, note, value, limit, format, arguments);
     va_end(arguments);
 }
 
@@ -256,6 +262,16 @@ static void find_undertrained_or_folded(finder *f)
                  "limit (%.3g, limit %.3g): two branches of the data share one latent value; train "
                  "longer, with another --seed, or with more latents",
                  loss.value, loss.limit);
+            return;
+        }
+        double total = a->pca.residual;
+        for (size_t i = 0; i < a->active; i++) total += a->pca.eigenvalues[i];
+        if (loss.value > loss.limit + 0.1 * total) { /* rows far out drown a network, too */
+            tell(f, "folded", false, loss.value, loss.limit,
+                 "transform loss %.3g (limit %.3g; R2 %.2f, PCA %.2f): two branches share one "
+                 "latent value: another --seed or --init multimodal; or rows far out kept the "
+                 "network from learning: a lower --lr or --scale minmax",
+                 loss.value, loss.limit, 1 - loss.value / total, 1 - a->pca.residual / total);
             return;
         }
         tell(f, "folded", false, loss.value, loss.limit,

@@ -23,13 +23,14 @@ static void *vector(const iv_trainer *t, size_t i)
 }
 
 /* The numbers of the training state, by their names in the file. */
-enum { counts = 9, reals = 12 };
+enum { counts = 9, reals = 13 };
 static const char *const count_names[counts] = {"step",      "attempt",    "best_step",
                                                 "stale",     "sum_steps",  "planned_steps",
                                                 "bend_step", "line_every", "noise_steps"};
 static const char *const real_names[reals] = {
-    "beta",           "follow", "best_value",  "kept_value", "kept_beta", "sum_loss",
-    "sum_distortion", "sum_kl", "rate_factor", "bend_done",  "seconds",   "seconds_before"};
+    "beta",     "follow",         "best_value", "kept_value",  "kept_beta",
+    "sum_loss", "sum_distortion", "sum_kl",     "rate_factor", "bend_done",
+    "seconds",  "seconds_before", "norm"};
 typedef struct numbers {
     uint64_t *count[counts];
     double *real[reals];
@@ -42,7 +43,7 @@ static numbers numbers_of(iv_trainer *t)
                                &p->steps, &p->bend_step, &p->line_every, &t->noise_steps},
                      .real = {&t->beta, &t->follow, &t->best_value, &t->kept_value, &t->kept_beta,
                               &t->sum_loss, &t->sum_distortion, &t->sum_kl, &t->rate_factor,
-                              &p->bend_done, &t->budget.used, &t->seconds_before}};
+                              &p->bend_done, &t->budget.used, &t->seconds_before, &t->norm}};
 }
 
 /* As text: JSON has no infinity or NaN. 17 digits keep a double exactly. */
@@ -195,13 +196,16 @@ static isovae_status restore(iv_trainer *t, const iv_model *saved, const json_t 
     IV_TRY(same_settings(t, json_object_get(state, "settings"), path, err));
     numbers all = numbers_of(t);
     bool complete = true;
+    t->norm = 0.0; /* which earlier checkpoints lack: it is measured anew */
     for (size_t i = 0; i < counts && complete; i++)
         complete = read_count(state, count_names[i], all.count[i]);
     for (size_t i = 0; i < reals && complete; i++)
-        complete = read_exact(state, real_names[i], all.real[i]);
+        complete = read_exact(state, real_names[i], all.real[i]) ||
+                   (all.real[i] == &t->norm && !json_object_get(state, real_names[i]));
     if (!complete || t->attempt > 2 || t->step > t->plan->steps || !plan_holds(t->plan, t->step) ||
         !(t->budget.used >= 0.0 && isfinite(t->budget.used)) ||
-        !(t->seconds_before >= 0.0 && isfinite(t->seconds_before)))
+        !(t->seconds_before >= 0.0 && isfinite(t->seconds_before)) ||
+        !(t->norm >= 0.0 && isfinite(t->norm)))
         return iv_fail(err, ISOVAE_ERR_FORMAT,
                        "%s: its training state is incomplete; delete it to begin anew", path);
     size_t size = model->param_elements;

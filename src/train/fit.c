@@ -95,6 +95,32 @@ bool iv_fit_folded(const iv_fit_plan *plan, const iv_model *model, const iv_meas
     return *value > *limit;
 }
 
+/* A network that loses this share of the variance more than PCA, on a table with rows far out, has
+ * not folded: those rows kept it from learning (docs/theory.md section 5). */
+static const double much_behind = 0.1;
+
+bool iv_fit_behind_pca(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
+                       double *r2, double *pca_r2)
+{
+    double noise = model->beta / 2.0, width = 0.0;
+    size_t count = 0;
+    if (plan->metric.loss != IV_LOSS_SSE || !(plan->pca_total > 0.0) || plan->denoise > 0.0)
+        return false;
+    /* with light tails that is a fold, or a network too small */
+    if (!plan->heavy_tails && strcmp(plan->arch, "linear") != 0) return false;
+    if (iv_model_convolves(model)) return false;
+    if (plan->beta_auto && plan->varying > plan->n) /* what beta would follow beside PCA */
+        noise = iv_plan_pca_residual(plan, plan->n) / (double)(plan->varying - plan->n);
+    if (plan->beta_auto) noise = fmax(noise, plan->beta / 2.0);
+    while (count < plan->n && count < plan->n_pca && plan->pca[count] > 1.105 * noise) {
+        width += noise * fmin(1.0, noise / plan->pca[count]);
+        count++;
+    }
+    *r2 = 1.0 - m->transform / plan->pca_total;
+    *pca_r2 = 1.0 - (iv_plan_pca_residual(plan, count) + width) / plan->pca_total;
+    return *r2 < *pca_r2 - much_behind;
+}
+
 static isovae_status begin(iv_trainer *t, uint64_t attempt, isovae_error *err)
 {
     const iv_fit_options *options = t->options;
@@ -191,12 +217,35 @@ static isovae_status run_once(iv_trainer *t, isovae_error *err)
     return check_learned(t, err);
 }
 
-/* No more starts: the best of the folded runs is taken. */
-static isovae_status settle_folded(iv_trainer *t, double value, double limit, iv_fit_result *result,
-                                   isovae_error *err)
+/* What is wrong with a run: the kind, and the figures that say so. */
+typedef struct verdict {
+    bool folded, behind;
+    double value, limit; /* of the transform loss */
+    double r2, pca_r2;
+} verdict;
+
+static verdict judge(const iv_trainer *t, const iv_measure *m)
 {
+    verdict v = {0};
+    v.behind = iv_fit_behind_pca(t->plan, t->model, m, &v.r2, &v.pca_r2);
+    v.folded = iv_fit_folded(t->plan, t->model, m, &v.value, &v.limit);
+    return v;
+}
+
+/* No more starts: the best of the runs in which something was wrong is taken. */
+static isovae_status settle(iv_trainer *t, const verdict *v, iv_fit_result *result,
+                            isovae_error *err)
+{
+    double value = v->value, limit = v->limit;
     take_kept(t);
-    if (t->plan->steps < steps_to_judge)
+    if (v->behind)
+        iv_fit_tell(result,
+                    "the model reconstructs worse than PCA with as many components (R2 %.2f, PCA "
+                    "%.2f): try %sa lower --lr than %.3g, --scale minmax, which gives rare values "
+                    "far out less weight, or --preset anomaly",
+                    v->r2, v->pca_r2, t->plan->steps < steps_to_judge ? "more --steps, " : "",
+                    t->rate_factor * t->plan->rate);
+    else if (t->plan->steps < steps_to_judge)
         iv_fit_tell(
             result,
             "the model is folded, or not trained enough to tell (transform loss %.3g, limit "
@@ -259,16 +308,25 @@ static isovae_status train(iv_trainer *t, iv_fit_result *result, isovae_error *e
             IV_TRY(iv_measure_rows(
                 model, t->k, options->pool, t->data, spectrum ? plan->pca_rows : plan->measured,
                 spectrum ? plan->n_pca_rows : plan->n_measured, plan->seed, &m, err));
-            double value = 0.0, limit = 0.0;
-            model->folded = iv_fit_folded(plan, model, &m, &value, &limit);
-            if (!model->folded) return ISOVAE_OK;
+            const verdict v = judge(t, &m);
+            model->folded = v.folded;
+            if (!v.folded && !v.behind) return ISOVAE_OK;
             keep(t, m.distortion + model->beta * m.kl);
-            if (last || plan->steps < steps_to_judge)
-                return settle_folded(t, value, limit, result, err);
-            iv_fit_tell(result,
-                        "run %zu folded (transform loss %.3g, limit %.3g): started again from "
-                        "another start",
-                        (size_t)t->attempt + 1, value, limit);
+            if (last || plan->steps < steps_to_judge || (v.behind && !isnan(options->rate)))
+                return settle(t, &v, result, err);
+            if (v.behind) {
+                double rate = 0.2 * t->rate_factor * plan->rate;
+                iv_fit_tell(result,
+                            "run %zu reconstructs worse than PCA with as many components (R2 %.2f, "
+                            "PCA %.2f): started again at rate %.3g",
+                            (size_t)t->attempt + 1, v.r2, v.pca_r2, rate);
+                t->rate_factor *= 0.2;
+            } else {
+                iv_fit_tell(result,
+                            "run %zu folded (transform loss %.3g, limit %.3g): started again from "
+                            "another start",
+                            (size_t)t->attempt + 1, v.value, v.limit);
+            }
         }
         model->restarts++;
         iv_plan_set_steps(t->plan, plan->asked_steps);

@@ -23,6 +23,9 @@ enum { folds = 5 };
  * are not to be trusted (docs/theory.md section 7). */
 static const double noise_rate = 1e-2, noise_stands = 0.05;
 static const double gaussian_floor = 0.005, student_floor = 0.1;
+/* Kurtosis above which a table has heavy tails: small networks then train at a fifth of their rate
+ * (docs/theory.md section 5). A Gaussian has 3, flags of one row in a thousand 1,000. */
+static const double heavy_tails = 50.0;
 enum { most_pca_rows = 5000, measured_rows = 10000, most_draft = 1 << 20 };
 
 void iv_fit_options_init(iv_fit_options *options)
@@ -114,33 +117,69 @@ static const double *weights_of(const iv_fit_plan *plan)
     return iv_loss_learned(plan->metric.loss) ? NULL : plan->scaling.weight;
 }
 
-/* Variances of the training rows in metric units (network units for learned noise). */
+/* Sums over the training rows, a feature each, of a row x in network units and, of tables, of
+ * y = x - centre, where the centre is the first row: of fourth powers about 0 little would be left.
+ */
+typedef struct moments {
+    double *x, *x2, *y, *y2, *y3, *y4, *centre;
+} moments;
+
+static void add_tails(const moments *m, size_t d, const float *row)
+{
+    for (size_t i = 0; i < d; i++) {
+        double y = (double)row[i] - m->centre[i], y2 = y * y;
+        m->y[i] += y;
+        m->y2[i] += y2;
+        m->y3[i] += y2 * y;
+        m->y4[i] += y2 * y2;
+    }
+}
+
+/* Fourth central moment of a feature over the square of its variance, both weighted by `square`. */
+static void add_tail(const moments *m, size_t i, double count, double square, double *fourth,
+                     double *second)
+{
+    double mean = m->y[i] / count, y2 = m->y2[i] / count, y3 = m->y3[i] / count;
+    double variance = y2 - mean * mean;
+    *fourth += square * (m->y4[i] / count - 4 * mean * y3 + 6 * mean * mean * y2 -
+                         3 * mean * mean * mean * mean);
+    *second += square * variance * variance;
+}
+
+/* Variances and tails of the training rows in metric units (network units for learned noise). */
 static isovae_status measure_variances(const iv_dataset *data, iv_fit_plan *plan, isovae_error *err)
 {
-    double *sums = NULL;
+    double *room = NULL;
     float *row = NULL;
-    isovae_status status = IV_NEW(sums, 2 * plan->d, "column sums", err);
-    if (!status) status = IV_NEW(row, plan->d, "a row", err);
+    size_t d = plan->d;
+    isovae_status status = IV_NEW(room, 7 * d, "column sums", err);
+    if (!status) status = IV_NEW(row, d, "a row", err);
     if (!status) {
-        double *squares = sums + plan->d;
+        const moments m = {room,         room + d,     room + 2 * d, room + 3 * d,
+                           room + 4 * d, room + 5 * d, room + 6 * d};
         for (size_t r = 0; r < plan->split.n_train; r++) {
             iv_scaling_rows(&plan->scaling, data, plan->split.train + r, 1, row);
-            for (size_t i = 0; i < plan->d; i++) {
-                sums[i] += (double)row[i];
-                squares[i] += (double)row[i] * (double)row[i];
+            for (size_t i = 0; i < d; i++) {
+                m.x[i] += (double)row[i];
+                m.x2[i] += (double)row[i] * (double)row[i];
+                if (r == 0) m.centre[i] = (double)row[i];
             }
+            if (data->height == 0) add_tails(&m, d, row);
         }
-        double total = 0.0, count = (double)plan->split.n_train;
-        for (size_t i = 0; i < plan->d; i++) {
-            double mean = sums[i] / count, variance = squares[i] / count - mean * mean;
+        double total = 0.0, count = (double)plan->split.n_train, fourth = 0.0, second = 0.0;
+        for (size_t i = 0; i < d; i++) {
+            double mean = m.x[i] / count, variance = m.x2[i] / count - mean * mean;
+            double weight = weights_of(plan) ? weights_of(plan)[i] : 1.0;
             if (variance > 1e-12 * (1.0 + mean * mean)) {
                 plan->varying++;
-                total += (weights_of(plan) ? weights_of(plan)[i] : 1.0) * variance;
+                total += weight * variance;
+                add_tail(&m, i, count, weight * weight, &fourth, &second);
             }
         }
         plan->mean_variance = plan->varying ? total / (double)plan->varying : 0.0;
+        plan->tails = second > 0.0 ? fourth / second : 0.0;
     }
-    iv_free(sums);
+    iv_free(room);
     iv_free(row);
     return status;
 }
@@ -415,6 +454,11 @@ isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *o
     iv_plan_choose_beta(plan, options);
     plan_noise(plan, options->noise_start);
 
+    /* Pictures have no rows far out, and other distances than squares hardly heed them. */
+    bool squares = plan->metric.loss == IV_LOSS_SSE || plan->metric.loss == IV_LOSS_NOISE;
+    plan->hold_gradient = squares && !image;
+    plan->heavy_tails = plan->hold_gradient && plan->tails > heavy_tails;
+
     /* steps */
     size_t rows = plan->split.n_train;
     /* Small networks are quick: twice the rows a step halve the noise of sigma. */
@@ -441,7 +485,7 @@ isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *o
     double of_preset = iv_arch_preset_rate(plan->arch);
     plan->rate = !isnan(options->rate)       ? options->rate
                  : of_preset > 0             ? of_preset
-                 : widest <= 128 && !drafted ? 1e-2
+                 : widest <= 128 && !drafted ? (plan->heavy_tails ? 2e-3 : 1e-2)
                                              : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;

@@ -38,10 +38,13 @@ typedef struct iv_fit_plan {
     iv_scaling scaling;
     size_t varying;       /* d_eff: features whose variance is not 0 */
     double mean_variance; /* of those, in metric units */
+    double tails;         /* their kurtosis, weighted by squared variances in metric units */
     double noise_floor;   /* of a learned metric, as a share; and the variance of the noise, */
     double noise_least;   /* network units: at least this, */
     double noise_start;   /* at first this, and not below a line from it to `noise_least` */
     bool noise_at_once;   /* no such line, nor does it stand at first: --noise-start */
+    bool hold_gradient;   /* no step by a gradient much longer than the usual one: tables and sse */
+    bool heavy_tails;     /* such a table whose `tails` are heavy */
     double denoise;       /* SD of noise on the encoder's input, network units */
     size_t n_pca;
     double *pca;      /* largest eigenvalues of training rows, metric units (n_pca of them) */

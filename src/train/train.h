@@ -35,7 +35,8 @@ typedef struct iv_fit_options {
     int activation;       /* iv_act, or -1: silu */
     size_t epochs, steps; /* one of them, or both 0 */
     size_t batch_size;    /* 0: 400 for MLPs whose widest layer is at most 128, else 200 */
-    double rate;          /* NaN: 1e-2 for MLPs whose widest layer is at most 128, else 1e-3 */
+    double rate;          /* NaN: 1e-2 for MLPs whose widest layer is at most 128 (2e-3 for sse of
+                             tables with heavy tails), else 1e-3 */
     iv_schedule schedule; /* -1 in `schedule_set` false: cosine */
     bool schedule_set;
     size_t rate_warmup; /* steps over which the rate grows to its value in a line; 0 */

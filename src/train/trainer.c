@@ -14,6 +14,10 @@ static const double follow_share = 0.02;
  * near equal ones at the end of a decaying rate is a choice by the noise of the validation rows,
  * and biases sigma by up to 1 %. */
 static const double worth_going_back = 0.02;
+/* A gradient longer than so many times the median of those before it is cut to that length
+ * (hold_gradient). Of data without far rows hardly one is, once the first steps are made; the
+ * median moves by at most this share a step. */
+static const double longest = 4.0, norm_share = 0.02;
 /* The step number under which validation draws its noise: beyond any training step. */
 static const uint64_t validation_step = ((uint64_t)1 << 40) - 1;
 enum { validation_batch = 512, adam_block = 16384 };
@@ -74,6 +78,8 @@ isovae_status iv_trainer_new(const iv_dataset *data, const iv_fit_options *optio
     }
     if ((status = IV_NEW(t->order, room, "rows of a batch", err))) goto fail;
     if ((status = IV_NEW(t->x, x_size, "a batch", err))) goto fail;
+    size_t blocks = model->trained_elements / adam_block + 1;
+    if ((status = IV_NEW(t->squares, blocks, "the gradient's norm", err))) goto fail;
     if ((status = vector_new(t, &t->params, err))) goto fail;
     if ((status = vector_new(t, &t->grads, err))) goto fail;
     if ((status = vector_new(t, &t->moment1, err))) goto fail;
@@ -103,6 +109,7 @@ void iv_trainer_free(iv_trainer *t)
     iv_free(t->validation_rows);
     iv_free(t->order);
     iv_free(t->x);
+    iv_free(t->squares);
     void *vectors[] = {t->params, t->grads, t->moment1, t->moment2, t->best, t->kept};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         if (vectors[i]) t->k->release(vectors[i]);
@@ -129,6 +136,7 @@ void iv_trainer_start(iv_trainer *t, uint64_t attempt, const void *from)
     t->attempt = attempt;
     t->step = 0;
     t->beta = t->plan->beta_start;
+    t->norm = 0.0;
     t->follow = NAN;
     t->best_value = INFINITY;
     t->best_step = 0;
@@ -220,6 +228,19 @@ static iv_objective_means validate(iv_trainer *t)
     return sum;
 }
 
+static size_t adam_blocks(const iv_trainer *t)
+{
+    return (t->model->trained_elements + adam_block - 1) / adam_block;
+}
+
+/* Elements of a block, from *start on. */
+static size_t block_of(const iv_trainer *t, size_t task, size_t *start)
+{
+    *start = task * adam_block;
+    size_t size = t->model->trained_elements - *start;
+    return size > adam_block ? adam_block : size;
+}
+
 typedef struct update {
     iv_trainer *t;
     iv_adam adam;
@@ -229,12 +250,42 @@ static void adam_task(void *argument, size_t task)
 {
     update *u = argument;
     const iv_kernels *k = u->t->k;
-    size_t start = task * adam_block, size = u->t->model->trained_elements - start;
-    if (size > adam_block) size = adam_block;
+    size_t start, size = block_of(u->t, task, &start);
     unsigned fp = iv_fp_enter();
     k->adam(size, &u->adam, iv_at(k, u->t->params, start), iv_at(k, u->t->grads, start),
             iv_at(k, u->t->moment1, start), iv_at(k, u->t->moment2, start));
     iv_fp_leave(fp);
+}
+
+static void squares_task(void *argument, size_t task)
+{
+    iv_trainer *t = argument;
+    size_t start, size = block_of(t, task, &start);
+    unsigned fp = iv_fp_enter();
+    t->squares[task] = t->k->sum_squares(size, iv_at(t->k, t->grads, start));
+    iv_fp_leave(fp);
+}
+
+/* Rows a hundred SDs out: where one is in the batch, the gradient is hundreds of times longer than
+ * in the batches between. Such a step moves the weights of all inputs at once, by what is far too
+ * much for that row, whose KL then explodes, and Adam's second moments remember it for a thousand
+ * steps in which nothing else is learned. So no gradient may be much longer than the usual one. */
+static void hold_gradient(iv_trainer *t)
+{
+    const iv_kernels *k = t->k;
+    size_t blocks = adam_blocks(t);
+    double sum = 0.0;
+    if (!t->plan->hold_gradient) return;
+    iv_pool_run(t->options->pool, blocks, squares_task, t);
+    for (size_t i = 0; i < blocks; i++) sum += t->squares[i];
+    double norm = sqrt(sum);
+    if (!(norm > 0.0) || !isfinite(norm)) return;
+    if (!(t->norm > 0.0)) t->norm = norm;
+    double factor = longest * t->norm / norm;
+    if (factor < 1.0)
+        k->scale_rows(1, t->model->trained_elements, &factor, t->grads, t->grads, false);
+    double share = 1.0 + fmax(norm_share, 1.0 / ((double)t->step + 1.0));
+    t->norm = norm > t->norm ? t->norm * share : t->norm / share;
 }
 
 /* What the metric learns: the same Adam at a rate of its own, without decay, then back into its
@@ -391,7 +442,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
 {
     iv_fit_plan *plan = t->plan;
     const char *checkpoint = t->options->checkpoint;
-    size_t blocks = (t->model->trained_elements + adam_block - 1) / adam_block;
+    size_t blocks = adam_blocks(t);
     double now = iv_clock();
     t->seconds_saved = t->line_seconds = now;
     t->seconds_reported = -HUGE_VAL; /* the first step is told, however quick the run is */
@@ -414,6 +465,7 @@ isovae_status iv_trainer_run(iv_trainer *t, isovae_error *err)
                            "training diverged at step %llu (loss %g): try a lower --lr than %g, or "
                            "--scale standard if the features differ much in size",
                            (unsigned long long)t->step, means.loss, t->rate_factor * plan->rate);
+        hold_gradient(t);
         update u = {.t = t,
                     .adam = {.rate = rate,
                              .beta1 = 0.9,

@@ -22,6 +22,7 @@ typedef struct iv_trainer {
     float *x;          /* batch x d: staging before the upload */
     iv_metric *limits; /* knows the limits of what the metric learns; NULL: it learns nothing */
     void *grads;
+    double *squares;         /* of the gradient, by block */
     double seconds_reported; /* when progress was last told, monotonic clock */
     double seconds_saved;    /* likewise, the last checkpoint */
     double line_seconds;     /* likewise, the last line of the history, made at step: */
@@ -47,7 +48,8 @@ typedef struct iv_trainer {
     uint64_t attempt;   /* 0, 1, 2: starts again where folded */
     double rate_factor; /* on the plan's rate: below 1 after a run that diverged */
     double beta;        /* in force at the last step */
-    double follow;      /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
+    double norm;   /* about the median of the gradient's norm so far; 0 before the first step */
+    double follow; /* auto beta: 2 E D / d_eff, smoothed; NaN before the first step */
     double best_value;
     uint64_t best_step;
     uint64_t stale;                          /* validations since the best */
@@ -92,6 +94,12 @@ isovae_status iv_fit_model(const iv_dataset *data, const iv_fit_options *options
  * measure is of the PCA's rows where there are any. */
 bool iv_fit_folded(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
                    double *value, double *limit);
+
+/* R2 of Dec(mu) more than a tenth below that of PCA with as many components as would be active: the
+ * network has not learned. Likewise of the PCA's rows; of sse alone, and of tables with heavy tails
+ * or linear networks: elsewhere it may as well have folded. */
+bool iv_fit_behind_pca(const iv_fit_plan *plan, const iv_model *model, const iv_measure *m,
+                       double *r2, double *pca_r2);
 
 /* checkpoint.c */
 isovae_status iv_checkpoint_write(const iv_trainer *trainer, const char *path,

@@ -7,13 +7,15 @@ if ! "$isovae" help audit >/dev/null 2>&1; then
     skip "audit" "this build has no ONNX"
     exit 0
 fi
-cp "$root"/tests/onnx/{table,grey}.npy "$root"/tests/onnx/{mlp,short,sigma,conv}_{enc,dec}.onnx \
+cp "$root"/tests/onnx/{table,grey}.npy "$root"/tests/onnx/{mlp,short,sigma,conv,nhwc,autoencoder}_{enc,dec}.onnx \
     "$root"/tests/onnx/whole.onnx .
 mlp=(table.npy --encoder mlp_enc.onnx --decoder mlp_dec.onnx)
 echo "not a network" >text.onnx
 head -c 2000 mlp_enc.onnx >half.onnx
+head -c 2000 mlp_dec.onnx >half_dec.onnx
+means=(table.npy --encoder autoencoder_enc.onnx --decoder autoencoder_dec.onnx --means-only)
 
-refuse audit-no-encoder 2 "$isovae" audit table.npy --decoder mlp_dec.onnx
+refuse audit-no-networks 2 "$isovae" audit table.npy
 refuse audit-no-data 2 "$isovae" audit --encoder mlp_enc.onnx --decoder mlp_dec.onnx
 refuse audit-missing-file 4 "$isovae" audit table.npy --encoder none.onnx --decoder mlp_dec.onnx
 refuse audit-missing-data 4 "$isovae" audit none.npy --encoder mlp_enc.onnx --decoder mlp_dec.onnx
@@ -35,6 +37,16 @@ refuse audit-loss-student 2 "$isovae" audit "${mlp[@]}" --loss student
 refuse audit-logvar-alone 2 "$isovae" audit "${mlp[@]}" --logvar logvar
 refuse audit-unknown-tensor 3 "$isovae" audit "${mlp[@]}" --mu nothing --logvar logvar
 refuse audit-mean-only 2 "$isovae" audit "${mlp[@]}" --mu mu
+refuse audit-means-beta 2 "$isovae" audit "${means[@]}" --beta 1
+refuse audit-means-output 2 "$isovae" audit "${means[@]}" -o m.safetensors
+refuse audit-means-logvar 2 "$isovae" audit "${means[@]}" --mu mu --logvar logvar
+refuse audit-decoder-mu 2 "$isovae" audit --decoder mlp_dec.onnx --mu mu
+refuse audit-decoder-means 2 "$isovae" audit --decoder mlp_dec.onnx --means-only
+refuse audit-decoder-output 2 "$isovae" audit --decoder mlp_dec.onnx -o m.safetensors
+refuse audit-decoder-half 3 "$isovae" audit --decoder half_dec.onnx
+refuse audit-decoder-text 3 "$isovae" audit --decoder text.onnx
+refuse audit-decoder-other-data 3 "$isovae" audit grey.npy --decoder mlp_dec.onnx
+refuse audit-decoder-is-none 3 "$isovae" audit table.npy --decoder mlp_enc.onnx
 refuse audit-other-decoder 3 "$isovae" audit table.npy --encoder mlp_enc.onnx --decoder sigma_dec.onnx
 refuse audit-other-data 3 "$isovae" audit grey.npy --encoder mlp_enc.onnx --decoder mlp_dec.onnx
 refuse audit-not-whole 2 "$isovae" audit table.npy --encoder mlp_enc.onnx
@@ -44,6 +56,10 @@ filter='s/-\{0,1\}[0-9][0-9.,]*/N/g; s/  */ /g'
 expect audit-text 0 "$isovae" audit "${mlp[@]}"
 expect audit-undertrained 0 "$isovae" audit table.npy --encoder short_enc.onnx --decoder short_dec.onnx --beta 0.05 --loss-scale mean
 expect audit-misread 0 "$isovae" audit "${mlp[@]}" --input-range=-4:4
+expect audit-means-misread 0 "$isovae" audit "${means[@]}" --input-range=-4:4
+expect audit-means 0 "$isovae" audit "${means[@]}"
+expect audit-decoder 0 "$isovae" audit --decoder mlp_dec.onnx
+expect audit-decoder-data 0 "$isovae" audit table.npy --decoder mlp_dec.onnx --seed 3
 expect audit-whole-file 0 "$isovae" audit table.npy --encoder whole.onnx
 filter=
 
@@ -68,13 +84,31 @@ check "the verdict tells that the beta is not known" grep -q "only a known beta"
 check "nobody calls it an optimum" bash -c '! grep -q "at its optimum" out'
 check "the JSON has the audit" grep -q '"beta_known": false' a.json
 check "a table per row" test "$(wc -l <a/rows.csv)" = 257
-if python3 -c 'import jsonschema' 2>/dev/null; then
-    check "the JSON keeps to its schema" python3 -c '
+run "$isovae" audit "${means[@]}" --html means.html --json means.json --csv means
+check "means alone: all outputs" test "$status" = 0
+check "its page says what is missing" grep -q "gives no width" means.html
+check "its page has no optimum" bash -c '! grep -qE "id=.optimum|>nan| nan " means.html'
+check "its JSON has no beta" grep -q '"beta": null' means.json
+check "its JSON has the spectrum" grep -q '"spectrum": \[' means.json
+check "its rows have no sigma" bash -c '! head -1 means/rows.csv | grep -q sigma'
+run "$isovae" audit --decoder nhwc_dec.onnx --html decoder.html --json decoder.json --seed 5
+check "a decoder alone: all outputs" test "$status" = 0
+check "its page has pictures" grep -q "decoded from the prior" decoder.html
+check "its page has no reconstructions" bash -c '! grep -q "Reconstructions" decoder.html'
+check "its JSON tells that the encoder is missing" grep -q '"unknown": "encoder"' decoder.json
+run "$isovae" audit --decoder nhwc_dec.onnx --json again.json --seed 5 --threads 1
+check "the same numbers with other threads, and the seed" cmp <(sed '/"command"/d' decoder.json) <(sed '/"command"/d' again.json)
+run "$isovae" audit --decoder nhwc_dec.onnx --json other.json --seed 6
+check "other draws with another seed" bash -c '! cmp -s <(grep variance_y decoder.json) <(grep variance_y other.json)'
+for report in a means decoder; do
+    if python3 -c 'import jsonschema' 2>/dev/null; then
+        check "the JSON of $report keeps to its schema" python3 -c '
 import json, sys, jsonschema
-jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))' a.json "$root/docs/report.schema.json"
-else
-    skip "the JSON keeps to its schema" "there is no Python module jsonschema"
-fi
+jsonschema.validate(json.load(open(sys.argv[1])), json.load(open(sys.argv[2])))' $report.json "$root/docs/report.schema.json"
+    else
+        skip "the JSON of $report keeps to its schema" "there is no Python module jsonschema"
+    fi
+done
 run "$isovae" audit "${mlp[@]}" --threads 1 --json one.json
 run "$isovae" audit "${mlp[@]}" --threads 2 --json two.json
 check "the same numbers with other threads" cmp <(sed '/"command"/d' one.json) <(sed '/"command"/d' two.json)
@@ -90,6 +124,8 @@ check "report" test "$status" = 0
 check "it has the audit's beta" cmp <(grep '^  "beta":' a.json) <(grep '^  "beta":' r.json)
 run "$isovae" score m.safetensors table.npy
 check "score" test "$status $(wc -l <out)" = "0 257"
+check "tail_prob is a share of the audit's rows" awk -F, 'NR > 1 { if (!($5 >= 0 && $5 <= 1)) bad = 1; sum += $5 } END { exit bad || sum < 0.49 * (NR - 1) || sum > 0.51 * (NR - 1) }' out
+check "nothing is said of missing scores" bash -c '! grep -q "tail_prob is empty" err'
 check "scores are numbers" awk -F, 'NR > 1 && !($2 + 0 == $2) { exit 1 }' out
 run "$isovae" traverse m.safetensors --latents 0
 check "traverse" test "$status" = 0

@@ -5,7 +5,8 @@
 
 Each graph is made of a handful of operators behind each other, on vectors, sequences, signals,
 images or volumes, with a free or a fixed batch, in one of the opsets 9 to 21. Outputs are compared
-relative to the largest element of the output; every graph's tangent pass is checked against
+relative to the largest element of the output (limit 1e-5, or what the runtime's own output moves by
+where the last bit of its inputs changes, times 2: counted as "sensitive"); every graph's tangent pass is checked against
 differences and its reverse pass against the tangent, in double precision. Needs numpy, onnx and
 onnxruntime (scripts/onnx-setup.sh installs them into build/onnx-venv). Exit status 1 where a
 deviation is above its limit, or a graph is refused."""
@@ -53,7 +54,9 @@ class Graph:
         outputs = [self.name() for _ in range(n_out)]
         self.nodes.append(helper.make_node(op, inputs, outputs, name=f"{op}_{self.n}",
                                            **attributes))
-        self.used.append(op)
+        self.used.append(f"{op}-{attributes['mode']}" if op in ("Resize", "Upsample", "Pad") else
+                         f"{op}-{len(attributes['kernel_shape'])}D" if "kernel_shape" in attributes
+                         else op)
         return outputs[0] if n_out == 1 else outputs
 
     def normal(self, *shape, scale=1.0):
@@ -99,8 +102,8 @@ def full(g, row):
 def unary(g, t):
     ops = ["Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus",
            "Softsign", "Abs", "Neg", "Exp", "Erf", "Sin", "Cos", "Identity"]
-    ops += ["Celu"] * (g.opset >= 12) + ["HardSwish"] * (g.opset >= 14)
-    ops += ["Mish"] * (g.opset >= 18) + ["Gelu", "GeluTanh"] * (g.opset >= 20)
+    ops += ["Celu"] * 2 * (g.opset >= 12) + ["HardSwish"] * 2 * (g.opset >= 14)
+    ops += ["Mish"] * 3 * (g.opset >= 18) + ["Gelu", "GeluTanh"] * (g.opset >= 20)
     o = g.pick(*ops)
     name, attributes = t.name, {}
     if o in ("LeakyRelu", "Elu", "Celu") and g.rng.random() < 0.5:
@@ -128,6 +131,33 @@ def partner(g, t):
     return g.normal(*shape)
 
 
+@op(weight=0.7)
+def steps(g, t):
+    """Without slope; added, so that what is behind still depends on more than steps."""
+    o = g.pick(*["Sign", "Floor", "Ceil"] + ["Round"] * (g.opset >= 11))
+    y = g.node(o, [g.node("Mul", [t.name, g.const(np.float32(1.7))])])
+    return T(g.node("Add", [y, t.name]), t.row)
+
+
+@op(since=10)
+def folded(g, t):
+    """Functions of constants alone, which are computed when the file is read."""
+    x = g.const(g.rng.uniform(-0.9, 0.9, t.row[-1:]).astype(np.float32))
+    o = g.pick("Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Mod", "EyeLike", "Size")
+    if o == "Mod":
+        x = g.node("Mod", [x, g.const(np.float32(0.3))], fmod=1)
+    elif o == "EyeLike":
+        n = t.row[-1]
+        x = g.node("MatMul", [t.name, g.node("EyeLike", [g.const(np.zeros((n, n), np.float32))],
+                                             k=int(g.rng.integers(-1, 2)))])
+    elif o == "Size":
+        n = g.node("Cast", [g.node("Size", [x])], to=TensorProto.FLOAT)
+        x = g.node("Div", [x, n])
+    else:
+        x = g.node(o, [x])
+    return T(g.node("Add", [t.name, x]), t.row)
+
+
 @op(weight=5)
 def binary(g, t):
     o = g.pick("Add", "Sub", "Mul", "Div", "Min", "Max", "Pow")
@@ -151,10 +181,26 @@ def both(g, t):
     """Two ways from one tensor, joined again."""
     a = unary(g, t)
     b = binary(g, t)
-    o = g.pick("Add", "Mul", "Sub", "Max", "Sum", "Mean", "Div")
+    o = g.pick("Add", "Mul", "Sub", "Max", "Sum", "Mean", "Div", "Min")
     if o == "Div":
         b = T(g.node("Add", [g.node("Abs", [b.name]), g.const(np.float32(0.5))]), b.row)
     return T(g.node(o, [a.name, b.name]), t.row)
+
+
+@op()
+def power(g, t):
+    """A base and an exponent that both depend on the input."""
+    a = g.node("Add", [g.node("Abs", [t.name]), g.const(np.float32(0.5))])
+    return T(g.node("Pow", [a, g.node("Tanh", [binary(g, t).name])]), t.row)
+
+
+@op()
+def of_more(g, t):
+    """Sum, Mean, Min, Max of one to four tensors, constants among them."""
+    o = g.pick("Sum", "Mean", "Min", "Max")
+    parts = [t.name] + [g.pick(lambda: unary(g, t).name, lambda: g.const(partner(g, t)))()
+                        for _ in range(int(g.rng.integers(0, 4)))]
+    return T(g.node(o, [parts[i] for i in g.rng.permutation(len(parts))]), t.row)
 
 
 @op()
@@ -162,7 +208,7 @@ def gate(g, t):
     return T(g.node("Mul", [t.name, g.node("Sigmoid", [t.name])]), t.row)
 
 
-@op()
+@op(weight=1.5)
 def prelu(g, t):
     shape = [t.row[0]] + [1] * (len(t.row) - 1) if g.rng.random() < 0.6 else [1]
     return T(g.node("PRelu", [t.name, g.const(g.normal(*shape, scale=0.3))]), t.row)
@@ -189,6 +235,31 @@ def where(g, t):
         f = g.node("Cast", [test], to=TensorProto.FLOAT)
         return T(g.node("Mul", [f, t.name]), t.row)
     return T(g.node("Where", [test, t.name, unary(g, t).name]), t.row)
+
+
+@op(weight=2)
+def tests(g, t):
+    """Comparisons and what joins them."""
+    def one():
+        o = g.pick(*["Greater", "Less", "Equal"] + ["GreaterOrEqual", "LessOrEqual"] * (g.opset >= 12))
+        if o == "Equal":  # of halves, rounded, so that it is met
+            if g.opset < 11:
+                return g.node("Greater", [t.name, g.const(partner(g, t))])
+            return g.node("Equal", [g.node("Round", [t.name]),
+                                    g.const(g.rng.integers(-1, 2, t.row[-1:]).astype(np.float32))])
+        pair = [t.name, g.const(partner(g, t))]
+        return g.node(o, pair if g.rng.random() < 0.7 else pair[::-1])
+    test = one()
+    if g.rng.random() < 0.7:
+        test = g.node(g.pick("And", "Or", "Xor"), [test, one()])
+    if g.rng.random() < 0.3:
+        test = g.node("Not", [test])
+    if g.opset >= 15 and g.rng.random() < 0.3:
+        return T(g.node("Mul", [g.node("CastLike", [test, t.name]), t.name]), t.row)
+    if g.rng.random() < 0.2:  # by way of an integer
+        f = g.node("Cast", [g.node("Cast", [test], to=TensorProto.INT64)], to=TensorProto.FLOAT)
+        return T(g.node("Add", [f, t.name]), t.row)
+    return T(g.node("Where", [test, unary(g, t).name, t.name]), t.row)
 
 
 @op()
@@ -258,8 +329,29 @@ def attention(g, t):
     return T(g.node("Reshape", [y, g.ints(*full(g, (s, d)))]), t.row)
 
 
-@op(since=12)
+@op(since=12, weight=2)
 def einsum(g, t):
+    if len(t.row) == 1:
+        n = t.row[0]
+        return g.pick(
+            lambda: T(g.node("Einsum", [t.name, g.const(g.normal(n, 3, scale=n ** -0.5))],
+                             equation="bi,ij->bj"), (3,)),
+            lambda: T(axes_of(g, "Unsqueeze", g.node("Einsum", [t.name, t.name],
+                                                     equation="bi,bi->b"), [1]), (1,)),
+            lambda: T(g.node("Einsum", [t.name, t.name], equation="bi,bj->bij"), (n, n)),
+            lambda: T(g.node("Einsum", [g.const(g.normal(2, n, scale=n ** -0.5)), t.name],
+                             equation="ji,...i->...j"), (2,)))() if n < 40 else None
+    if len(t.row) == 3:
+        a, b, d = t.row
+        return g.pick(
+            lambda: T(g.node("Einsum", [t.name, g.const(g.normal(d, 2, scale=d ** -0.5))],
+                             equation="...d,de->...e"), (a, b, 2)),
+            lambda: T(g.node("Einsum", [t.name, t.name], equation="bhqd,bhkd->bhqk"), (a, b, b)),
+            lambda: T(g.node("Einsum", [t.name, g.const(g.normal(a, d, 2, 3))],
+                             equation="bthd,tdke->bhke"), (b, 2, 3)),
+            lambda: T(g.node("Einsum", [t.name, g.const(g.normal(b, 3)), g.const(g.normal(d, 2))],
+                             equation="bijk,jm,kn->bimn"), (a, 3, 2)),
+            lambda: T(g.node("Einsum", [t.name], equation="bijk->bkj"), (d, b)))()
     if len(t.row) == 2:
         a, b = t.row
         return g.pick(
@@ -271,7 +363,12 @@ def einsum(g, t):
             lambda: T(g.node("Einsum", [t.name], equation="bij->bji"), (b, a)),
             lambda: T(g.node("Einsum", [t.name], equation="bij->bi"), (a,)),
             lambda: T(g.node("Einsum", [t.name, g.const(g.normal(b))], equation="bij,j->bij"),
-                      (a, b)))()
+                      (a, b)),
+            lambda: T(g.node("Einsum", [t.name, g.const(g.normal(b, 4))],
+                             equation="...j,jk->...k"), (a, 4)),
+            lambda: T(g.node("Einsum", [g.node("Einsum", [t.name, t.name],
+                                               equation="...ij,...kj->...ik")],
+                             equation="bii->bi"), (a,)))()
     return None
 
 
@@ -442,7 +539,28 @@ def gather(g, t):
     return T(g.node("Gather", [t.name, g.const(np.array(which, np.int64))], axis=said), row)
 
 
-@op()
+@op(since=11)
+def gather_nd(g, t):
+    """Indices into the first axes behind the batch, which is moved behind them, as in jax2onnx."""
+    n = len(t.row)
+    depth = int(g.rng.integers(1, min(n, 2) + 1))
+    lead = g.pick((3,), (2, 2)) if n - depth < 2 else (2,)
+    which = np.stack([g.rng.integers(-d, d, lead) for d in t.row[:depth]], -1).astype(np.int64)
+    there = [*range(1, depth + 1), 0, *range(depth + 1, n + 1)]
+    y = g.node("Transpose", [t.name], perm=there)
+    y = g.node("GatherND", [y, g.const(which)])
+    back = [len(lead), *range(len(lead)), *range(len(lead) + 1, len(lead) + 1 + n - depth)]
+    return T(g.node("Transpose", [y], perm=back), lead + t.row[depth:])
+
+
+@op(since=10)
+def finite(g, t):
+    """As jax and tf2onnx guard a logarithm of a sum."""
+    bad = g.node("Or", [g.node("IsNaN", [t.name]), g.node("IsInf", [t.name])])
+    return T(g.node("Where", [bad, g.const(np.float32(0)), t.name]), t.row)
+
+
+@op(weight=1.5)
 def expand(g, t):
     if len(t.row) > 3:
         return None
@@ -452,7 +570,7 @@ def expand(g, t):
     return T(g.node("Expand", [y, g.ints(1, *row)]), row)
 
 
-@op()
+@op(weight=1.5)
 def tile(g, t):
     axis, _ = axis_of(g, t)
     repeats = [1] * (len(t.row) + 1)
@@ -464,10 +582,10 @@ def tile(g, t):
 
 @op(weight=2)
 def pad(g, t):
-    mode = g.pick("constant", "reflect", "edge")
+    mode = g.pick(*["constant", "reflect", "edge"] + ["wrap"] * (g.opset >= 19))
     before, after = [0], [0]
     for d in t.row:
-        most = min(2, d - 1) if mode == "reflect" else 2
+        most = min(2, d - 1) if mode == "reflect" else min(2, d) if mode == "wrap" else 2
         before.append(int(g.rng.integers(0, most + 1)))
         after.append(int(g.rng.integers(0, most + 1)))
     if mode == "reflect" and len(t.row) > 2:  # as far as the runtime has it
@@ -475,9 +593,12 @@ def pad(g, t):
     row = [d + a + b for d, a, b in zip(t.row, before[1:], after[1:])]
     if g.opset < 11:
         return T(g.node("Pad", [t.name], mode=mode, pads=before + after, value=0.3), row)
-    inputs = [t.name, g.ints(*before, *after)]
+    some = g.opset >= 18 and g.rng.random() < 0.4  # axes that are not said stay
+    inputs = [t.name, g.ints(*before[some:], *after[some:])]
     if mode == "constant":
         inputs.append(g.const(np.float32(0.3)))
+    if some:
+        inputs += [""] * (3 - len(inputs)) + [g.ints(*range(1, len(t.row) + 1))]
     return T(g.node("Pad", inputs, mode=mode), row)
 
 
@@ -621,12 +742,20 @@ def pool(g, t):
     after = [int(g.rng.integers(0, k)) for k in kernel]
     attributes = {"kernel_shape": kernel, "strides": stride, "pads": before + after}
     ceil = g.opset >= 10 and o == "MaxPool" and g.rng.random() < 0.3
+    dilation = [1] * rank
+    if (g.opset >= 10 and o == "MaxPool" or g.opset >= 19) and not ceil and g.rng.random() < 0.3:
+        dilation = [int(g.rng.integers(1, 3)) for _ in kernel]
+        if any(d + p + q < a * (k - 1) + 1 for d, k, a, p, q in
+               zip(t.row[1:], kernel, dilation, before, after)):
+            return None
+        attributes["dilations"] = dilation
     if ceil:
         attributes["ceil_mode"] = 1
     if o == "AveragePool":
         attributes["count_include_pad"] = int(g.rng.integers(2))
     shape = []
-    for d, k, s, p, q in zip(t.row[1:], kernel, stride, before, after):
+    for d, k, s, p, q, a in zip(t.row[1:], kernel, stride, before, after, dilation):
+        k = a * (k - 1) + 1
         n = (d + p + q - k) // s + 1
         if ceil and (d + p + q - k) % s and n * s < d + p:
             n += 1
@@ -652,7 +781,7 @@ def batch_norm(g, t):
                     epsilon=g.pick(1e-5, 1e-3)), t.row)
 
 
-@op()
+@op(weight=2)
 def instance_norm(g, t):
     if not spatial(g, t) or np.prod(t.row[1:]) < 4:
         return None
@@ -661,7 +790,7 @@ def instance_norm(g, t):
                     epsilon=1e-2), t.row)
 
 
-@op(since=17)
+@op(since=17, weight=2)
 def layer_norm(g, t):
     axis = int(g.rng.integers(1, len(t.row) + 1))
     shape = t.row[axis - 1:]
@@ -674,7 +803,7 @@ def layer_norm(g, t):
                     epsilon=1e-2), t.row)
 
 
-@op(since=21)
+@op(since=18, weight=6)
 def group_norm(g, t):
     if not spatial(g, t):
         return None
@@ -682,17 +811,23 @@ def group_norm(g, t):
     groups = g.pick(*[i for i in (1, 2, 3, c) if c % i == 0])
     if c // groups * np.prod(t.row[1:]) < 4:
         return None
-    return T(g.node("GroupNormalization", [t.name, g.const(g.normal(c)), g.const(g.normal(c))],
+    n = c if g.opset >= 21 else groups
+    return T(g.node("GroupNormalization", [t.name, g.const(g.normal(n)), g.const(g.normal(n))],
                     num_groups=groups, epsilon=1e-2), t.row)
 
 
 # ---- images ----
 
+@op(until=9, weight=8)
+def upsample(g, t):
+    return resize(g, t)
+
+
 @op(weight=3)
 def resize(g, t):
     if len(t.row) not in (2, 3) or t.size > 600:
         return None
-    mode = g.pick("nearest", "linear", "nearest", "linear", "cubic")
+    mode = g.pick("nearest", "linear", "nearest", "linear", "cubic", "cubic")
     if (mode == "cubic" and (len(t.row) != 3 or min(t.row[1:]) < 4)) or min(t.row[1:]) < 2:
         return None
     shape = [g.pick(d, 2 * d, 3 * d, d + 1, max(1, d - 1)) for d in t.row[1:]]
@@ -700,7 +835,8 @@ def resize(g, t):
     if g.opset == 9 or (g.opset == 10 and mode == "cubic"):
         if mode == "cubic" or any(s < 1 for s in scales):
             return None
-    if any(int(np.floor(np.float32(d) * np.float32(s))) != n
+    if any(int(np.floor(np.float32(d) * np.float32(s))) != n or
+           int(np.floor(d * float(np.float32(s)))) != n
            for d, s, n in zip(t.row[1:], scales[2:], shape)):
         return None
     row = [t.row[0], *shape]
@@ -709,8 +845,13 @@ def resize(g, t):
         return T(g.node("Upsample", [t.name, scale], mode=mode), row)
     if g.opset == 10:
         return T(g.node("Resize", [t.name, scale], mode=mode), row)
-    where = g.pick("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+    where = g.pick(*["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"] +
+                   ["tf_half_pixel_for_nn"] * (g.opset < 13 and mode == "nearest") +
+                   ["half_pixel_symmetric"] * (g.opset >= 19))
     attributes = {"mode": mode, "coordinate_transformation_mode": where}
+    if mode == "cubic" and g.rng.random() < 0.5:
+        attributes["cubic_coeff_a"] = -0.5
+        attributes["exclude_outside"] = int(g.rng.integers(2))
     if mode == "nearest":
         # at halves runtimes differ among themselves
         whole = all(s % d == 0 for s, d in zip(shape, t.row[1:]))
@@ -723,16 +864,17 @@ def resize(g, t):
     if g.rng.random() < 0.5:
         sizes = g.node("Concat", [g.node("Slice", [g.node("Shape", [t.name]), g.ints(0),
                                                    g.ints(2)]), g.ints(*shape)], axis=0)
-        return T(g.node("Resize", [t.name, roi, "", sizes], **attributes), row)
+        none = "" if g.opset >= 13 else g.const(np.zeros(0, np.float32))
+        return T(g.node("Resize", [t.name, roi, none, sizes], **attributes), row)
     return T(g.node("Resize", [t.name, roi, scale], **attributes), row)
 
 
-@op()
+@op(weight=2)
 def shuffle(g, t):
     if len(t.row) != 3:
         return None
     c, h, w = t.row
-    if c % 4 == 0 and g.rng.random() < 0.6:
+    if c % 4 == 0 and g.rng.random() < 0.7:
         attributes = {"mode": g.pick("DCR", "CRD")} if g.opset >= 11 else {}
         return T(g.node("DepthToSpace", [t.name], blocksize=2, **attributes), (c // 4, 2 * h, 2 * w))
     if h % 2 == 0 and w % 2 == 0:
@@ -742,7 +884,31 @@ def shuffle(g, t):
 
 @op()
 def dropout(g, t):
+    if g.opset >= 12 and g.rng.random() < 0.5:
+        return T(g.node("Dropout", [t.name, g.const(np.float32(0.4)), g.const(np.bool_(False))]), t.row)
     return T(g.node("Dropout", [t.name]), t.row)
+
+
+@op(since=11, weight=0.7)
+def branch(g, t):
+    """If, with a condition that is constant."""
+    def body(o):
+        made = g.name()
+        return helper.make_graph([helper.make_node(o, [t.name], [made])], f"branch_{made}", [],
+                                 [helper.make_tensor_value_info(made, TensorProto.FLOAT, None)])
+    n = g.node("Gather", [g.node("Shape", [t.name]), g.const(np.int64(1))], axis=0)
+    test = g.node("Equal", [n, g.const(np.int64(g.pick(t.row[0], -3)))])
+    return T(g.node("If", [test], then_branch=body("Tanh"), else_branch=body("Sigmoid")), t.row)
+
+
+@op(weight=0.7)
+def noise(g, t):
+    """Random numbers of next to no width, so that both sides have their mean."""
+    o = g.pick("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+    width = {"mean": 0.5, "scale": 1e-30} if "Normal" in o else {"low": 0.5, "high": 0.5}
+    if o.endswith("Like"):
+        return T(g.node("Add", [t.name, g.node(o, [t.name], **width)]), t.row)
+    return T(g.node("Add", [t.name, g.node(o, [], shape=[1, *t.row], **width)]), t.row)
 
 
 # ---- graphs ----
@@ -783,6 +949,16 @@ def run(program, path, folder, x, flags):
     return np.fromfile(folder / "out.bin"), done.stdout
 
 
+def sensitivity(session, x, want):
+    """What a graph that subtracts nearly equal numbers makes of the last bit of its inputs."""
+    rng, most = np.random.default_rng(0), 0.0
+    for _ in range(3):
+        near = (x * (1 + rng.choice([-1, 1], x.shape) * 2.0 ** -23)).astype(np.float32)
+        got = session.run(None, {"x": near})[0].astype(np.float64).ravel()
+        most = max(most, float(np.abs(got - want).max() / max(1e-3, np.abs(want).max())))
+    return most
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser()
@@ -793,7 +969,7 @@ def main():
     options = parser.parse_args()
     counts, bad, skipped = collections.Counter(), 0, 0
     worst = {"f32": 0.0, "f64": 0.0, "tangent": 0.0, "reverse": 0.0}
-    kinked = 0
+    kinked, sensitive = 0, set()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for seed in range(options.seed, options.seed + options.graphs):
@@ -813,15 +989,19 @@ def main():
             counts.update(g.used)
             problem = ""
             for precision in ("f32", "f64"):
-                flags = ["-p", precision] + (["-c"] if precision == "f64" else [])
+                flags = ["-m", "-p", precision] + (["-c"] if precision == "f64" else [])
                 got, said = run(options.program, path, folder, x, flags)
                 if got is None or got.shape != want.shape:
                     problem = said if got is None else f"{got.size} elements, not {want.size}"
                     break
                 off = float(np.abs(got - want).max() / max(1e-3, np.abs(want).max()))
-                worst[precision] = max(worst[precision], off)
-                if not off <= LIMIT:
-                    problem += f"{precision} {off:.3g} "
+                if not off <= LIMIT and off <= 2 * sensitivity(session, x, want):
+                    sensitive.add(seed)
+                    print(f"graph {seed}: {precision} {off:.3g}, which the runtime moves by itself")
+                else:
+                    worst[precision] = max(worst[precision], off)
+                    if not off <= LIMIT:
+                        problem += f"{precision} {off:.3g} "
                 if precision == "f64":
                     line = [i for i in said.splitlines() if i.startswith("tangent")][0].split()
                     tangent, reverse = float(line[1]), float(line[3])
@@ -843,7 +1023,8 @@ def main():
                     onnx.save(model, pathlib.Path(options.keep) / f"random{seed}.onnx")
     done = options.graphs - skipped
     print("operators:", ", ".join(f"{o} {n}" for o, n in sorted(counts.items())))
-    print(f"{done} graphs compared, {skipped} left out, {bad} deviate, {kinked} with a kink; largest "
+    print(f"{done} graphs compared, {skipped} left out, {bad} deviate, {kinked} with a kink, "
+          f"{len(sensitive)} sensitive; largest "
           "deviations: " + ", ".join(f"{k} {v:.2g}" for k, v in worst.items()))
     sys.exit(1 if bad or kinked > options.graphs // 50 else 0)
 
