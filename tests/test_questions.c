@@ -177,7 +177,7 @@ static void stabilities(void **state)
     isovae_stability_config_init(&config);
     config.runs = 2;
     config.same_split = 1;
-    fit.validation = 0.45; /* 540 rows: enough to compare on */
+    fit.validation = 0.45;       /* 540 rows: enough to compare on */
     setenv("TMPDIR", folder, 1); /* which must be empty at the end */
     ok(isovae_stability(context, data, &fit, &config, &answer, &central, &err), &err);
     assert_int_equal(isovae_model_latents(central), 5);
