@@ -58,7 +58,7 @@ What holds everywhere:
 
 """
 
-FUNCTIONS = ("audit",)
+FUNCTIONS = ("audit", "audit_checkpoints")
 
 
 def sections(doc):
@@ -145,7 +145,7 @@ def methods(kind):
 
 def page():
     text = HEAD
-    for name in ("IsoVAE", "IsoVAEDetector", "IsoVAEPyOD", "Report"):
+    for name in ("IsoVAE", "IsoVAEDetector", "IsoVAEPyOD", "Report", "CheckpointTable"):
         kind = getattr(isovae, name)
         text += f"## {name}\n\n{render(kind.__doc__, 3)}"
         for method, function in methods(kind).items():
