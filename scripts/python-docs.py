@@ -96,7 +96,7 @@ What holds everywhere:
 
 """
 
-FUNCTIONS = ("audit", "sweep", "stability", "drift", "prune", "export_onnx")
+FUNCTIONS = ("audit", "audit_checkpoints", "sweep", "stability", "drift", "prune", "export_onnx")
 
 
 def sections(doc):
@@ -188,7 +188,7 @@ def page():
     for name in FUNCTIONS:
         function = getattr(isovae, name)
         text += f"## {name}{signature(function)}\n\n{render(function.__doc__, 3)}"
-    for name in ("Sweep", "Stability", "Drift"):
+    for name in ("CheckpointTable", "Sweep", "Stability", "Drift"):
         text += about(name)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 

@@ -5,6 +5,7 @@ probable a row is in nats, and how far the model is from the optimum.
 """
 
 from ._audit import audit
+from ._checkpoints import CheckpointTable, audit_checkpoints
 from ._detector import IsoVAEDetector, IsoVAEPyOD
 from ._estimator import IsoVAE
 from ._library import (
@@ -21,6 +22,7 @@ from ._report import Report
 __version__: str = _library_handle.isovae_version().decode()
 
 __all__ = [
+    "CheckpointTable",
     "Drift",
     "IsoVAE",
     "IsoVAEDetector",
@@ -34,6 +36,7 @@ __all__ = [
     "Stability",
     "Sweep",
     "audit",
+    "audit_checkpoints",
     "drift",
     "export_onnx",
     "prune",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -191,12 +192,12 @@ def _export(networks: Networks, rows: FloatArray, folder: Path) -> tuple[str, st
     """The two networks of PyTorch as files."""
     backend = networks.backend
     assert isinstance(backend, Torch)
-    torch = backend.torch
+    torch, modules = backend.torch, backend.modules
 
-    class Encoder(torch.nn.Module):  # type: ignore[misc,name-defined]
+    class Encoder(torch.nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.parts = torch.nn.ModuleList(backend.modules)
+            self.parts = torch.nn.ModuleList(modules)
 
         def forward(self, x: Any) -> Any:
             mu, width = networks.posterior(x)
@@ -206,6 +207,8 @@ def _export(networks: Networks, rows: FloatArray, folder: Path) -> tuple[str, st
         def forward(self, z: Any) -> Any:
             return networks.reconstruction(z)
 
+    takes = inspect.signature(torch.onnx.export).parameters
+    exporter = {"dynamo": False} if "dynamo" in takes else {}
     x = backend.tensor(networks._to_network(rows[:2]))
     z = backend.tensor(networks.encode(rows[:2])[0])
     for network, example, name, source, targets in (
@@ -221,15 +224,9 @@ def _export(networks: Networks, rows: FloatArray, folder: Path) -> tuple[str, st
             output_names=targets,
             dynamic_axes={each: {0: "batch"} for each in [source, *targets]},
             opset_version=17,
-            **({"dynamo": False} if torch.__version__ >= "2.5" or _new_exporter(torch) else {}),
+            **exporter,
         )
     return str(folder / "encoder.onnx"), str(folder / "decoder.onnx")
-
-
-def _new_exporter(torch: Any) -> bool:
-    import inspect
-
-    return "dynamo" in inspect.signature(torch.onnx.export).parameters
 
 
 # ---- the audit -----------------------------------------------------------------------------------

@@ -72,9 +72,7 @@ _DOUBLES = POINTER(c_double)
 EncodeFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, _DOUBLES, _DOUBLES)
 DecodeFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, _DOUBLES)
 PullbackFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, _DOUBLES, _DOUBLES)
-PushforwardFn = ctypes.CFUNCTYPE(
-    c_int, c_void_p, c_size_t, _DOUBLES, c_size_t, _DOUBLES, _DOUBLES
-)
+PushforwardFn = ctypes.CFUNCTYPE(c_int, c_void_p, c_size_t, _DOUBLES, c_size_t, _DOUBLES, _DOUBLES)
 
 
 class Error(ctypes.Structure):
