@@ -437,7 +437,7 @@ typedef int isovae_pushforward_fn(void *user, size_t rows, const double *z, size
 
 /* Either `encoder` (and `decoder`), or the functions. NULL, 0 and NaN are the defaults. */
 typedef struct isovae_audit_config {
-    size_t struct_size;  /* set by the init function */
+    size_t struct_size; /* set by the init function */
     /* ONNX files. Encoder alone: one file with the sampling inside. Decoder alone: what it says by
      * itself, on draws of N(0, I). */
     const char *encoder, *decoder;
@@ -474,10 +474,10 @@ typedef struct isovae_audit_config {
 ISOVAE_API void isovae_audit_config_init_(isovae_audit_config *config, size_t struct_size);
 #define isovae_audit_config_init(config) isovae_audit_config_init_((config), sizeof *(config))
 
-/* Rows like those of the training; of a decoder alone may be NULL. Context and data are borrowed, and functions too (a page with
- * pictures decodes some): free them after the report. Texts are only read during the call. Errors:
- * ISOVAE_ERR_ARGUMENT; ISOVAE_ERR_FORMAT and ISOVAE_ERR_UNSUPPORTED name file and node;
- * ISOVAE_ERR_DATA, ISOVAE_ERR_MEMORY, ISOVAE_ERR_CANCELLED. */
+/* Rows like those of the training; of a decoder alone may be NULL. Context and data are borrowed,
+ * and functions too (a page with pictures decodes some): free them after the report. Texts are only
+ * read during the call. Errors: ISOVAE_ERR_ARGUMENT; ISOVAE_ERR_FORMAT and ISOVAE_ERR_UNSUPPORTED
+ * name file and node; ISOVAE_ERR_DATA, ISOVAE_ERR_MEMORY, ISOVAE_ERR_CANCELLED. */
 ISOVAE_API ISOVAE_MUST_CHECK isovae_status isovae_audit(isovae_context *context,
                                                         const isovae_data *data,
                                                         const isovae_audit_config *config,
