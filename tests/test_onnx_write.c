@@ -126,7 +126,8 @@ static void goes_round(const char *text, iv_shape shape)
     ref_ok(iv_net_new(w, &model, graph, "net/", &net, &err), &err);
     const char *x = iv_writer_input(w, "x", &shape);
     iv_net_forward(&net, x);
-    iv_writer_output(w, "out", net.value[graph->outputs[0]],
+    /* a copy, as an output takes its tensor's name over, and derivatives may read that */
+    iv_writer_output(w, "out", iv_writer_op(w, "Identity", net.value[graph->outputs[0]], NULL),
                      &graph->values[graph->outputs[0]].shape, NULL);
     bool slopes = put_tangents(&net, x, &shape, text);
     with_path();
