@@ -165,6 +165,15 @@ def main():
     mine += field(7, node("Elu", "p", "q")) + field(10, "here")
     keep("function", [node("Mine", "x", "a", domain="here", s=0.5), node("Mine", "a", "y", domain="here")],
          functions=[mine])
+    keep("einsum_open", [node("Einsum", "w x w", "a", equation="ij,...jk,kl->...il"),
+                         node("Einsum", "a", "y", equation="bii->bi")], [floats("w", 3, 3)], row=(3, 3))
+    keep("tensorflow", [node("IsNaN", "x", "n"), node("IsInf", "x", "i"), node("Or", "n i", "o"),
+                        node("Erfc", "x", "e"), node("Expm1", "e", "m"), node("Where", "o x m", "w"),
+                        node("Shape", "x", "s"), node("StatelessRandomNormalV2", "s", "r"),
+                        node("Add", "w r", "y")], row=(3,))
+    keep("slices", [node("Transpose", "x", "t", perm=[1, 2, 0]), node("GatherND", "t k", "g"),
+                    node("Transpose", "g", "y", perm=[1, 0])],
+         [tensor("k", [2, 2], [0, -1, 1, 0], 7)], row=(2, 3))
     outside = field(1, 3) + field(2, 1) + field(8, "w") + field(14, 1)
     outside += field(13, field(1, "location") + field(2, "../w.bin"))
     keep("outside", [node("Add", "x w", "y")], [outside], row=(3,))

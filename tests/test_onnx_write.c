@@ -23,8 +23,16 @@ static void with_path(void)
     close(file);
 }
 
-/* A graph's outputs at the same rows, in double; `size` of the first input's row. */
-static void outputs(const iv_graph *graph, iv_dtype dtype, const void *params, double *out)
+/* Direction d of the input, the same for all rows. */
+static double direction(size_t d, size_t i)
+{
+    return (double)(float)wave(7 * i + 3 * d + 2);
+}
+
+/* A graph's output `which` at the same rows, in double; with d >= 0 its tangents along direction d.
+ */
+static void values(const iv_graph *graph, iv_dtype dtype, const void *params, size_t which, int d,
+                   double *out)
 {
     isovae_error err;
     iv_exec *exec;
@@ -39,18 +47,61 @@ static void outputs(const iv_graph *graph, iv_dtype dtype, const void *params, d
         k->upload(memory, params, graph->param_elements);
     else
         k->upload_f32(memory, params, graph->param_elements);
-    ref_ok(iv_exec_new(graph, k, &(iv_exec_plan){.rows = ROWS}, &exec, &err), &err);
+    const iv_exec_plan plan = {.rows = ROWS, .tangents = d >= 0, .tangent_rows = d >= 0 ? ROWS : 0};
+    const size_t output = graph->outputs[which], n = ROWS * graph->values[output].size;
+    ref_ok(iv_exec_new(graph, k, &plan, &exec, &err), &err);
     k->upload(iv_exec_value(exec, graph->inputs[0]), x, ROWS * size);
     iv_exec_prepare_all(exec, memory);
     iv_exec_forward(exec, memory, 0, ROWS, 0);
-    k->download(out, iv_exec_value(exec, graph->outputs[0]),
-                ROWS * graph->values[graph->outputs[0]].size);
+    if (d >= 0) {
+        for (size_t i = 0; i < ROWS * size; i++) x[i] = direction((size_t)d, i % size);
+        k->upload(iv_exec_tangent_value(exec, graph->inputs[0], 0), x, ROWS * size);
+        iv_exec_tangent(exec, memory, 0, ROWS, 1, 0);
+        k->download(out, iv_exec_tangent_value(exec, output, 0), n);
+    } else {
+        k->download(out, iv_exec_value(exec, output), n);
+    }
     iv_exec_free(exec);
     k->release(memory);
 }
 
-/* Nodes as JSON from "x" (of `shape`) to "out": built, given parameters, written, read, compared.
- */
+/* The graph's tangents along two directions, rows x 2 x out, as a second output. False: it has
+ * none, or is written with operators that the reader lacks (tests/onnx/derivatives.py compares
+ * them). */
+static bool put_tangents(iv_net *net, const char *x, const iv_shape *shape, const char *text)
+{
+    const iv_graph *graph = net->graph;
+    iv_shape both = {.rank = shape->rank + 1, .dim = {2}}, out = {2, {2}};
+    size_t size = graph->values[graph->inputs[0]].size;
+    double d[2 * MOST];
+    if (strstr(text, "max_pool") != NULL) return false;
+    for (size_t i = 0; i < shape->rank; i++) both.dim[i + 1] = shape->dim[i];
+    for (size_t i = 0; i < 2 * size; i++) d[i] = direction(i / size, i % size);
+    const char *t = iv_writer_op(net->w, "Mul", x, iv_writer_number(net->w, 0), NULL);
+    t = iv_writer_op(net->w, "Add", iv_writer_unsqueeze(net->w, t, 1),
+                     iv_writer_tensor(net->w, NULL, &both, d), NULL);
+    iv_net_tangents(net, 2, iv_net_fold(net, t, shape));
+    t = net->tangent[graph->outputs[0]];
+    if (t == NULL) return false;
+    out.dim[1] = graph->values[graph->outputs[0]].size;
+    t = iv_net_unfold(net, t, &(iv_shape){1, {out.dim[1]}});
+    iv_writer_output(net->w, "slopes", t, &out, NULL);
+    return true;
+}
+
+static void agree(const char *text, const char *what, const double *own, const double *other,
+                  size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs(own[i]));
+    assert_true(most > 0);
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs(own[i] - other[i]) <= 2e-6 * most))
+            fail_msg("%s of %s: %g, %g", what, text, own[i], other[i]);
+}
+
+/* Nodes as JSON from "x" (of `shape`) to "out": built, given parameters, written, read, compared;
+ * and the derivatives, likewise. */
 static void goes_round(const char *text, iv_shape shape)
 {
     isovae_error err;
@@ -58,7 +109,7 @@ static void goes_round(const char *text, iv_shape shape)
     iv_writer *w;
     iv_net net;
     iv_onnx_graph *back;
-    double own[ROWS * MOST], other[ROWS * MOST];
+    double own[ROWS * MOST], other[2 * ROWS * MOST], part[ROWS * MOST];
     const char *const names[1] = {"out"};
     json_t *nodes = json_loads(text, 0, NULL);
     assert_non_null(nodes);
@@ -73,9 +124,12 @@ static void goes_round(const char *text, iv_shape shape)
     iv_model model = {.dtype = IV_F32, .params = params};
     ref_ok(iv_writer_new(&w, &err), &err);
     ref_ok(iv_net_new(w, &model, graph, "net/", &net, &err), &err);
-    iv_net_forward(&net, iv_writer_input(w, "x", &shape));
-    iv_writer_output(w, "out", net.value[graph->outputs[0]],
+    const char *x = iv_writer_input(w, "x", &shape);
+    iv_net_forward(&net, x);
+    /* a copy, as an output takes its tensor's name over, and derivatives may read that */
+    iv_writer_output(w, "out", iv_writer_op(w, "Identity", net.value[graph->outputs[0]], NULL),
                      &graph->values[graph->outputs[0]].shape, NULL);
+    bool slopes = put_tangents(&net, x, &shape, text);
     with_path();
     ref_ok(iv_writer_save(w, path, &err), &err);
     ref_ok(iv_onnx_load(path, &(iv_onnx_options){.dtype = IV_F32}, &back, &err), &err);
@@ -85,14 +139,17 @@ static void goes_round(const char *text, iv_shape shape)
     size_t n = graph->values[graph->outputs[0]].size;
     assert_int_equal(back->graph->values[back->graph->outputs[0]].size, n);
     assert_true(n <= MOST);
-    outputs(graph, IV_F32, params, own);
-    outputs(back->graph, IV_F32, back->params, other);
-    double most = 0;
-    for (size_t i = 0; i < ROWS * n; i++) most = fmax(most, fabs(own[i]));
-    assert_true(most > 0);
-    for (size_t i = 0; i < ROWS * n; i++) {
-        if (!(fabs(own[i] - other[i]) <= 2e-6 * most))
-            fail_msg("%s: %g, %g", text, own[i], other[i]);
+    values(graph, IV_F32, params, 0, -1, own);
+    values(back->graph, IV_F32, back->params, 0, -1, other);
+    agree(text, "outputs", own, other, ROWS * n);
+    if (slopes) {
+        values(back->graph, IV_F32, back->params, 1, -1, other);
+        for (int d = 0; d < 2; d++) {
+            values(graph, IV_F32, params, 0, d, own);
+            for (size_t i = 0; i < ROWS * n; i++)
+                part[i] = other[(i / n * 2 + (size_t)d) * n + i % n];
+            agree(text, "derivatives", own, part, ROWS * n);
+        }
     }
     iv_onnx_free(back);
     iv_net_free(&net);
@@ -155,8 +212,17 @@ static void moves(void **state)
     one("reshape", ",\"attributes\":{\"shape\":[2,6]}", (iv_shape){2, {3, 4}});
     one("flatten", "", (iv_shape){3, {2, 3, 2}});
     one("transpose", ",\"attributes\":{\"perm\":[3,1,2]}", (iv_shape){3, {2, 3, 4}});
-    one("reduce", ",\"attributes\":{\"function\":\"log_sum_exp\",\"axes\":[2],\"keepdims\":1}",
-        (iv_shape){2, {3, 4}});
+    static const char *const sums[] = {"sum", "mean", "prod",       "sum_square",
+                                       "l1",  "l2",   "log_sum_exp"};
+    for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
+        char rest[100];
+        snprintf(rest, sizeof rest,
+                 ",\"attributes\":{\"function\":\"%s\",\"axes\":[2],\"keepdims\":1}", sums[i]);
+        one("reduce", rest, (iv_shape){2, {3, 4}});
+        snprintf(rest, sizeof rest, ",\"attributes\":{\"function\":\"%s\",\"axes\":[1,3]}",
+                 sums[i]);
+        one("reduce", rest, (iv_shape){3, {2, 3, 2}});
+    }
     goes_round("[{\"name\":\"a\",\"kind\":\"split\",\"inputs\":[\"x\"],\"outputs\":[\"p\",\"q\"],"
                "\"attributes\":{\"sizes\":[1,5]}},"
                "{\"name\":\"b\",\"kind\":\"concat\",\"inputs\":[\"q\",\"p\",\"q\"],"

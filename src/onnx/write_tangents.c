@@ -262,6 +262,17 @@ static void refuse(iv_net *net, const iv_node *node)
                    node->name, node->kind->name);
 }
 
+/* Tangents of 0, for an input that does not move beside one that does. */
+static const char *still(iv_net *net, size_t value)
+{
+    const iv_shape *shape = iv_net_shape(net, value);
+    int64_t dims[2 + IV_MAX_RANK] = {1, (int64_t)net->tangents};
+    for (size_t k = 0; k < shape->rank; k++) dims[2 + k] = 1;
+    const char *zero = scaled(net, iv_writer_unsqueeze(net->w, net->value[value], 1), 0);
+    zero = OP("Expand", zero, iv_writer_whole(net->w, 2 + shape->rank, dims));
+    return iv_net_fold(net, zero, shape);
+}
+
 static void tangent_of(iv_net *net, size_t place, const char *const *t, const char **out)
 {
     const iv_node *node = &net->graph->nodes[place];
@@ -271,12 +282,10 @@ static void tangent_of(iv_net *net, size_t place, const char *const *t, const ch
     iv_tangent_fn *mixed;
     bool zero = false;
     if (is_linear(node)) {
+        const char *all[IV_MAX_PORTS];
         for (size_t k = 0; k < node->n_inputs; k++)
-            if (t[k] == NULL) {
-                refuse(net, node);
-                return;
-            }
-        iv_emit_of(node)(net, node, true, t, out);
+            all[k] = t[k] != NULL ? t[k] : still(net, node->inputs[k]);
+        iv_emit_of(node)(net, node, true, all, out);
         if (net->before[place] == NULL) return;
         slope = activation_slope(net, node->attributes.act, node->attributes.parameter,
                                  net->before[place], y);

@@ -67,6 +67,7 @@ CASES["take"] = VECTOR, [node("take", map=[3, -1, 0, 5], axis=1, fill=0.5)]
 CASES["split and concat"] = VECTOR, [
     {**node("split"), "outputs": ["p", "q"], "attributes": {"sizes": [4, 8]}},
     node("concat", ("q", "p", "q"))]
+CASES["concat with what stays"] = VECTOR, [node("sign", output="s"), node("concat", ("s", "v"))]
 CASES["split and concat"][1][0].pop("output")
 
 
