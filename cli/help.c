@@ -554,9 +554,9 @@ void cli_help_defaults(iv_text *text)
         "- **Restarts.** A run of a network of dense layers whose transform loss stays above "
         "what PCA reaches with as many components has folded two branches of the data on one "
         "latent value. It starts again from another start, twice at most, and says so; so does "
-        "any run at the default rate that diverged, or that loses a tenth of the variance more "
-        "than "
-        "PCA does, at a fifth of it. Runs of under 6,000 steps "
+        "any run at the default rate that diverged or, of a table with heavy tails or a linear "
+        "network, loses a tenth of the variance more than PCA does, at a fifth of it. Runs of "
+        "under 6,000 steps "
         "are too short to call folded and are not restarted for that. `--no-restart` forbids it "
         "all.\n");
     const cli_command *fit = cli_find_command("fit");

@@ -238,8 +238,9 @@ static void divergence_is_told(void **state)
     iv_dataset_free(data);
 }
 
-/* A table of eight columns of three factors, and eight flags that one row in a thousand has. */
-static iv_dataset *flagged_rows(size_t rows)
+/* A table of eight columns of three factors, and of eight flags that one row in a thousand has, or
+ * eight sizes that a few rows have most of. */
+static iv_dataset *far_rows(size_t rows, bool sizes)
 {
     enum { columns = 16 };
     isovae_error err;
@@ -251,8 +252,9 @@ static iv_dataset *flagged_rows(size_t rows)
         key.row = r;
         iv_normals_f64(&key, columns, draws);
         for (size_t i = 0; i < columns; i++) {
-            double flag = r % 1000 == 100 * i - 700 ? 1.0 : 0.0;
-            values[r * columns + i] = i < 8 ? draws[i % 3] + 0.2 * draws[i] : flag;
+            double flag = r % 1000 == 100 * i - 700 ? 1.0 : 0.0, size = exp(4 * draws[i]);
+            double far = sizes ? size : flag;
+            values[r * columns + i] = i < 8 ? draws[i % 3] + 0.2 * draws[i] : far;
         }
     }
     ok(iv_dataset_from_rows(values, rows, columns, NULL, &data, &err), &err);
@@ -276,7 +278,7 @@ static void expect_rate(const iv_dataset *data, const iv_fit_options *options, d
 static void heavy_tails_lower_the_rate(void **state)
 {
     (void)state;
-    iv_dataset *flags = flagged_rows(3000), *toy = open_data("toy:mix,n=3000");
+    iv_dataset *flags = far_rows(3000, false), *toy = open_data("toy:mix,n=3000");
     iv_fit_options options = quick(10);
     /* flags of kurtosis 1000 and Gaussian columns, half and half, up to who trains */
     expect_rate(flags, &options, 0.002, 350, 750);
@@ -299,7 +301,7 @@ static void heavy_tails_are_learned(void **state)
 {
     (void)state;
     isovae_error err;
-    iv_dataset *data = flagged_rows(3000);
+    iv_dataset *data = far_rows(3000, true);
     iv_fit_options options = quick(short_run() ? 50 : 3000);
     options.latent_dim = 10;
     options.beta = NAN;
