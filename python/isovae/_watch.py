@@ -46,21 +46,25 @@ class Watch:
         """The result of work()."""
         results: list[T] = []
         errors: list[BaseException] = []
+        # Not Thread.join: interrupted, it takes the thread for ended in Python before 3.13.
+        done = threading.Event()
 
         def call() -> None:
             try:
                 results.append(work())
             except BaseException as error:
                 errors.append(error)
+            finally:
+                done.set()
 
         if threading.current_thread() is threading.main_thread():
             thread = threading.Thread(target=call, name="isovae", daemon=True)
             thread.start()
             try:
-                thread.join()
+                done.wait()
             except BaseException:
                 self._stop = True
-                self._wait(thread)
+                self._wait(done)
                 raise
         else:
             call()
@@ -73,11 +77,11 @@ class Watch:
         return results[0]
 
     @staticmethod
-    def _wait(thread: threading.Thread) -> None:
+    def _wait(done: threading.Event) -> None:
         """The call still uses our memory: further interrupts do not cut this wait short."""
-        while thread.is_alive():
+        while not done.is_set():
             try:
-                thread.join()
+                done.wait()
             except BaseException:  # noqa: S112
                 continue
 

@@ -12,7 +12,7 @@ jax = pytest.importorskip("jax", reason="JAX is not installed")
 def weights():
     rng = np.random.default_rng(0)
     sizes = [(8, 16), (16, 6), (3, 16), (16, 8)]
-    return [rng.normal(size=size).astype(np.float32) / np.sqrt(size[0]) for size in sizes]
+    return [(rng.normal(size=size) / np.sqrt(size[0])).astype(np.float32) for size in sizes]
 
 
 @pytest.fixture(scope="module")
