@@ -99,7 +99,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "out of memory\n");
         goto done;
     }
-    if (getline(&line, &room, stdin) < 0 || find_columns(model, line, place)) goto done;
+    if (getline(&line, &room, stdin) < 0) {
+        fprintf(stderr, "there is no line with the names of the columns\n");
+        goto done;
+    }
+    if (find_columns(model, line, place)) goto done;
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* an answer leaves as soon as it is known */
     puts("row,log_density,tail_prob,status");
