@@ -48,6 +48,7 @@ build module:cmocka      libcmocka-dev
 python tool:python3      python3
 python file:/usr/lib/python3.*/ensurepip/__init__.py python3-venv
 ci    tool:gcc           gcc
+ci    tool:python3       python3
 ci    tool:g++           g++
 ci    tool:clang         clang
 ci    tool:clang-tidy    clang-tidy

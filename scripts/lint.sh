@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that is checked without running the code. Exit status 1 where something is found.
 #
-#   scripts/lint.sh             layers, format, clang-tidy, shellcheck, man pages
+#   scripts/lint.sh             layers, format, clang-tidy, shellcheck, man pages, docs/c-api.md
 #   scripts/lint.sh --format    rewrite the C sources by .clang-format instead
 #
 # clang-tidy reads the compile commands of build/ci-clang or build, whichever is there.
@@ -55,5 +55,6 @@ check "layers (scripts/check-layers.sh)" scripts/check-layers.sh
 check "clang-format" format_check
 check "shellcheck" shellcheck -S warning "${scripts[@]}"
 check "man pages" man_check
+check "docs/c-api.md (scripts/c-api-docs.py)" python3 scripts/c-api-docs.py --check
 check "clang-tidy" tidy_check
 exit $failed

@@ -227,7 +227,7 @@ static void find_overfitted(finder *f)
     tell(
         f, "overfitted", false, gap, limit, "validation gap %.2f nats (limit %.2g): %s", gap, limit,
         a->data_is_training_set
-            ? "fewer latents, more data or --weight-decay"
+            ? "a larger --beta, fewer latents, more data or --weight-decay"
             : "these rows differ from the training data, or the model fits the latter too closely: "
               "fewer latents or more data");
 }
