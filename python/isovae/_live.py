@@ -50,6 +50,9 @@ class Backend:
     def is_tensor(self, value: Any) -> bool:
         raise NotImplementedError
 
+    def reshape(self, tensor: Any, *shape: int) -> Any:
+        return tensor.reshape(*shape)
+
     def logit(self, p: Any) -> Any:
         """log(p / (1 - p)) of p clipped to LEAST_PROBABILITY from 0 and 1."""
         raise NotImplementedError
@@ -284,6 +287,9 @@ class TensorFlow(Backend):
     def is_tensor(self, value: Any) -> bool:
         return bool(self.tf.is_tensor(value))
 
+    def reshape(self, tensor: Any, *shape: int) -> Any:
+        return self.tf.reshape(tensor, shape)
+
     def logit(self, p: Any) -> Any:
         p = self.tf.clip_by_value(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         return self.tf.math.log(p) - self.tf.math.log1p(-p)
@@ -488,9 +494,9 @@ class Networks:
     def reconstruction(self, z: Any) -> Any:
         """What the decoder gives, a row each, in its own order."""
         b = self.backend
-        out = b.decode(
-            z.reshape(z.shape[0], *self.latent_shape) if len(self.latent_shape) > 1 else z
-        )
+        if len(self.latent_shape) > 1:
+            z = b.reshape(z, z.shape[0], *self.latent_shape)
+        out = b.decode(z)
         if not b.is_tensor(out):
             if isinstance(out, (tuple, list)) and out and b.is_tensor(out[0]):
                 out = out[0]
@@ -504,7 +510,7 @@ class Networks:
                 f"decode gives shape {tuple(out.shape)} for {z.shape[0]} codes; it must give one "
                 f"row of {'x'.join(map(str, self.shape))} for each"
             )
-        return out.reshape(out.shape[0], self.features)
+        return b.reshape(out, out.shape[0], self.features)
 
     def output(self, z: Any) -> Any:
         out = self.reconstruction(z)

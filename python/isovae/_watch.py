@@ -48,9 +48,13 @@ class Watch:
         errors: list[BaseException] = []
         # Not Thread.join: interrupted, it takes the thread for ended in Python before 3.13.
         done = threading.Event()
+        begun: list[bool] = []
 
         def call() -> None:
+            begun.append(True)
             try:
+                if self._stop:  # interrupted before it began: nobody waits
+                    return
                 results.append(work())
             except BaseException as error:
                 errors.append(error)
@@ -59,12 +63,13 @@ class Watch:
 
         if threading.current_thread() is threading.main_thread():
             thread = threading.Thread(target=call, name="isovae", daemon=True)
-            thread.start()
             try:
+                thread.start()
                 done.wait()
             except BaseException:
                 self._stop = True
-                self._wait(done)
+                if begun:
+                    self._wait(done)
                 raise
         else:
             call()
