@@ -302,7 +302,7 @@ static void test_heads_by_layer(void **state)
     isovae_error err = {ISOVAE_OK, ""};
     iv_dataset *data;
     float rows[6] = {1, 2, 3, 4, 5, 6};
-    const iv_data_view view = {.values = rows, .single = true};
+    const iv_data_view view = {.values = rows, .element = IV_VIEW_F32};
     ref_ok(iv_dataset_from_view(&view, 2, 3, &data, &err), &err);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         char encoder[64], decoder[64], words[300];
