@@ -175,8 +175,7 @@ class Peer:
                                                  math.log(IWAE)).sum()
         mean = {name: value / rows for name, value in sums.items()}
         mean["importance"] = BETA / 2 * mean.pop("inverse")
-        return {name: value.tolist() if name != "loading" else
-                value.abs().amax(1).tolist() for name, value in mean.items()}
+        return mean
 
 
 def serve(arguments):
@@ -185,10 +184,15 @@ def serve(arguments):
     torch.set_num_threads(arguments.threads)
     peer = Peer(arguments.folder, arguments.latents, arguments.chunk)
     print("ready", flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         begun = time.perf_counter()
-        numbers = peer.run()
-        print(json.dumps([time.perf_counter() - begun, numbers]), flush=True)
+        mean = peer.run()
+        seconds = time.perf_counter() - begun
+        columns = torch.tensor(json.loads(line))  # of each latent, in the order h, w, c
+        pixel, channel = columns // 3, columns % 3
+        mean["loading"] = mean["loading"].gather(1, (channel * 4096 + pixel)[:, None])[:, 0]
+        print(json.dumps([seconds, {name: value.tolist() for name, value in mean.items()}]),
+              flush=True)
 
 
 # ---- both ----
@@ -220,6 +224,8 @@ def compare(report, peer):
     worst = {}
 
     def near(name, got, want):
+        if not want:
+            return
         scale = max(abs(w) for w in want)
         worst[name] = max(abs(g - w) for g, w in zip(got, want)) / scale
 
@@ -233,9 +239,9 @@ def compare(report, peer):
     if pairs:
         near("mean |cosine|", [report["orthogonality"]["mean_abs_cosine"]],
              [sum(pairs) / len(pairs)])
-    near("largest loading", *zip(*[
-        (abs(latent["loadings"][0]["mean"]), peer["loading"][latent["index"]] * factor)
-        for latent in latents if latent["active"] for factor in [loading_factor(latent, report)]]))
+    used = [latent for latent in latents if latent["active"]]
+    near("first loading", [latent["loadings"][0]["mean"] for latent in used],
+         [peer["loading"][latent["index"]] * loading_factor(latent, report) for latent in used])
     near("log p (draws)",
          [report["density"]["mean"] - report["density"]["iwae"]["mean_difference"]],
          [peer["log_p"]])
@@ -282,7 +288,10 @@ def main():
         for repeat in range(max(arguments.repeats, 1)):
             seconds, report = audit(arguments)
             own.append(seconds)
-            process.stdin.write("run\n")
+            columns = [0] * arguments.latents
+            for latent in report["latents"]:
+                columns[latent["index"]] = latent["loadings"][0]["column"]
+            process.stdin.write(json.dumps(columns) + "\n")
             process.stdin.flush()
             seconds, numbers = json.loads(process.stdout.readline())
             peers.append(seconds)
