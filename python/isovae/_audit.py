@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _library as lib
+from . import _rows
 from ._base import _number, _text, seed_of, threads_of
 from ._live import Networks, NoDerivatives, Torch, choose, make_backend
 from ._model import Context, Data, FloatArray, read_report
@@ -253,7 +254,8 @@ def _configure(rows: Rows, options: dict[str, Any], notes: list[str]) -> Any:
 
 
 def _run(rows: Rows, config: Any, threads: int, watch: Watch) -> Report:
-    with Context(threads, watch) as context, Data(rows.values, rows.names, rows.image) as data:
+    form = _rows.Form(image=rows.image, columns=rows.names)
+    with Context(threads, watch) as context, Data(_rows.Rows(rows.values), form) as data:
         handle = c_void_p()
         lib.call("isovae_audit", context.handle, data.handle, byref(config), byref(handle))
         try:
@@ -266,11 +268,12 @@ def _run_files(
     encode: Any, decode: Any, rows: Rows, options: dict[str, Any], watch: Watch, notes: list[str]
 ) -> Report:
     config = _configure(rows, options, notes)
-    config.encoder = os.fsencode(encode)
+    config.encoder = None if encode is None else os.fsencode(encode)
     config.decoder = None if decode is None else os.fsencode(decode)
     for name in ("mu", "logvar", "z", "reconstruction", "head"):
         setattr(config, name, _text(name, options[name]))
     config.width_first = int(bool(options["width_first"]))
+    config.means_only = int(bool(options["means_only"]))
     config.layout = _text("layout", rows.layout)
     for name, field in (("input_range", "input"), ("output_range", "output")):
         given = _range(name, options[name])
@@ -310,6 +313,7 @@ def audit(
     kl_scale: str = "sum",
     head: str | None = None,
     width_first: bool = False,
+    means_only: bool = False,
     logits: bool = False,
     layout: str | None = None,
     image_shape: Sequence[int] | None = None,
@@ -339,9 +343,10 @@ def audit(
 
     Parameters
     ----------
-    encode : module, function or path
+    encode : module, function, path or None
         x -> the posterior's mean and width: a pair, one tensor that holds both halves, a dict, or a
-        normal distribution. Codes may have any shape.
+        normal distribution. Codes may have any shape. None beside a decoder's file: what the
+        decoder alone says, on draws from N(0, I).
     decode : module, function, path or None
         z -> reconstruction, in the numbers that `encode` takes. None with one ONNX file that holds
         the sampling.
@@ -363,6 +368,9 @@ def audit(
         What the width is; None: a log variance (files: by the tensor's name).
     width_first : bool, default=False
         The width stands before the mean.
+    means_only : bool, default=False
+        Of a file: look at the means alone, as where it gives no width. Importance then comes from
+        the decoder's Jacobian, and nothing is said of optimum, rate and densities.
     logits : bool, default=False
         With loss="bce": `decode` gives logits. Else they come from its outputs, clipped to 1e-7
         from 0 and 1, and a note says which share of them is saturated. (In ONNX files a last
@@ -412,14 +420,17 @@ def audit(
     """
     options = dict(locals())
     if _is_path(encode) or _is_path(decode) or backend == "onnx":
-        if not _is_path(encode) or not (decode is None or _is_path(decode)):
+        given = [each for each in (encode, decode) if each is not None]
+        if not given or not all(_is_path(each) for each in given):
             raise TypeError("encode and decode must both be paths of ONNX files, or neither")
         if backend not in ("auto", "onnx"):
             raise ValueError(f"backend={backend!r} takes modules or functions, not paths")
         kind = "onnx"
     else:
-        if decode is None:
-            raise TypeError("decode must be given beside a module or function")
+        if encode is None or decode is None:
+            raise TypeError("encode and decode must both be given as modules or functions")
+        if means_only:
+            raise ValueError("means_only is for ONNX files: export the networks")
         kind = choose(backend, encode, decode, X)
     watch = Watch(int(verbose))
     networks = None
@@ -491,6 +502,7 @@ def _through_onnx(
             "reconstruction": None,
             "head": networks.head,
             "width_first": False,
+            "means_only": False,
         }
         note = f"read through torch.onnx.export: {said}"
         return _run_files(*files, rows, {**options, **of_files}, watch, [note])

@@ -374,8 +374,8 @@ _PARAMETERS = {
 }
 _SAME = (
     "activation arch batch-size beta beta-floor beta-start denoise ensemble epochs init kl-warmup "
-    "head init-from input-range kl-scale layout logvar loss loss-scale match mean mu noise "
-    "noise-floor noise-start objective output-range patience points preset quick reconstruction "
+    "head init-from input-range kl-scale layout logvar loss loss-scale match mean means-only mu "
+    "noise noise-floor noise-start objective output-range patience points preset quick reconstruction "
     "scale std steps target weight-decay width-first z"
 )
 _PARAMETERS.update({name: name.replace("-", "_") for name in _SAME.split()})

@@ -175,3 +175,19 @@ def test_checkpoints_that_cannot_be(table):
         isovae.audit_checkpoints([1], table)
     with pytest.raises(OSError, match="absent"):
         isovae.audit_checkpoints({"a": ("absent.onnx", "absent.onnx")}, table)
+
+
+def test_means_alone_and_a_decoder_alone(table):
+    encoder, decoder = pair("mlp")
+    means = isovae.audit(encoder, decoder, table, means_only=True)
+    assert means["audit"]["unknown"] and means["beta"] is None
+    assert [warning["code"] for warning in means["warnings"]].count("no_width") == 1
+    assert "no_width" in str(means.to_dict()) and means.to_html().startswith("<!DOCTYPE html>")
+    alone = isovae.audit(None, decoder, table)
+    assert alone["n_samples"] == 1000 and alone["latent_dim"] == means["latent_dim"]
+    with pytest.raises(isovae.IsoVAEValueError, match="width"):
+        isovae.audit(None, decoder, table, beta=1.0)
+    with pytest.raises(TypeError, match="paths"):
+        isovae.audit(None, None, table, backend="onnx")
+    with pytest.raises(TypeError, match="both"):
+        isovae.audit(None, lambda z: z, table)
