@@ -9,7 +9,6 @@
 #include "theory/summary.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -206,17 +205,6 @@ void iv_audit_beside_pca(iv_audit *audit, const iv_analysis *a)
 
 /* ---- verdicts ---- */
 
-static void say(iv_analysis *a, const char *code, bool note, double value, double limit,
-                const char *format, ...) __attribute__((format(printf, 6, 7)));
-static void say(iv_analysis *a, const char *code, bool note, double value, double limit,
-                const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    iv_warn(a, code, note, value, limit, format, arguments);
-    va_end(arguments);
-}
-
 static void withhold(iv_analysis *a, const char *code)
 {
     size_t kept = 0;
@@ -245,7 +233,8 @@ static void find_unsettled(const iv_audit *audit, iv_analysis *a)
 {
     double error, limit;
     if (behind_pca(a, &error, &limit)) {
-        say(a, "unsettled", false, error, limit,
+        iv_warn(
+            a, "unsettled", false, error, limit,
             "the reconstruction loses %.3g, where PCA with %zu components and the noise of beta "
             "explain %.3g: most likely too little training, or a network that is too small",
             error, a->active, limit);
@@ -253,9 +242,9 @@ static void find_unsettled(const iv_audit *audit, iv_analysis *a)
     }
     const iv_warning *w = find_warning(a, "undertrained");
     if (w != NULL) {
-        iv_warning same = *w; /* say() may not read what it writes beside */
-        say(a, "unsettled", false, same.value, same.limit, "at the beta that fits best (%.3g): %s",
-            audit->beta, same.text);
+        iv_warning same = *w; /* iv_warn() may not read what it writes beside */
+        iv_warn(a, "unsettled", false, same.value, same.limit,
+                "at the beta that fits best (%.3g): %s", audit->beta, same.text);
     }
 }
 
@@ -269,7 +258,8 @@ static void find_told_beta_wrong(iv_analysis *a)
     if (behind_pca(a, &error, &limit)) {
         withhold(a, "wrong_beta");
         withhold(a, "undertrained");
-        say(a, "undertrained", false, error, limit,
+        iv_warn(
+            a, "undertrained", false, error, limit,
             "the reconstruction loses %.3g, where PCA with %zu components and the noise of beta "
             "explain %.3g, and the latents are not stationary at the given beta: train longer, "
             "with a rate that decays to 0",
@@ -288,7 +278,8 @@ bool iv_audit_misread(const iv_audit *audit, iv_analysis *a)
     double share = audit->error / audit->mean_error;
     if (!(share > limit) || a->active == 0) return false; /* a collapsed one gives the mean */
     a->n_warnings = 0; /* what else was found is about numbers that mean nothing */
-    say(a, "misread", false, share, limit,
+    iv_warn(
+        a, "misread", false, share, limit,
         "the reconstruction is no better than the mean of the data (%.2f of its error, limit "
         "%.2g): "
         "the networks see other numbers than in training; look at --input-range, --mean and --std, "
@@ -302,14 +293,16 @@ static bool find_width(const iv_audit *audit, iv_analysis *a)
 {
     if (a->active == 0) return false;
     if (audit->width_sd < 1e-3) {
-        say(a, "sigma_unused", false, audit->width_sd, 1e-3,
+        iv_warn(
+            a, "sigma_unused", false, audit->width_sd, 1e-3,
             "the posterior's width is the same for all rows and latents (SD of its log %.2g, limit "
             "0.001): the sigma head is not used, and importance rests on the decoder alone",
             audit->width_sd);
         return true;
     }
     if (audit->width_floor > 0.01) {
-        say(a, "width_kind", false, audit->width_floor, 0.01,
+        iv_warn(
+            a, "width_kind", false, audit->width_floor, 0.01,
             "%.0f %% of the posterior's widths are 0 or below (limit 1 %%), which no variance is: "
             "try --head logvar",
             100 * audit->width_floor);
@@ -318,17 +311,20 @@ static bool find_width(const iv_audit *audit, iv_analysis *a)
     size_t before = a->n_warnings;
     bool clear = audit->width_r2 > 0.9;
     if (clear && fabs(audit->width_slope + 2) < 0.3)
-        say(a, "width_kind", false, audit->width_slope, -1,
+        iv_warn(
+            a, "width_kind", false, audit->width_slope, -1,
             "widths and the decoder's slopes go together as if the width were a standard deviation "
             "(slope %.2f, not -1): try --head sigma or logsigma",
             audit->width_slope);
     else if (clear && fabs(audit->width_slope + 0.5) < 0.15)
-        say(a, "width_kind", false, audit->width_slope, -1,
+        iv_warn(
+            a, "width_kind", false, audit->width_slope, -1,
             "widths and the decoder's slopes go together as if the width were a variance (slope "
             "%.2f, not -1): try --head variance or logvar",
             audit->width_slope);
     else if (audit->beta_spread > 0.5)
-        say(a, "width_kind", false, audit->beta_spread, 0.5,
+        iv_warn(
+            a, "width_kind", false, audit->beta_spread, 0.5,
             "the latents do not agree on a beta (spread %.0f %%, limit 50 %%): the noise of the "
             "posterior is of another kind, or training was far from its end",
             100 * audit->beta_spread);
@@ -343,10 +339,10 @@ static void find_autoencoder(const iv_audit *audit, iv_analysis *a)
     noise = a->distortion.coding / (a->distortion.transform - a->distortion.normaliser);
     if (!(noise < limit)) return;
     (void)audit;
-    say(a, "plain_autoencoder", false, noise, limit,
-        "the posterior's noise costs %.2g of the reconstruction error (limit %.2g): a plain "
-        "autoencoder; a larger weight of the KL term would make it a VAE",
-        noise, limit);
+    iv_warn(a, "plain_autoencoder", false, noise, limit,
+            "the posterior's noise costs %.2g of the reconstruction error (limit %.2g): a plain "
+            "autoencoder; a larger weight of the KL term would make it a VAE",
+            noise, limit);
 }
 
 static void judge(const iv_audit *audit, iv_analysis *a)
@@ -361,13 +357,14 @@ static void judge(const iv_audit *audit, iv_analysis *a)
     if (iv_audit_misread(audit, a)) return; /* of numbers that mean nothing nothing more is said */
     if (!find_width(audit, a)) find_autoencoder(audit, a);
     if (!isfinite(audit->beta))
-        say(a, "beta_unknown", false, audit->beta, 0,
+        iv_warn(
+            a, "beta_unknown", false, audit->beta, 0,
             "no beta fits the latents: the decoder does not answer to the noise of the posterior");
     else if (!audit->beta_known)
-        say(a, "beta_unknown", true, audit->beta, 0,
-            "beta was not given: %.3g makes the latents' stationarity 1 on average, so whether "
-            "training was long enough cannot be told; --beta (with --loss-scale) tells",
-            audit->beta);
+        iv_warn(a, "beta_unknown", true, audit->beta, 0,
+                "beta was not given: %.3g makes the latents' stationarity 1 on average, so whether "
+                "training was long enough cannot be told; --beta (with --loss-scale) tells",
+                audit->beta);
 }
 
 isovae_status iv_audit_beta(double weight, const char *loss_scale, const char *kl_scale, size_t d,

@@ -398,33 +398,22 @@ static isovae_status summarise(work *w, isovae_error *err)
 
 /* ---- verdicts ---- */
 
-static void say(iv_analysis *a, const char *code, bool note, double value, double limit,
-                const char *format, ...) __attribute__((format(printf, 6, 7)));
-static void say(iv_analysis *a, const char *code, bool note, double value, double limit,
-                const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    iv_warn(a, code, note, value, limit, format, arguments);
-    va_end(arguments);
-}
-
 static void find_other_rows(const work *w)
 {
     const iv_audit *audit = w->audit;
     double ratio = audit->variance / audit->data_variance;
     if (w->codes == NULL || w->data == NULL) return;
     if (audit->mean_distance > 1) {
-        say(w->a, "misread", false, audit->mean_distance, 1,
-            "the mean of Dec(z) is %.2f SD of the data off theirs (limit 1): the decoder "
-            "gives other numbers than these; look at --output-range, --input-range, "
-            "--mean and --std, --layout and the order of the columns",
-            audit->mean_distance);
+        iv_warn(w->a, "misread", false, audit->mean_distance, 1,
+                "the mean of Dec(z) is %.2f SD of the data off theirs (limit 1): the decoder "
+                "gives other numbers than these; look at --output-range, --input-range, "
+                "--mean and --std, --layout and the order of the columns",
+                audit->mean_distance);
     } else if (ratio < 0.5 || ratio > 2) {
-        say(w->a, "prior_mismatch", true, ratio, ratio < 1 ? 0.5 : 2,
-            "Dec(z) of draws of N(0, I) varies %.2f times as much as the data (limits 0.5 "
-            "and 2): the codes of the data may have another distribution",
-            ratio);
+        iv_warn(w->a, "prior_mismatch", true, ratio, ratio < 1 ? 0.5 : 2,
+                "Dec(z) of draws of N(0, I) varies %.2f times as much as the data (limits 0.5 "
+                "and 2): the codes of the data may have another distribution",
+                ratio);
     }
 }
 
@@ -432,13 +421,13 @@ static void find_collapsed(iv_analysis *a)
 {
     size_t unused = a->n - a->active;
     if (a->active == 0)
-        say(a, "collapsed", false, (double)unused, 0,
-            "no latent moves the decoder's output: the model has collapsed");
+        iv_warn(a, "collapsed", false, (double)unused, 0,
+                "no latent moves the decoder's output: the model has collapsed");
     else if (2 * unused > a->n)
-        say(a, "collapsed", true, (double)unused, 0.5 * (double)a->n,
-            "%zu of %zu latents hardly move the decoder's output (importance below %.2g of the "
-            "largest): fewer would do",
-            unused, a->n, least_share);
+        iv_warn(a, "collapsed", true, (double)unused, 0.5 * (double)a->n,
+                "%zu of %zu latents hardly move the decoder's output (importance below %.2g of the "
+                "largest): fewer would do",
+                unused, a->n, least_share);
 }
 
 /* Without beta it is not known what its noise may cost. */
@@ -446,7 +435,8 @@ static void find_behind_pca(iv_analysis *a)
 {
     double lost = a->distortion.residual, limit = 1.1 * a->pca.residual;
     if (!a->pca.comparable || a->active == 0 || a->active > a->pca.n || !(lost > limit)) return;
-    say(a, "behind_pca", true, lost, limit,
+    iv_warn(
+        a, "behind_pca", true, lost, limit,
         "the reconstruction loses %.3g, PCA with %zu components %.3g (limit 1.1 times that): too "
         "little training, a network that is too small, or the price of the noise of a beta that is "
         "not known",
@@ -457,20 +447,22 @@ static void find_bent(iv_analysis *a)
 {
     double cosine = a->orthogonality.max_abs_cosine, straight = a->jacobian.straight;
     if (a->active > 1 && cosine > 0.1)
-        say(a, "oblique", true, cosine, 0.1,
+        iv_warn(
+            a, "oblique", true, cosine, 0.1,
             "columns of the Jacobian are not at right angles (mean |cosine| of a pair up to %.2f, "
             "limit 0.1): the importances of single latents do not add up; read the spectrum",
             cosine);
     if (a->active > 0 && straight < 0.5)
-        say(a, "curved", true, straight, 0.5,
+        iv_warn(
+            a, "curved", true, straight, 0.5,
             "the columns of the Jacobian keep %.0f %% of themselves over the rows (limit 50 %%): "
             "the decoder bends, and importance is length along the bent manifold, not variance in "
             "space",
             100 * straight);
     if (a->rows < FEW_ROWS)
-        say(a, "few_rows", true, (double)a->rows, FEW_ROWS,
-            "only %zu rows were looked at (limit %d): every mean here is uncertain", a->rows,
-            (int)FEW_ROWS);
+        iv_warn(a, "few_rows", true, (double)a->rows, FEW_ROWS,
+                "only %zu rows were looked at (limit %d): every mean here is uncertain", a->rows,
+                (int)FEW_ROWS);
 }
 
 static void judge(work *w)
@@ -484,15 +476,15 @@ static void judge(work *w)
         find_bent(a);
     }
     if (a->unknown == IV_UNKNOWN_WIDTH)
-        say(a, "no_width", true, (double)NAN, (double)NAN,
-            "not known, as the encoder gives no width: sigma, beta, optimality, "
-            "stationarity, rate, elbo, log densities, and any verdict that needs them; "
-            "--mu NAME --logvar NAME read a width");
+        iv_warn(a, "no_width", true, (double)NAN, (double)NAN,
+                "not known, as the encoder gives no width: sigma, beta, optimality, "
+                "stationarity, rate, elbo, log densities, and any verdict that needs them; "
+                "--mu NAME --logvar NAME read a width");
     else
-        say(a, "no_encoder", true, (double)NAN, (double)NAN,
-            "not known, as there is no encoder: codes and reconstructions of rows, beta, "
-            "optimality, stationarity, rate, elbo, log densities, and any verdict that "
-            "needs them; --encoder FILE tells more");
+        iv_warn(a, "no_encoder", true, (double)NAN, (double)NAN,
+                "not known, as there is no encoder: codes and reconstructions of rows, beta, "
+                "optimality, stationarity, rate, elbo, log densities, and any verdict that "
+                "needs them; --encoder FILE tells more");
 }
 
 static isovae_status run(work *w, isovae_error *err)

@@ -72,7 +72,9 @@ typedef struct iv_warning_facts {
 } iv_warning_facts;
 /* Puts a warning into the analysis, which has room for IV_MOST_WARNINGS; more are left out. */
 void iv_warn(iv_analysis *analysis, const char *code, bool note, double value, double limit,
-             const char *format, va_list arguments) __attribute__((format(printf, 6, 0)));
+             const char *format, ...) __attribute__((format(printf, 6, 7)));
+void iv_warn_va(iv_analysis *analysis, const char *code, bool note, double value, double limit,
+                const char *format, va_list arguments) __attribute__((format(printf, 6, 0)));
 isovae_status iv_find_warnings(iv_analysis *analysis, const iv_warning_facts *facts,
                                isovae_error *err) ISOVAE_MUST_CHECK;
 

@@ -21,14 +21,23 @@ enum { FEW_ROWS = 30 };
 /* Adam at a constant rate alone leaves E0 some 0.06 off on average. */
 static const double e0_limit = 0.07;
 
-void iv_warn(iv_analysis *a, const char *code, bool note, double value, double limit,
-             const char *format, va_list arguments)
+void iv_warn_va(iv_analysis *a, const char *code, bool note, double value, double limit,
+                const char *format, va_list arguments)
 {
     if (a->n_warnings == IV_MOST_WARNINGS) return;
     iv_warning *w = &a->warnings[a->n_warnings++];
     *w = (iv_warning){.value = value, .limit = limit, .note = note};
     (void)snprintf(w->code, sizeof w->code, "%s", code);
     (void)iv_vsnprintf(w->text, sizeof w->text, format, arguments);
+}
+
+void iv_warn(iv_analysis *a, const char *code, bool note, double value, double limit,
+             const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    iv_warn_va(a, code, note, value, limit, format, arguments);
+    va_end(arguments);
 }
 
 typedef struct finder {
@@ -46,7 +55,7 @@ static void tell(finder *f, const char *code, bool note, double value, double li
 {
     va_list arguments;
     va_start(arguments, format);
-    iv_warn(f->a, code, note, value, limit, format, arguments);
+    iv_warn_va(f->a, code, note, value, limit, format, arguments);
     va_end(arguments);
 }
 
