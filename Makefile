@@ -10,8 +10,9 @@ all: ## build the command and the libraries: build/isovae, build/libisovae.*
 	@mkdir -p build
 	@$(call BUILD,release)
 
-demo: deps all ## install what is missing, build, train and report: build/demo/report.html
+demo: deps ## install what is missing, build the command, train and report: build/demo/report.html
 	@mkdir -p build/demo
+	@$(call BUILD,release) --target isovae
 	build/isovae demo -o build/demo
 
 test: deps all ## install what is missing, build, run all tests
