@@ -485,7 +485,7 @@ isovae_status iv_fit_plan_member(const iv_dataset *data, const iv_fit_options *o
     double of_preset = iv_arch_preset_rate(plan->arch);
     plan->rate = !isnan(options->rate)       ? options->rate
                  : of_preset > 0             ? of_preset
-                 : widest <= 128 && !drafted ? (plan->heavy_tails ? 2e-3 : 1e-2)
+                 : widest <= 128 && !drafted ? (plan->heavy_tails && widest > 0 ? 2e-3 : 1e-2)
                                              : 1e-3;
     plan->schedule = options->schedule_set ? options->schedule : IV_SCHEDULE_COSINE;
     plan->weight_decay = options->weight_decay;
