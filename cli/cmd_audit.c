@@ -136,11 +136,7 @@ static isovae_status vae_options(const cli *c, iv_onnx_vae_options *o, isovae_er
     IV_TRY(take_range(c, OPT_INPUT_RANGE, "input-range", &o->low, &o->high, err));
     IV_TRY(take_range(c, OPT_OUTPUT_RANGE, "output-range", &o->out_low, &o->out_high, err));
     IV_TRY(take_normalisation(c, o, err));
-    if (c->opt[OPT_LOSS].set) IV_TRY(iv_metric_parse(c->opt[OPT_LOSS].text, &o->metric, err));
-    if (iv_loss_learned(o->metric.loss))
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "--loss: the noise of student is part of a model of our own training");
-    return ISOVAE_OK;
+    return iv_audit_metric(c->opt[OPT_LOSS].set ? c->opt[OPT_LOSS].text : NULL, &o->metric, err);
 }
 
 static isovae_status run_audit(cli *c, iv_onnx_vae *vae, const iv_dataset *data, iv_audit *audit,

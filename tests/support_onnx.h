@@ -6,6 +6,7 @@
 
 #include "onnx/onnx.h"
 
+#include <math.h>
 #include <onnx/onnx.pb-c.h>
 #include <stdio.h>
 
@@ -228,6 +229,15 @@ static inline isovae_status maker_load(const maker *m, const char *folder,
     return status;
 }
 
+/* The same of a model that must load. */
+static inline iv_onnx_graph *onnx_load(const maker *m, const iv_onnx_options *options)
+{
+    isovae_error err = {ISOVAE_OK, ""};
+    iv_onnx_graph *onnx;
+    if (maker_load(m, NULL, options, &onnx, &err) != ISOVAE_OK) fail_msg("%s", err.message);
+    return onnx;
+}
+
 /* Outputs of one row, one behind the other, in f64; released with free. */
 static inline double *onnx_forward(const iv_onnx_graph *onnx, const double *in)
 {
@@ -255,6 +265,19 @@ static inline double *onnx_forward(const iv_onnx_graph *onnx, const double *in)
     }
     net_close(&n);
     return out;
+}
+
+/* The first n of them; tolerance: relative to 1 + |want|. */
+static inline void onnx_assert_outputs(const iv_onnx_graph *onnx, const double *in,
+                                       const double *want, size_t n, double tolerance)
+{
+    double *got = onnx_forward(onnx, in);
+    for (size_t i = 0; i < n; i++) {
+        if (!(fabs(got[i] - want[i]) <= tolerance * (1 + fabs(want[i])))) {
+            fail_msg("element %zu is %g, not %g", i, got[i], want[i]);
+        }
+    }
+    free(got);
 }
 
 #endif

@@ -258,6 +258,9 @@ static void what_is_missing_is_named(void **state)
     o.config.encoder = "tests/onnx/mlp_enc.onnx";
     refuse(&o, ISOVAE_ERR_ARGUMENT, "files or functions");
     o.config.encoder = NULL;
+    o.config.means_only = 1;
+    refuse(&o, ISOVAE_ERR_ARGUMENT, "means_only");
+    o.config.means_only = 0;
     o.config.loss = "student";
     refuse(&o, ISOVAE_ERR_ARGUMENT, "student");
     o.config.loss = "sse";

@@ -8,26 +8,6 @@
 
 static const iv_onnx_options F64 = {.dtype = IV_F64};
 
-static iv_onnx_graph *load(const maker *m, const iv_onnx_options *options)
-{
-    isovae_error err = {ISOVAE_OK, ""};
-    iv_onnx_graph *onnx;
-    if (maker_load(m, NULL, options, &onnx, &err) != ISOVAE_OK) fail_msg("%s", err.message);
-    return onnx;
-}
-
-static void assert_outputs(const iv_onnx_graph *onnx, const double *in, const double *want,
-                           size_t n)
-{
-    double *got = onnx_forward(onnx, in);
-    for (size_t i = 0; i < n; i++) {
-        if (!(fabs(got[i] - want[i]) <= 1e-6 * (1 + fabs(want[i])))) {
-            fail_msg("element %zu is %g, not %g", i, got[i], want[i]);
-        }
-    }
-    free(got);
-}
-
 static void test_layers_are_merged(void **state)
 {
     (void)state;
@@ -44,7 +24,7 @@ static void test_layers_are_merged(void **state)
     maker_node(&m, "Sigmoid", "q", "s");
     maker_node(&m, "Mul", "q s", "y");
     maker_output(&m, "y");
-    iv_onnx_graph *onnx = load(&m, &F64);
+    iv_onnx_graph *onnx = onnx_load(&m, &F64);
     assert_int_equal(onnx->graph->n_nodes, 2);
     assert_int_equal(onnx->graph->nodes[0].attributes.act, IV_ACT_RELU);
     assert_string_equal(onnx->graph->nodes[1].kind->name, "dense");
@@ -55,7 +35,7 @@ static void test_layers_are_merged(void **state)
         double q = h[0] * (1 + 0.5 * i) + h[1] * (2 + 0.5 * i) + 1 + i;
         want[i] = q / (1 + exp(-q));
     }
-    assert_outputs(onnx, x, want, 2);
+    onnx_assert_outputs(onnx, x, want, 2, 1e-6);
     assert_string_equal(onnx->input_names[0], "x");
     assert_string_equal(onnx->output_names[0], "y");
     assert_string_equal(onnx->graph->values[onnx->graph->outputs[0]].name, "y");
@@ -89,12 +69,12 @@ static void test_batch_in_shapes(void **state)
     static maker m;
     for (int64_t batch = 0; batch < 4; batch++) {
         batch_from_shape(&m, batch);
-        iv_onnx_graph *onnx = load(&m, &F64);
+        iv_onnx_graph *onnx = onnx_load(&m, &F64);
         const iv_shape *row = &onnx->graph->values[onnx->graph->outputs[0]].shape;
         assert_true(iv_shape_equal(row, &(iv_shape){2, {3, 2}}));
         assert_int_equal(onnx->fixed_batch, batch);
         const double x[] = {1, 2, 3, 4, 5, 6}, want[] = {-1, -2, -3, -4, -5, -6};
-        assert_outputs(onnx, x, want, 6);
+        onnx_assert_outputs(onnx, x, want, 6, 1e-6);
         iv_onnx_free(onnx);
         maker_close(&m);
     }
@@ -123,8 +103,8 @@ static void test_fixed_batch(void **state)
             assert_non_null(strstr(err.message, "exported"));
         } else {
             const double x[] = {0, 10, 20, 30}, want[] = {1, 12, 23, 34};
-            onnx = load(&m, &F64);
-            assert_outputs(onnx, x, want, 4);
+            onnx = onnx_load(&m, &F64);
+            onnx_assert_outputs(onnx, x, want, 4, 1e-6);
             iv_onnx_free(onnx);
         }
         maker_close(&m);
@@ -159,10 +139,10 @@ static void test_batch_moves(void **state)
     maker_node(&m, "Reshape", "f back", "y");
     maker_output(&m, "y");
     maker_output(&m, "b");
-    iv_onnx_graph *onnx = load(&m, &F64);
+    iv_onnx_graph *onnx = onnx_load(&m, &F64);
     /* rows of sums 6 and 15, plus 1, 11, 21, 31 */
     const double x[] = {1, 2, 3, 4, 5, 6}, want[] = {-7, -17, -36, -46, 7, 17, 36, 46};
-    assert_outputs(onnx, x, want, 8);
+    onnx_assert_outputs(onnx, x, want, 8, 1e-6);
     assert_int_equal(onnx->n_notes, 1); /* that "b" has the batch on axis 1 */
     assert_non_null(strstr(onnx->notes[0], "[2,B,2]"));
     iv_onnx_free(onnx);
@@ -230,7 +210,7 @@ static void test_kinds_of_tensors(void **state)
                       ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE);
             maker_node(&m, "Add", "x f", "y");
             maker_output(&m, "y");
-            iv_onnx_graph *onnx = load(&m, &F64);
+            iv_onnx_graph *onnx = onnx_load(&m, &F64);
             const double x[] = {0, 0, 0};
             const double want[] = {1, kinds[k].second, k < FLOATS ? 0x1p-24 : 3};
             double *got = onnx_forward(onnx, x);
@@ -254,7 +234,7 @@ static void test_volumes(void **state)
         maker_floats(&m, "w", 5, (const int64_t[]){1, 1, 2, 1, 2}, 1);
         maker_node(&m, ops[transposed], "x w", "y");
         maker_output(&m, "y");
-        iv_onnx_graph *onnx = load(&m, &F64);
+        iv_onnx_graph *onnx = onnx_load(&m, &F64);
         double x[12], want[36] = {0};
         for (int i = 0; i < 12; i++) x[i] = i * i + 1;
         size_t n = 0;
@@ -276,7 +256,7 @@ static void test_volumes(void **state)
             }
         }
         assert_int_equal(onnx->graph->values[onnx->graph->outputs[0]].size, n);
-        assert_outputs(onnx, x, want, n);
+        onnx_assert_outputs(onnx, x, want, n, 1e-6);
         iv_onnx_free(onnx);
         maker_close(&m);
     }
@@ -312,8 +292,8 @@ static void test_sampling(void **state)
 
     iv_onnx_options part = F64;
     part.random_as_mean = true;
-    onnx = load(&m, &part);
-    assert_outputs(onnx, x, (const double[]){-4, -6, -3, -5}, 4);
+    onnx = onnx_load(&m, &part);
+    onnx_assert_outputs(onnx, x, (const double[]){-4, -6, -3, -5}, 4, 1e-6);
     assert_int_equal(onnx->n_notes, 1);
     iv_onnx_free(onnx);
 
@@ -321,8 +301,8 @@ static void test_sampling(void **state)
     part.n_outputs = 2;
     part.outputs[0] = "sigma";
     part.outputs[1] = "mu";
-    onnx = load(&m, &part);
-    assert_outputs(onnx, x, (const double[]){exp(3), exp(5), -3, -5}, 4);
+    onnx = onnx_load(&m, &part);
+    onnx_assert_outputs(onnx, x, (const double[]){exp(3), exp(5), -3, -5}, 4, 1e-6);
     assert_int_equal(onnx->n_samplings, 1);
     assert_string_equal(onnx->samplings[0].op, "RandomNormalLike");
     assert_string_equal(onnx->samplings[0].noise, "eps");
@@ -336,14 +316,14 @@ static void test_sampling(void **state)
     part.n_inputs = part.n_outputs = 1;
     part.inputs[0].name = "z";
     part.outputs[0] = "out";
-    onnx = load(&m, &part);
+    onnx = onnx_load(&m, &part);
     assert_true(
         iv_shape_equal(&onnx->graph->values[onnx->graph->inputs[0]].shape, &(iv_shape){1, {2}}));
-    assert_outputs(onnx, x, (const double[]){2, 4}, 2);
+    onnx_assert_outputs(onnx, x, (const double[]){2, 4}, 2, 1e-6);
     iv_onnx_free(onnx);
     part.inputs[0].known = true;
     part.inputs[0].shape = (iv_shape){1, {5}};
-    onnx = load(&m, &part);
+    onnx = onnx_load(&m, &part);
     assert_int_equal(onnx->graph->values[onnx->graph->outputs[0]].size, 5);
     iv_onnx_free(onnx);
 
@@ -367,8 +347,9 @@ static void test_outputs_of_all_sorts(void **state)
     maker_output(&m, "a");
     maker_output(&m, "b"); /* twice */
     maker_output(&m, "c"); /* constant */
-    iv_onnx_graph *onnx = load(&m, &F64);
-    assert_outputs(onnx, (const double[]){-3, 4}, (const double[]){-3, 4, 3, 4, 3, 4, 1, 2}, 8);
+    iv_onnx_graph *onnx = onnx_load(&m, &F64);
+    onnx_assert_outputs(onnx, (const double[]){-3, 4}, (const double[]){-3, 4, 3, 4, 3, 4, 1, 2}, 8,
+                        1e-6);
     assert_non_null(strstr(onnx->notes[0], "whatever the input"));
     assert_string_equal(onnx->output_ops[2], "Abs"); /* behind an Identity */
     assert_string_equal(onnx->output_sources[2], "x");
@@ -419,8 +400,8 @@ static void test_functions_and_branches(void **state)
     maker_attribute(&m, branch, "then_branch")->g = &yes.graph;
     maker_attribute(&m, branch, "else_branch")->g = &no.graph;
     maker_output(&m, "z");
-    iv_onnx_graph *onnx = load(&m, &F64);
-    assert_outputs(onnx, (const double[]){-4, 3}, (const double[]){2, -3}, 2);
+    iv_onnx_graph *onnx = onnx_load(&m, &F64);
+    onnx_assert_outputs(onnx, (const double[]){-4, 3}, (const double[]){2, -3}, 2, 1e-6);
     iv_onnx_free(onnx);
     maker_close(&no);
     maker_close(&yes);
@@ -438,7 +419,7 @@ static void test_single_precision(void **state)
     maker_floats(&m, "w", 2, (const int64_t[]){2, 2}, 0.25F);
     maker_node(&m, "MatMul", "x w", "y");
     maker_output(&m, "y");
-    iv_onnx_graph *onnx = load(&m, &options);
+    iv_onnx_graph *onnx = onnx_load(&m, &options);
     const float *weight = (const float *)onnx->params + onnx->graph->params[0].offset;
     assert_true(weight[0] == 1 && weight[1] == 1.5F && weight[2] == 1.25F && weight[3] == 1.75F);
     iv_onnx_free(onnx);

@@ -11,26 +11,6 @@
 
 static const iv_onnx_options F64 = {.dtype = IV_F64};
 
-static iv_onnx_graph *load(const maker *m, const iv_onnx_options *options)
-{
-    isovae_error err = {ISOVAE_OK, ""};
-    iv_onnx_graph *onnx;
-    if (maker_load(m, NULL, options, &onnx, &err) != ISOVAE_OK) fail_msg("%s", err.message);
-    return onnx;
-}
-
-static void assert_outputs(const iv_onnx_graph *onnx, const double *in, const double *want,
-                           size_t n)
-{
-    double *got = onnx_forward(onnx, in);
-    for (size_t i = 0; i < n; i++) {
-        if (!(fabs(got[i] - want[i]) <= 1e-9 * (1 + fabs(want[i])))) {
-            fail_msg("element %zu is %g, not %g", i, got[i], want[i]);
-        }
-    }
-    free(got);
-}
-
 static void equation(maker *m, Onnx__NodeProto *node, const char *text)
 {
     Onnx__AttributeProto *a = maker_attribute(m, node, "equation");
@@ -69,10 +49,10 @@ static void test_einsum(void **state)
         maker_floats(&m, "w", 2, (const int64_t[]){2, 2}, 1);
         maker_floats(&m, "v", 1, (const int64_t[]){2}, 1);
         equation(&m, maker_node(&m, "Einsum", all[i].inputs, "y"), all[i].text);
-        iv_onnx_graph *onnx = load(&m, &F64);
+        iv_onnx_graph *onnx = onnx_load(&m, &F64);
         size_t size = onnx->graph->values[onnx->graph->outputs[0]].size;
         if (size != all[i].n) fail_msg("%s: %zu elements", all[i].text, size);
-        assert_outputs(onnx, x, all[i].want, size);
+        onnx_assert_outputs(onnx, x, all[i].want, size, 1e-9);
         iv_onnx_free(onnx);
         maker_close(&m);
     }
@@ -138,11 +118,11 @@ static void test_gather_nd(void **state)
         perm = maker_attribute(&m, maker_node(&m, "Transpose", "g", "y"), "perm");
         perm->ints = back[depth - 1];
         perm->n_ints = depth == 1 ? 3 : 2;
-        iv_onnx_graph *onnx = load(&m, &F64);
+        iv_onnx_graph *onnx = onnx_load(&m, &F64);
         if (depth == 1)
-            assert_outputs(onnx, x, (const double[]){3, 4, 5, 0, 1, 2, 3, 4, 5}, 9);
+            onnx_assert_outputs(onnx, x, (const double[]){3, 4, 5, 0, 1, 2, 3, 4, 5}, 9, 1e-9);
         else
-            assert_outputs(onnx, x, (const double[]){3, 5}, 2);
+            onnx_assert_outputs(onnx, x, (const double[]){3, 5}, 2, 1e-9);
         iv_onnx_free(onnx);
         maker_close(&m);
     }
@@ -203,7 +183,7 @@ static void test_functions(void **state)
             maker_node(&m, "Where", text, pairs[i][1]);
             maker_output(&m, pairs[i][1]);
         }
-        iv_onnx_graph *onnx = load(&m, &F64);
+        iv_onnx_graph *onnx = onnx_load(&m, &F64);
         double in_row[] = {-1.5, 0, 0.3, INFINITY, -INFINITY, NAN};
         if (constant)
             for (int i = 0; i < 6; i++) in_row[i] = 7;
@@ -228,13 +208,13 @@ static void test_functions(void **state)
     maker_node(&m, "Expm1", "x", "b");
     maker_output(&m, "a");
     maker_output(&m, "b");
-    iv_onnx_graph *onnx = load(&m, &F64);
+    iv_onnx_graph *onnx = onnx_load(&m, &F64);
     double want[6];
     for (int i = 0; i < 3; i++) {
         want[i] = erfc(x[i]);
         want[3 + i] = expm1(x[i]);
     }
-    assert_outputs(onnx, x, want, 6);
+    onnx_assert_outputs(onnx, x, want, 6, 1e-9);
     iv_onnx_free(onnx);
     maker_close(&m);
 }
@@ -264,8 +244,8 @@ static void test_keras_sampling(void **state)
     assert_int_not_equal(maker_load(&m, NULL, &options, &onnx, &err), ISOVAE_OK);
     assert_non_null(strstr(err.message, "random numbers"));
     options.random_as_mean = true;
-    onnx = load(&m, &options);
-    assert_outputs(onnx, (const double[]){3, -5}, (const double[]){-3, 5}, 2);
+    onnx = onnx_load(&m, &options);
+    onnx_assert_outputs(onnx, (const double[]){3, -5}, (const double[]){-3, 5}, 2, 1e-9);
     assert_int_equal(onnx->n_samplings, 1);
     assert_string_equal(onnx->samplings[0].mean, "x");
     assert_string_equal(onnx->samplings[0].deviation, "sigma");

@@ -444,7 +444,7 @@ typedef struct isovae_audit_config {
     const char *mu, *logvar, *z, *reconstruction; /* names of tensors of the files */
     const char *head;   /* what the width is: "logvar", "logsigma", "variance", "sigma" */
     int width_first;    /* the width stands before the mean */
-    int means_only;     /* look at the means alone; so it is where a file gives no width */
+    int means_only;     /* of files: look at the means alone, as where they give no width */
     const char *layout; /* of pictures in the networks: "NCHW" or "NHWC" */
     int as_is;          /* rows are the networks' values already: else pictures go to 0..1, or */
     double input_low, input_high;   /* the networks' values for 0 and 255 (or 1) of the data */

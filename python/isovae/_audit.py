@@ -54,8 +54,7 @@ class Rows:
             raise ValueError(f"X must hold numbers; its dtype is {values.dtype}")
         if values.ndim < 2 or len(values) < 2:
             raise ValueError(f"X must be an array of two rows or more; its shape is {values.shape}")
-        if layout not in (None, "NCHW", "NHWC"):
-            raise ValueError(f"layout must be 'NCHW' or 'NHWC'; it is {layout!r}")
+        layout = _rows.check_layout(layout)
         self.shape = values.shape[1:]
         self.layout, self.image = _layout(self.shape, layout, channels_last, image_shape)
         values = values if values.dtype == np.float64 else values.astype(np.float32)
@@ -74,20 +73,20 @@ class Rows:
         self.names = None if names is None else [str(name) for name in names]
 
     @property
-    def feature_names(self) -> list[str]:
-        return self.names or [f"c{i + 1}" for i in range(self.values.shape[1])]
+    def form(self) -> _rows.Form:
+        return _rows.Form(image=self.image, columns=self.names)
 
 
 def _layout(
     shape: tuple[int, ...], layout: str | None, channels_last: bool, image_shape: Any
 ) -> tuple[str | None, tuple[int, int, int] | None]:
     """The order of a picture's axes, and (height, width, channels); None: no pictures."""
-    if image_shape is not None:
-        given = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
-        if len(given) != 3 or int(np.prod(given)) != int(np.prod(shape)):
+    given = _rows.check_image_shape(image_shape)
+    if given is not None:
+        if int(np.prod(given)) != int(np.prod(shape)):
             raise ValueError(f"image_shape {image_shape!r} has other than {np.prod(shape)} values")
         if len(shape) == 1:
-            return "NHWC", (int(given[0]), int(given[1]), int(given[2]))
+            return "NHWC", given
     if len(shape) == 2:
         return "NHWC", (shape[0], shape[1], 1)
     if len(shape) != 3:
@@ -254,12 +253,12 @@ def _configure(rows: Rows, options: dict[str, Any], notes: list[str]) -> Any:
 
 
 def _run(rows: Rows, config: Any, threads: int, watch: Watch) -> Report:
-    form = _rows.Form(image=rows.image, columns=rows.names)
-    with Context(threads, watch) as context, Data(_rows.Rows(rows.values), form) as data:
+    form, values = rows.form, _rows.Rows(rows.values)
+    with Context(threads, watch) as context, Data(values, form) as data:
         handle = c_void_p()
         lib.call("isovae_audit", context.handle, data.handle, byref(config), byref(handle))
         try:
-            return Report(*read_report(handle), rows.feature_names)
+            return Report(*read_report(handle), form.feature_names(values.features))
         finally:
             lib.library.isovae_report_free(handle)
 

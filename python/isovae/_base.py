@@ -250,7 +250,9 @@ class Base(BaseEstimator):
                 if held_out is not None:
                     data = stack.enter_context(Data(held_out, form))
                 which = _report_rows(len(rows)) if held_out is None else "all"
-                return model, Report(*model.report(context, data, which), _names(form, model))
+                return model, Report(
+                    *model.report(context, data, which), form.feature_names(model.features)
+                )
 
         model, report = watch.run(work)
         for text in notes:
@@ -367,7 +369,7 @@ class Base(BaseEstimator):
                 parts = model.report(
                     context, data, rows, member, (int(draws[0]), int(draws[1])), labels
                 )
-                return Report(*parts, _names(self._form, model))
+                return Report(*parts, self._form.feature_names(model.features))
 
         return watch.run(work)
 
@@ -410,10 +412,6 @@ class Base(BaseEstimator):
         """
         rows = self._rows(X)
         return self.model_.tail_prob(self.model_.score(rows, self._threads()))
-
-
-def _names(form: Form, model: Model) -> list[str]:
-    return form.names or [f"c{i + 1}" for i in range(model.features)]
 
 
 def _report_rows(count: int) -> str:

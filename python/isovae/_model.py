@@ -61,6 +61,18 @@ def _take_text(text: c_void_p) -> str:
         lib.library.isovae_string_free(text)
 
 
+def take_forms(
+    name: str, handle: c_void_p, forms: Sequence[int] = (lib.TEXT, lib.JSON, lib.HTML)
+) -> list[str]:
+    """The forms of a report or an answer, as the library's function `name` writes them."""
+    out = []
+    for form in forms:
+        text = c_void_p()
+        lib.call(name, handle, form, byref(text))
+        out.append(_take_text(text))
+    return out
+
+
 class Data:
     """Rows as the library keeps them, a copy in single precision or bytes; for a `with` statement."""
 
@@ -351,13 +363,9 @@ def read_report(
     handle: c_void_p,
 ) -> tuple[str, dict[str, Any], str, FloatArray, FloatArray]:
     """Text, JSON, page, and the loadings: means and root mean squares."""
-    forms = []
-    for form in (lib.TEXT, lib.JSON, lib.HTML):
-        text = c_void_p()
-        lib.call("isovae_report_write", handle, form, byref(text))
-        forms.append(_take_text(text))
-    content = json.loads(forms[1])
+    text, json_text, page = take_forms("isovae_report_write", handle)
+    content = json.loads(json_text)
     mean = np.empty((content["latent_dim"], content["input_dim"]))
     rms = np.empty_like(mean)
     lib.library.isovae_report_loadings(handle, mean.ctypes.data, rms.ctypes.data)
-    return forms[0], content, forms[2], mean, rms
+    return text, content, page, mean, rms

@@ -18,7 +18,8 @@ from . import _library as lib
 from ._base import Base, _count, _number, _text, threads_of
 from ._detector import IsoVAEDetector
 from ._estimator import IsoVAE
-from ._model import Context, Data, Model, _take_text
+from ._model import Context, Data, Model, take_forms
+from ._report import Told, _axes
 from ._rows import Form, Rows
 from ._watch import Watch
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Callback = Callable[[str, float, float], Any]
 
 
-class Answer:
+class Answer(Told):
     """What a question came to; printed, it is what the command shows.
 
     Attributes
@@ -41,29 +42,15 @@ class Answer:
     _table = ""  # the part of the content that to_frame shows
 
     def __init__(self, handle: c_void_p, page: bool) -> None:
-        forms = []
+        wanted = (lib.TEXT, lib.JSON, lib.HTML)[: 3 if page else 2]
         try:
-            for form in (lib.TEXT, lib.JSON, lib.HTML)[: 3 if page else 2]:
-                text = c_void_p()
-                lib.call("isovae_answer_write", handle, form, byref(text))
-                forms.append(_take_text(text))
+            forms = take_forms("isovae_answer_write", handle, wanted)
         finally:
             lib.library.isovae_answer_free(handle)
-        self.text = lib.in_python(forms[0])
-        self._content: dict[str, Any] = json.loads(forms[1])
-        self._page = forms[2] if page else None
-
-    def __repr__(self) -> str:
-        return self.text
-
-    __str__ = __repr__
+        super().__init__(forms[0], json.loads(forms[1]), forms[2] if page else None)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.text)}</pre>"
-
-    def __getitem__(self, key: str) -> Any:
-        """A part of the answer by its name in the JSON."""
-        return self._content[key]
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain Python objects: the JSON that the command writes.
@@ -72,7 +59,7 @@ class Answer:
         -------
         dict
         """
-        return copy.deepcopy(self._content)
+        return super().to_dict()
 
     def to_frame(self) -> pandas.DataFrame:
         """The table of the answer, as a pandas DataFrame.
@@ -99,12 +86,7 @@ class _PagedAnswer(Answer):
         -------
         str or None
         """
-        assert self._page is not None
-        if path is None:
-            return self._page
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self._page)
-        return None
+        return self._put_page(path)
 
 
 class Sweep(_PagedAnswer):
@@ -149,8 +131,6 @@ class Sweep(_PagedAnswer):
         -------
         matplotlib Axes
         """
-        from ._report import _axes
-
         ax = _axes(ax)
         curve = self["curve"]
         for key, label in (("training", "training rows"), ("validation", "held-out rows")):

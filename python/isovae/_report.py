@@ -18,7 +18,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class Report:
+class Told:
+    """What the library tells in many forms: a text, its JSON and, where there is one, its page."""
+
+    def __init__(self, text: str, content: dict[str, Any], page: str | None) -> None:
+        self.text = in_python(text)
+        self._content = content
+        self._page = None if page is None else zlib.compress(page.encode())
+
+    def __repr__(self) -> str:
+        return self.text
+
+    __str__ = __repr__
+
+    def __getitem__(self, key: str) -> Any:
+        """A part by its name in the JSON."""
+        return self._content[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        return copy.deepcopy(self._content)
+
+    def _put_page(self, path: str | os.PathLike[str] | None) -> str | None:
+        assert self._page is not None
+        page = zlib.decompress(self._page).decode()
+        if path is None:
+            return page
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
+        return None
+
+
+class Report(Told):
     """The analysis of a model on rows of data.
 
     Printed, it is the report that the command `isovae report` shows; in a notebook a table with
@@ -54,21 +84,10 @@ class Report:
         loadings_rms: FloatArray,
         feature_names: list[str],
     ) -> None:
-        self.text = in_python(text)
-        self._content = content
-        self._page = zlib.compress(page.encode())
+        super().__init__(text, content, page)
         self.loadings = loadings
         self.loadings_rms = loadings_rms
         self.feature_names = feature_names
-
-    def __repr__(self) -> str:
-        return self.text
-
-    __str__ = __repr__
-
-    def __getitem__(self, key: str) -> Any:
-        """A part of the report by its name in the JSON (docs/report.md)."""
-        return self._content[key]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain Python objects: the JSON of `isovae report --json`.
@@ -79,7 +98,7 @@ class Report:
             Format "isovae-report/1", described in docs/report.schema.json. Latents are in the
             order of their variance on these rows; `index` is their place in the model.
         """
-        return copy.deepcopy(self._content)
+        return super().to_dict()
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """The report as one self-contained page with charts.
@@ -93,12 +112,7 @@ class Report:
         -------
         str or None
         """
-        page = zlib.decompress(self._page).decode()
-        if path is None:
-            return page
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(page)
-        return None
+        return self._put_page(path)
 
     def to_frame(self) -> pandas.DataFrame:
         """One row per latent, as a pandas DataFrame.
@@ -157,7 +171,7 @@ class Report:
                 f"{latent['variance_y']:.4g}",
                 f'<div style="background:#3b78b5;height:0.8em;width:{width:.0f}%"></div>',
                 "" if share is None else f"{100 * share:.1f} %",
-                f"{latent['kl_nats']:.2f}",
+                "" if latent["kl_nats"] is None else f"{latent['kl_nats']:.2f}",
                 _number(latent["optimality_mean"]),
                 _number(pca),
                 html.escape(
@@ -168,10 +182,13 @@ class Report:
         heads = ["latent", "variance", "", "share", "nats", "optimality", "PCA", "moves most"]
         facts = [
             f"{content['n_samples']:,} {html.escape(content['provenance']['split'])} rows",
-            f"beta {content['beta']:.4g}",
-            f"rate {_number(content['rate_nats'])} nats",
-            f"ELBO {_number(content['elbo_nats'])} nats",
         ]
+        if content["beta"] is not None:  # audits of parts know no width
+            facts += [
+                f"beta {content['beta']:.4g}",
+                f"rate {_number(content['rate_nats'])} nats",
+                f"ELBO {_number(content['elbo_nats'])} nats",
+            ]
         idle = content["latent_dim"] - content["active_dim"]
         more = [f"{idle} latent{'s' if idle != 1 else ''} not active"] if idle else []
         if len(latents) > 20:
@@ -206,7 +223,8 @@ class Report:
         if pca["comparable"] and pca["eigenvalues"]:
             shown = pca["eigenvalues"][: len(values) + 2]
             ax.plot(np.arange(len(shown)), shown, "o-", color="#c0504d", label="PCA eigenvalues")
-            ax.axhline(content["beta"] / 2, color="0.5", linestyle=":", label="noise, beta/2")
+            if content["beta"] is not None:
+                ax.axhline(content["beta"] / 2, color="0.5", linestyle=":", label="noise, beta/2")
         ax.set_yscale("log")
         ax.margins(y=0.2)  # room for the legend
         ax.set_xlabel("rank")

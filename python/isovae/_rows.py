@@ -73,6 +73,10 @@ class Form:
             out += [f"{word.column}={value}" for value in word.values] if word else [name]
         return out
 
+    def feature_names(self, count: int) -> list[str]:
+        """The same, with names for a model of `count` features where there are none."""
+        return self.names or [f"c{i + 1}" for i in range(count)]
+
     def restore(self, values: FloatArray) -> FloatArray:
         """(rows, features) in the shape of the rows of the training."""
         if self.image is None or (self.ndim == 2 and not self.channels_first):

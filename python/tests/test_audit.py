@@ -184,6 +184,11 @@ def test_means_alone_and_a_decoder_alone(table):
     assert [warning["code"] for warning in means["warnings"]].count("no_width") == 1
     assert "no_width" in str(means.to_dict()) and means.to_html().startswith("<!DOCTYPE html>")
     alone = isovae.audit(None, decoder, table)
+    for report in (means, alone):
+        assert "ELBO" not in report._repr_html_()
+        assert len(report.to_frame()) == report["latent_dim"]
+        report.plot_spectrum()
+        plt.close("all")
     assert alone["n_samples"] == 1000 and alone["latent_dim"] == means["latent_dim"]
     with pytest.raises(isovae.IsoVAEValueError, match="width"):
         isovae.audit(None, decoder, table, beta=1.0)

@@ -28,17 +28,6 @@ static void note(iv_audit *audit, const char *text)
 
 /* ---- the networks ---- */
 
-static isovae_status take_metric(const isovae_audit_config *config, iv_metric_spec *metric,
-                                 isovae_error *err)
-{
-    metric->loss = IV_LOSS_SSE;
-    if (config->loss) IV_TRY(iv_metric_parse(config->loss, metric, err));
-    if (iv_loss_learned(metric->loss))
-        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
-                       "--loss: the noise of student is part of a model of our own training");
-    return ISOVAE_OK;
-}
-
 static isovae_status from_functions(isovae_report *report, const iv_dataset *data,
                                     const isovae_audit_config *config, isovae_error *err)
 {
@@ -54,7 +43,9 @@ static isovae_status from_functions(isovae_report *report, const iv_dataset *dat
     if (config->encoder || config->decoder)
         return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                        "an audit takes files or functions, not one of each");
-    IV_TRY(take_metric(config, &metric, err));
+    if (config->means_only)
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT, "means_only is for files, not for functions");
+    IV_TRY(iv_audit_metric(config->loss, &metric, err));
     IV_TRY(iv_live_new(&functions, &report->live, err));
     return iv_model_live(report->live, data, &metric, &report->model, err);
 }
@@ -114,7 +105,7 @@ static isovae_status vae_options(const isovae_audit_config *config, iv_onnx_vae_
             return iv_fail(err, ISOVAE_ERR_ARGUMENT,
                            "--mean and --std: numbers, and those of --std above 0");
     }
-    return take_metric(config, &o->metric, err);
+    return iv_audit_metric(config->loss, &o->metric, err);
 }
 
 static isovae_status from_files(isovae_report *report, const iv_dataset *data,
@@ -199,7 +190,7 @@ isovae_status isovae_audit(isovae_context *context, const isovae_data *data,
         return iv_fail(err, ISOVAE_ERR_ARGUMENT, "an audit needs networks: files or functions");
     IV_TRY(IV_NEW(report, 1, "a report", err));
     const iv_dataset *set = data ? data->set : NULL;
-    iv_unknown unknown = config->means_only ? IV_UNKNOWN_WIDTH : IV_UNKNOWN_NOTHING;
+    iv_unknown unknown = IV_UNKNOWN_NOTHING;
     isovae_status status = ISOVAE_OK;
     if (set == NULL && (config->encoder || config->encode))
         status = iv_fail(err, ISOVAE_ERR_ARGUMENT, "only a decoder alone can do without rows");

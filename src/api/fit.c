@@ -162,18 +162,24 @@ static isovae_status read_config(const isovae_fit_config *config, isovae_fit_con
     return ISOVAE_OK;
 }
 
-isovae_status iv_take_fit_config(isovae_context *context, const isovae_fit_config *config,
-                                 const iv_dataset *data, iv_fit_options *out, isovae_error *err)
+static isovae_status take(isovae_context *context, const isovae_fit_config *all,
+                          const iv_dataset *data, iv_fit_options *out, isovae_error *err)
 {
-    isovae_fit_config all;
     iv_fit_options_init(out);
-    IV_TRY(read_config(config, &all, err));
-    IV_TRY(translate(&all, data, out, err));
-    IV_TRY(take_validation(all.validation_data, data, out, err));
+    IV_TRY(translate(all, data, out, err));
+    IV_TRY(take_validation(all->validation_data, data, out, err));
     out->pool = context->pool;
     out->isa = context->isa;
     out->progress = iv_context_progress(context);
     return ISOVAE_OK;
+}
+
+isovae_status iv_take_fit_config(isovae_context *context, const isovae_fit_config *config,
+                                 const iv_dataset *data, iv_fit_options *out, isovae_error *err)
+{
+    isovae_fit_config all;
+    IV_TRY(read_config(config, &all, err));
+    return take(context, &all, data, out, err);
 }
 
 isovae_status isovae_fit(isovae_context *context, const isovae_data *data,
@@ -184,7 +190,7 @@ isovae_status isovae_fit(isovae_context *context, const isovae_data *data,
     iv_fit_options options;
     iv_fit_result result;
     IV_TRY(read_config(config, &all, err));
-    IV_TRY(iv_take_fit_config(context, config, data->set, &options, err));
+    IV_TRY(take(context, &all, data->set, &options, err));
     isovae_status status = iv_fit(data->set, &options, &result, err);
     for (size_t i = 0; all.note && i < result.n_notes; i++)
         all.note(all.note_user, result.notes[i].text);

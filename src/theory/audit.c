@@ -367,6 +367,15 @@ static void judge(const iv_audit *audit, iv_analysis *a)
                 audit->beta);
 }
 
+isovae_status iv_audit_metric(const char *loss, iv_metric_spec *out, isovae_error *err)
+{
+    IV_TRY(iv_metric_parse(loss != NULL ? loss : "sse", out, err));
+    if (iv_loss_learned(out->loss))
+        return iv_fail(err, ISOVAE_ERR_ARGUMENT,
+                       "--loss: the noise of student is part of a model of our own training");
+    return ISOVAE_OK;
+}
+
 isovae_status iv_audit_beta(double weight, const char *loss_scale, const char *kl_scale, size_t d,
                             size_t n, double *beta, isovae_error *err)
 {

@@ -39,6 +39,11 @@ typedef struct iv_audit_options {
     iv_analysis_options analysis;
 } iv_audit_options;
 
+/* The distance of a training as its loss is named ("sse", "bce", ...; NULL: sse). One whose noise
+ * is learned is refused: it is part of a model of our own. */
+isovae_status iv_audit_metric(const char *loss, iv_metric_spec *out,
+                              isovae_error *err) ISOVAE_MUST_CHECK;
+
 /* The weight of the KL term as a training had it, in our units: D summed over features, KL summed
  * over latents (docs/theory.md, units of beta). loss_scale: "sum", "mean", "half-sum", "half-mean";
  * kl_scale: "sum", "mean"; NULL: "sum". */
